@@ -1,0 +1,17 @@
+//! Wire formats to and from the model.
+//!
+//! What it is: pure functions over bytes; each dialect has `wire.rs` (the structs of the wire),
+//! `server.rs` where we serve it (read requests, write replies, events and failures) and
+//! `client.rs` where we call it. What it is *not*: I/O, policy, or a converter between two
+//! dialects: a dialect is translated to the model and never names another one.
+//!
+//! Start with the `server.rs` of a dialect and [`StreamWriter`].
+//!
+//! Invariants: readers never panic and bound their depth; a writer never puts a raw line break
+//! into a frame; what cannot be carried is refused by name or named as a [`model::Loss`].
+
+mod reply;
+pub mod stream;
+
+pub use reply::ReplyHead;
+pub use stream::StreamWriter;

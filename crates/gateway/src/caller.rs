@@ -1,0 +1,17 @@
+//! Who asks.
+
+use std::net::IpAddr;
+
+/// Who asks, as far as the door could tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The caller's address: the peer's, or the one a trusted proxy vouches for.
+    pub address: IpAddr,
+    /// Whether the call came from this machine without a proxy in between (design: the peer is
+    /// loopback, the Host header is a loopback name, and nothing says that it was forwarded).
+    pub loopback: bool,
+    /// Whether a valid credential came with it.
+    pub authenticated: bool,
+    /// The caller's `user-agent`, at most 200 characters, for the record only.
+    pub agent: Option<String>,
+}

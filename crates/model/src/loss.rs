@@ -1,0 +1,149 @@
+//! What a translation could not carry, by name.
+
+use std::fmt;
+
+macro_rules! losses {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// One thing that was asked for and is carried only in part, or not at all.
+        ///
+        /// The list is closed and holds no caller text: the names appear in the `x-mcptb-loss`
+        /// header and in records. `docs/wire/` says when each arises.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Loss { $($(#[$doc])* $name,)* }
+
+        impl Loss {
+            /// Every loss there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name on the wire and in records.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+losses! {
+    /// Token counts are our estimate; the upstream reports none.
+    UsageEstimated = "usage-estimated",
+    /// `max_tokens` was lowered to the configured cap.
+    MaxTokensClamped = "max-tokens-clamped",
+    /// `top_p` has no field in MCP sampling.
+    TopP = "top-p",
+    /// `top_k` has no field in MCP sampling.
+    TopK = "top-k",
+    /// `frequency_penalty` has no field in MCP sampling.
+    FrequencyPenalty = "frequency-penalty",
+    /// `presence_penalty` has no field in MCP sampling.
+    PresencePenalty = "presence-penalty",
+    /// `logit_bias` has no field in MCP sampling.
+    LogitBias = "logit-bias",
+    /// `prediction` has no field in MCP sampling.
+    Prediction = "prediction",
+    /// A system message in mid-conversation became marked user text.
+    SystemInPlace = "system-in-place",
+    /// A trailing assistant message (prefill) is followed by a request to continue it.
+    Prefill = "prefill",
+    /// The conversation began with the assistant; a user turn was put before it.
+    FirstTurn = "first-turn",
+    /// Thinking blocks of an earlier answer were left out; the host did not make them.
+    Reasoning = "reasoning",
+    /// The wish for image resolution has no field in MCP sampling.
+    ImageDetail = "image-detail",
+    /// Speaker names of messages have no field in MCP sampling.
+    MessageName = "message-name",
+    /// The model hint was left out because this host fails on it.
+    ModelHint = "model-hint",
+    /// The host answered with a block that the caller's dialect has no place for.
+    ReplyBlock = "reply-block",
+    /// Hosted tools that the client lists by default are not run here.
+    HostedTools = "hosted-tools",
+}
+
+/// A set of [`Loss`], cheap to copy.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct LossSet(u32);
+
+impl LossSet {
+    /// Nothing lost.
+    pub const EMPTY: Self = Self(0);
+
+    /// Adds one.
+    pub fn insert(&mut self, loss: Loss) {
+        self.0 |= 1 << loss as u8;
+    }
+
+    /// Whether it holds `loss`.
+    pub const fn contains(self, loss: Loss) -> bool {
+        self.0 & (1 << loss as u8) != 0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether nothing is lost.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The losses in the order of their declaration.
+    pub fn iter(self) -> impl Iterator<Item = Loss> {
+        Loss::ALL.iter().copied().filter(move |loss| self.contains(*loss))
+    }
+}
+
+impl FromIterator<Loss> for LossSet {
+    fn from_iter<I: IntoIterator<Item = Loss>>(losses: I) -> Self {
+        let mut set = Self::EMPTY;
+        for loss in losses {
+            set.insert(loss);
+        }
+        set
+    }
+}
+
+impl fmt::Display for LossSet {
+    /// The names with commas between them, as in `x-mcptb-loss`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, loss) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(loss.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LossSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Loss, LossSet};
+
+    #[test]
+    fn every_loss_has_a_bit_and_a_name_of_its_own() {
+        assert!(Loss::ALL.len() <= 32);
+        let all: LossSet = Loss::ALL.iter().copied().collect();
+        assert_eq!(all.iter().count(), Loss::ALL.len());
+        let mut names: Vec<_> = Loss::ALL.iter().map(|loss| loss.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Loss::ALL.len());
+    }
+
+    #[test]
+    fn prints_as_a_header() {
+        let set: LossSet = [Loss::TopP, Loss::UsageEstimated].into_iter().collect();
+        assert_eq!(set.to_string(), "usage-estimated, top-p");
+        assert_eq!(LossSet::EMPTY.to_string(), "");
+    }
+}

@@ -1,0 +1,138 @@
+//! What a caller wants.
+
+use crate::{Block, CacheMark, Json, LossSet, ModelAlias, Opaque};
+
+/// One request for a completion, in no dialect's words.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CompletionRequest {
+    /// The model that the caller named.
+    pub model: ModelAlias,
+    /// Leading system and developer text.
+    pub system: Vec<Block>,
+    /// The conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// Tools that the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether and which tools must be called.
+    pub tool_choice: ToolChoice,
+    /// Whether several tools may be called in one turn; `None` where the caller did not say.
+    pub parallel_tool_calls: Option<bool>,
+    /// The shape of the answer.
+    pub output: OutputFormat,
+    /// Sampling parameters.
+    pub params: GenerationParams,
+    /// What reading the request could not carry and must be named in the answer.
+    pub losses: LossSet,
+    /// Fields that only the caller's own dialect understands.
+    pub extras: Option<Opaque>,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Instructions in the middle of a conversation; leading ones are in
+    /// [`CompletionRequest::system`].
+    System,
+    /// The caller.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: Vec<Block>,
+}
+
+/// What a tool takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolInput {
+    /// JSON arguments by this JSON Schema; `None` means no arguments.
+    Schema(Option<Json>),
+    /// Free text (`OpenAI` custom tools), with its grammar object if any.
+    FreeText(Option<Json>),
+    /// A tool that the provider itself runs; only its own dialect knows it.
+    Hosted(Opaque),
+}
+
+/// A tool that the model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// Name.
+    pub name: String,
+    /// Namespace (Responses).
+    pub namespace: Option<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// What it takes.
+    pub input: ToolInput,
+    /// Whether the arguments must follow the schema to the letter.
+    pub strict: Option<bool>,
+    /// The caller's cache mark behind this tool.
+    pub cache: Option<CacheMark>,
+}
+
+/// Whether and which tools must be called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// No tool may be called.
+    None,
+    /// Some tool must be called.
+    Required,
+    /// This tool must be called.
+    Named(String),
+    /// Only these tools may be called.
+    Allowed {
+        /// Whether one of them must be called.
+        required: bool,
+        /// Their names.
+        names: Vec<String>,
+    },
+}
+
+/// The shape of the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum OutputFormat {
+    /// Any text.
+    #[default]
+    Text,
+    /// A JSON object of any shape.
+    JsonObject,
+    /// JSON by a schema.
+    JsonSchema {
+        /// Name of the schema.
+        name: Option<String>,
+        /// What it is for.
+        description: Option<String>,
+        /// The schema.
+        schema: Json,
+        /// Whether the answer must follow it to the letter.
+        strict: Option<bool>,
+    },
+}
+
+/// Sampling parameters. `None` means that the caller did not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GenerationParams {
+    /// Upper bound of the reply in tokens.
+    pub max_tokens: Option<u64>,
+    /// Temperature, 0 to 2.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// Top-k sampling.
+    pub top_k: Option<u64>,
+    /// Texts that end the reply; they are not part of it.
+    pub stop: Vec<String>,
+    /// How many replies are wanted; `None` is one.
+    pub choices: Option<u8>,
+    /// Effort of reasoning, in the caller's word.
+    pub reasoning_effort: Option<String>,
+}
