@@ -10,8 +10,17 @@
 //! Invariants: readers never panic and bound their depth; a writer never puts a raw line break
 //! into a frame; what cannot be carried is refused by name or named as a [`model::Loss`].
 
+pub mod anthropic_messages;
+pub mod json;
+mod lenient;
+pub mod mcp_sampling;
+mod media;
+pub mod openai_chat;
+pub mod openai_responses;
 mod reply;
+pub mod sse;
 pub mod stream;
+pub mod tokens;
 
 pub use reply::ReplyHead;
 pub use stream::StreamWriter;

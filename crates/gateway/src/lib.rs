@@ -1,3 +1,29 @@
 //! House rules: the one road that every call takes.
+//!
+//! What it is: [`Gateway::complete`], which admits a call, runs it as a task of its own, enforces
+//! its deadline, notices a hang-up, and writes the end of its record; and the ports through which
+//! it sees the rest of the house. What it is *not*: it knows no wire format, no HTTP and no MCP.
+//!
+//! Start with [`Gateway`].
+//!
+//! Invariants: every admitted call is a tracked task that alone settles it; the door holds only a
+//! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
+//! [`CallLog::finished`], also after a panic.
+
+mod call;
 mod caller;
+mod complete;
+mod ports;
+mod slots;
+
+#[cfg(test)]
+mod tests;
+
+pub use call::{Call, ChoiceEvents, Running};
 pub use caller::Caller;
+pub use complete::{Gateway, GatewayLimits, Refusal};
+pub use ports::{
+    BoxFuture, CallLog, EventSink, Finished, HungUp, Order, Outcome, Received, Upstream,
+    UpstreamStatus,
+};
+pub use slots::{Place, Slot, Slots};

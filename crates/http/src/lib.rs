@@ -1,1 +1,23 @@
-//! Under construction.
+//! The public doors: OpenAI and Anthropic routes, models, health.
+//!
+//! What it is: HTTP. It finds out who asks ([`access`]), reads bodies within bounds ([`body`]),
+//! hands a [`gateway::Call`] to the gateway and writes the answer in the caller's dialect. What it
+//! is *not*: it knows no upstream and makes no decision about a call.
+//!
+//! Start with [`router`], which the [`listener`] serves.
+//!
+//! Invariants: the credential is checked before a body is read; nothing that must happen lives in
+//! a handler, since hyper drops it when the caller hangs up; an error is never inside a 200.
+
+pub mod access;
+pub mod body;
+mod call;
+mod doors;
+mod headers;
+mod health;
+pub mod listener;
+mod models;
+mod stream_body;
+pub mod tls;
+
+pub use doors::{DoorSettings, router};

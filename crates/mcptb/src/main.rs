@@ -1,2 +1,15 @@
-//! x
-fn main() {}
+//! MCP Token Bridge: turns private model access into safe public endpoints.
+
+mod bridge;
+mod cli;
+mod demo;
+mod listen;
+mod settings;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -22,7 +22,10 @@ pub enum Block {
 impl Block {
     /// A plain text block without a cache mark.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(Text { text: text.into(), cache: None })
+        Self::Text(Text {
+            text: text.into(),
+            cache: None,
+        })
     }
 }
 

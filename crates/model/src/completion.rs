@@ -37,7 +37,9 @@ impl Completion {
 
     /// Whether any block is a tool call.
     pub fn has_tool_calls(&self) -> bool {
-        self.content.iter().any(|block| matches!(block, Block::ToolCall(_)))
+        self.content
+            .iter()
+            .any(|block| matches!(block, Block::ToolCall(_)))
     }
 
     /// Takes the reply apart into its events; [`Fold`] is the inverse.
@@ -46,7 +48,10 @@ impl Completion {
     /// of upstream replies never make them. Cache marks are the caller's and are not carried.
     pub fn into_events(self) -> Vec<CompletionEvent> {
         let mut events = Vec::with_capacity(3 + 3 * self.content.len());
-        events.push(CompletionEvent::Started { model: self.model, losses: self.losses });
+        events.push(CompletionEvent::Started {
+            model: self.model,
+            losses: self.losses,
+        });
         let mut at = 0;
         for block in self.content {
             let (kind, delta) = match block {
@@ -154,9 +159,10 @@ impl Fold {
                 _ => return Err(StreamFault::OutOfOrder),
             },
             CompletionEvent::Usage(usage) if started => self.usage = usage,
-            CompletionEvent::Finished { reason, stop_sequence }
-                if started && self.open.is_none() =>
-            {
+            CompletionEvent::Finished {
+                reason,
+                stop_sequence,
+            } if started && self.open.is_none() => {
                 self.finished = Some((reason, stop_sequence));
             }
             CompletionEvent::Started { .. }

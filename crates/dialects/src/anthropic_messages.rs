@@ -1,0 +1,17 @@
+//! Anthropic Messages, as we serve it.
+//!
+//! Sources: the Anthropic API reference ("Messages", "Streaming", "Errors", the migration guide
+//! of version 2026-10-21) and the accumulators of the official SDKs: every event needs its
+//! `event:` line, block indexes are contiguous, and `usage` stands in both `message_start` and
+//! `message_delta`.
+
+mod message;
+mod reply;
+mod server;
+mod stream;
+mod tool;
+mod wire;
+
+pub use reply::{write_model, write_models, write_reply};
+pub use server::{ApiVersion, MessagesRequest, read_request, write_failure};
+pub use stream::MessagesStream;

@@ -1,0 +1,16 @@
+//! OpenAI Chat Completions, as we serve it.
+//!
+//! Sources: the OpenAI API reference ("Chat Completions") and the accumulators of the official
+//! SDKs, which are stricter than the reference: a role, an id or a name that comes twice is
+//! concatenated, and a list entry without its index is an error.
+
+mod message;
+mod reply;
+mod server;
+mod stream;
+mod tool;
+mod wire;
+
+pub use reply::{write_model, write_models, write_reply};
+pub use server::{ChatRequest, read_request, write_failure};
+pub use stream::ChatStream;

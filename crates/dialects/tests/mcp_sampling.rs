@@ -1,0 +1,734 @@
+//! Sampling requests as they are written, and replies and errors as they are read.
+
+use dialects::mcp_sampling::{
+    HostFault, Priorities, SamplingOptions, SamplingReply, read_error, read_result, write_request,
+};
+use model::{
+    Block, Completion, CompletionRequest, Dialect, Failure, FailureKind, GenerationParams, Json,
+    Loss, LossSet, Media, MediaKind, MediaSource, Message, ModelAlias, Opaque, OutputFormat,
+    Reasoning, Role, StopReason, Tool, ToolCall, ToolCallInput, ToolChoice, ToolInput, ToolResult,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn options() -> SamplingOptions {
+    SamplingOptions {
+        default_max_tokens: 8192,
+        max_tokens_cap: None,
+        hints: true,
+        priorities: Priorities::default(),
+        task_ttl_ms: None,
+        arrays: true,
+        native_tools: false,
+    }
+}
+
+fn says(role: Role, text: &str) -> Message {
+    Message {
+        role,
+        content: vec![Block::text(text)],
+    }
+}
+
+fn request(messages: Vec<Message>) -> CompletionRequest {
+    CompletionRequest {
+        messages,
+        ..CompletionRequest::default()
+    }
+}
+
+fn written(request: &CompletionRequest, options: &SamplingOptions) -> Result<String, Failure> {
+    let mut out = b"before ".to_vec();
+    match write_request(request, options, &mut out) {
+        Ok(losses) => {
+            let text = String::from_utf8(out).unwrap();
+            let json = text.strip_prefix("before ").unwrap();
+            serde_json::from_str::<Value>(json).unwrap();
+            Ok(format!("losses: {losses}\n{json}"))
+        }
+        Err(failure) => {
+            assert_eq!(out, b"before ", "a refused request leaves nothing behind");
+            Err(failure)
+        }
+    }
+}
+
+fn golden(request: &CompletionRequest) -> String {
+    written(request, &options()).unwrap()
+}
+
+fn image(source: MediaSource) -> Block {
+    Block::Media(Media {
+        kind: MediaKind::Image,
+        source,
+        name: None,
+        detail: None,
+        cache: None,
+    })
+}
+
+fn pixel() -> MediaSource {
+    MediaSource::Inline {
+        mime: "image/png".to_owned(),
+        base64: "iVBORw0K".to_owned(),
+    }
+}
+
+fn thought() -> Block {
+    Block::Reasoning(Reasoning {
+        id: None,
+        summary: Vec::new(),
+        text: "hm".to_owned(),
+        signature: Some("sig".to_owned()),
+        encrypted: None,
+        dialect: Dialect::AnthropicMessages,
+    })
+}
+
+fn function(name: &str) -> Tool {
+    Tool {
+        name: name.to_owned(),
+        namespace: None,
+        description: None,
+        input: ToolInput::Schema(None),
+        strict: None,
+        cache: None,
+    }
+}
+
+fn hosted(name: &str) -> Tool {
+    let opaque = Opaque {
+        dialect: Dialect::OpenAiResponses,
+        kind: name.to_owned(),
+        json: Json::from_compact("{}").unwrap(),
+    };
+    Tool {
+        input: ToolInput::Hosted(opaque),
+        ..function(name)
+    }
+}
+
+#[test]
+fn a_plain_question() {
+    insta::assert_snapshot!(golden(&request(vec![says(
+        Role::User,
+        "Hello\n\"you\" \u{7f}雪"
+    )])));
+}
+
+#[test]
+fn everything_that_sampling_carries() {
+    let mut request = request(vec![
+        says(Role::User, "What is this?"),
+        says(Role::Assistant, "Show it."),
+        Message {
+            role: Role::User,
+            content: vec![Block::text("Here:"), image(pixel())],
+        },
+    ]);
+    request.model = ModelAlias::new(" gpt-5 ");
+    request.system = vec![
+        Block::text("Be brief."),
+        Block::text(""),
+        Block::text("Be kind."),
+    ];
+    request.params = GenerationParams {
+        max_tokens: Some(9000),
+        temperature: Some(0.2),
+        stop: vec!["END".to_owned(), String::new(), "\n\n".to_owned()],
+        ..GenerationParams::default()
+    };
+    request.losses.insert(Loss::TopP);
+    let options = SamplingOptions {
+        max_tokens_cap: Some(4096),
+        priorities: Priorities {
+            intelligence: Some(1.0),
+            speed: Some(0.0),
+            cost: Some(0.5),
+        },
+        task_ttl_ms: Some(600_000),
+        ..options()
+    };
+    insta::assert_snapshot!(written(&request, &options).unwrap());
+}
+
+#[test]
+fn instructions_in_the_middle_become_marked_user_text() {
+    insta::assert_snapshot!(golden(&request(vec![
+        says(Role::User, "Hi"),
+        Message {
+            role: Role::System,
+            content: vec![Block::text("Two tools left."), Block::text("Be quick.")],
+        },
+        says(Role::System, ""),
+    ])));
+}
+
+#[test]
+fn the_assistant_opens_and_ends() {
+    insta::assert_snapshot!(golden(&request(vec![
+        says(Role::Assistant, "Welcome."),
+        says(Role::User, "Write JSON."),
+        says(Role::Assistant, "{\"a\":"),
+    ])));
+}
+
+#[test]
+fn empty_text_and_thinking_leave_no_message() {
+    insta::assert_snapshot!(golden(&request(vec![
+        says(Role::User, "Hi"),
+        Message {
+            role: Role::Assistant,
+            content: vec![thought(), Block::text("")]
+        },
+        Message {
+            role: Role::User,
+            content: vec![]
+        },
+        says(Role::User, "Again"),
+    ])));
+}
+
+#[test]
+fn instructions_alone_are_answered() {
+    let mut request = request(Vec::new());
+    request.system = vec![Block::text("Write a haiku.")];
+    insta::assert_snapshot!(golden(&request));
+}
+
+#[test]
+fn hints_are_sent_only_for_a_named_model_and_a_willing_host() {
+    let ask = |model: &str, options: &SamplingOptions| {
+        let mut request = request(vec![says(Role::User, "x")]);
+        request.model = ModelAlias::new(model);
+        written(&request, options).unwrap()
+    };
+    for auto in ["auto", "", "  ", "mcp-external-sampling"] {
+        assert!(
+            !ask(auto, &options()).contains("modelPreferences"),
+            "{auto:?}"
+        );
+    }
+    assert!(
+        ask("claude", &options()).contains(r#""modelPreferences":{"hints":[{"name":"claude"}]}"#)
+    );
+    let without = ask(
+        "claude",
+        &SamplingOptions {
+            hints: false,
+            ..options()
+        },
+    );
+    assert!(without.starts_with("losses: model-hint\n"), "{without}");
+    assert!(!without.contains("modelPreferences"), "{without}");
+    let speed = Priorities {
+        speed: Some(0.9),
+        ..Priorities::default()
+    };
+    let only = ask(
+        "auto",
+        &SamplingOptions {
+            priorities: speed,
+            ..options()
+        },
+    );
+    assert!(
+        only.contains(r#""modelPreferences":{"speedPriority":0.9}"#),
+        "{only}"
+    );
+}
+
+#[test]
+fn the_cap_is_a_loss_only_to_who_asked_for_more() {
+    let mut request = request(vec![says(Role::User, "x")]);
+    let capped = SamplingOptions {
+        max_tokens_cap: Some(100),
+        ..options()
+    };
+    let silent = written(&request, &capped).unwrap();
+    assert!(
+        silent.starts_with("losses: \n") && silent.contains(r#""maxTokens":100"#),
+        "{silent}"
+    );
+    request.params.max_tokens = Some(100);
+    assert!(
+        written(&request, &capped)
+            .unwrap()
+            .starts_with("losses: \n")
+    );
+    request.params.max_tokens = Some(101);
+    assert!(
+        written(&request, &capped)
+            .unwrap()
+            .starts_with("losses: max-tokens-clamped\n")
+    );
+}
+
+#[test]
+fn hosted_tools_are_left_out_and_named() {
+    let mut request = request(vec![says(Role::User, "x")]);
+    request.tools = vec![hosted("web_search")];
+    assert!(golden(&request).starts_with("losses: hosted-tools\n"));
+}
+
+/// Everything that is refused, with the field that is named.
+#[test]
+fn refusals_name_the_field() {
+    let base = || request(vec![says(Role::User, "x")]);
+    let holding = |block: Block| {
+        request(vec![
+            says(Role::User, "x"),
+            Message {
+                role: Role::User,
+                content: vec![Block::text("y"), block],
+            },
+        ])
+    };
+    let media = |kind: MediaKind, source: MediaSource| {
+        holding(Block::Media(Media {
+            kind,
+            source,
+            name: None,
+            detail: None,
+            cache: None,
+        }))
+    };
+    let call = ToolCall {
+        id: "c".to_owned(),
+        item_id: None,
+        name: "f".to_owned(),
+        namespace: None,
+        input: ToolCallInput::Text(String::new()),
+        cache: None,
+    };
+    let result = ToolResult {
+        call_id: "c".to_owned(),
+        content: Vec::new(),
+        is_error: false,
+        custom: false,
+        cache: None,
+    };
+    let opaque = Opaque {
+        dialect: Dialect::AnthropicMessages,
+        kind: "search_result".to_owned(),
+        json: Json::from_compact("{}").unwrap(),
+    };
+    let url = MediaSource::Url("https://a/b.png".to_owned());
+    let schema = OutputFormat::JsonSchema {
+        name: None,
+        description: None,
+        schema: Json::from_compact("{}").unwrap(),
+        strict: None,
+    };
+    let cases = [
+        (
+            CompletionRequest {
+                tools: vec![hosted("h"), function("f")],
+                ..base()
+            },
+            "tools",
+        ),
+        (
+            CompletionRequest {
+                tool_choice: ToolChoice::Required,
+                ..base()
+            },
+            "tool_choice",
+        ),
+        (
+            CompletionRequest {
+                tools: vec![hosted("h")],
+                tool_choice: ToolChoice::Named("h".to_owned()),
+                ..base()
+            },
+            "tool_choice",
+        ),
+        (
+            CompletionRequest {
+                output: OutputFormat::JsonObject,
+                ..base()
+            },
+            "response_format",
+        ),
+        (
+            CompletionRequest {
+                output: schema,
+                ..base()
+            },
+            "response_format",
+        ),
+        (
+            CompletionRequest {
+                system: vec![image(pixel())],
+                ..base()
+            },
+            "system",
+        ),
+        (holding(image(url)), "messages[1].content[1]"),
+        (
+            holding(image(MediaSource::Id("file-1".to_owned()))),
+            "messages[1].content[1]",
+        ),
+        (media(MediaKind::Audio, pixel()), "messages[1].content[1]"),
+        (media(MediaKind::File, pixel()), "messages[1].content[1]"),
+        (holding(Block::Opaque(opaque)), "messages[1].content[1]"),
+        (holding(Block::ToolCall(call)), "messages[1]"),
+        (holding(Block::ToolResult(result)), "messages[1]"),
+        (
+            request(vec![Message {
+                role: Role::System,
+                content: vec![thought()],
+            }]),
+            "messages[0].content[0]",
+        ),
+    ];
+    for (request, param) in cases {
+        let failure = written(&request, &options()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unsupported, "{failure:?}");
+        assert_eq!(failure.param.as_deref(), Some(param), "{failure:?}");
+    }
+    for empty in [
+        request(vec![]),
+        request(vec![says(Role::User, ""), says(Role::System, "")]),
+    ] {
+        let failure = written(&empty, &options()).unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.param.as_deref()),
+            (FailureKind::BadRequest, Some("messages"))
+        );
+    }
+    let mut nan = base();
+    nan.params.temperature = Some(f64::NAN);
+    assert_eq!(
+        written(&nan, &options()).unwrap_err().param.as_deref(),
+        Some("temperature")
+    );
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just("\n{\"jsonrpc\":\"2.0\"}\r\n".to_owned()),
+        any::<String>(),
+        "[a-z \u{2028}\u{0}]{0,20}",
+    ]
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let role = prop_oneof![Just(Role::User), Just(Role::Assistant), Just(Role::System)];
+    let block = prop_oneof![
+        4 => any_text().prop_map(Block::text),
+        1 => any_text().prop_map(|mime| image(MediaSource::Inline { mime, base64: "AAAA".to_owned() })),
+        1 => Just(thought()),
+    ];
+    (role, prop::collection::vec(block, 0..4)).prop_map(|(role, content)| Message { role, content })
+}
+
+proptest! {
+    /// Whatever is accepted is one line of JSON that any host can take.
+    #[test]
+    fn a_request_is_one_line_of_user_and_assistant_and_ends_with_the_user(
+        messages in prop::collection::vec(any_message(), 0..6),
+        system in prop::collection::vec(any_text().prop_map(Block::text), 0..3),
+        model in any_text(),
+        stop in prop::collection::vec(any_text(), 0..3),
+        temperature in prop::option::of(0.0..2.0_f64),
+        hints in any::<bool>(),
+    ) {
+        let request = CompletionRequest {
+            model: ModelAlias::new(model),
+            system,
+            messages,
+            params: GenerationParams { stop, temperature, ..GenerationParams::default() },
+            ..CompletionRequest::default()
+        };
+        let mut out = Vec::new();
+        let Ok(losses) = write_request(&request, &SamplingOptions { hints, ..options() }, &mut out)
+        else {
+            prop_assert!(out.is_empty());
+            return Ok(());
+        };
+        prop_assert!(!out.iter().any(|byte| *byte < 0x20), "a raw control character");
+        let value: Value = serde_json::from_slice(&out).unwrap();
+        let messages = value["messages"].as_array().unwrap();
+        prop_assert!(!messages.is_empty());
+        for message in messages {
+            prop_assert!(matches!(message["role"].as_str(), Some("user" | "assistant")));
+            prop_assert!(message["content"].is_object());
+            if message["content"]["type"] == "text" {
+                prop_assert_ne!(&message["content"]["text"], "");
+            }
+        }
+        prop_assert_eq!(&messages[0]["role"], "user");
+        prop_assert_eq!(&messages[messages.len() - 1]["role"], "user");
+        prop_assert!(value["maxTokens"].is_u64());
+        if let Some(preferences) = value.get("modelPreferences") {
+            prop_assert!(hints && preferences["hints"][0]["name"].as_str().is_some_and(|name| !name.is_empty()));
+        }
+        let last = request.messages.iter().rev().find(|message| message.content.iter().any(
+            |block| match block {
+                Block::Text(text) => !text.text.is_empty(),
+                Block::Media(_) => true,
+                _ => false,
+            },
+        ));
+        let prefilled = last.is_some_and(|message| message.role == Role::Assistant);
+        prop_assert_eq!(losses.contains(Loss::Prefill), prefilled);
+    }
+
+    #[test]
+    fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), code in any::<i64>(), text in any::<String>()) {
+        let _ = read_result(&bytes);
+        let (_, failure) = read_error(code, &text);
+        prop_assert!(failure.message.chars().count() <= 400);
+        prop_assert!(!failure.message.chars().any(char::is_control));
+    }
+
+    /// Bytes that look like a result reach further into the reader than noise does.
+    #[test]
+    fn reading_bent_results_never_panics(
+        keys in prop::collection::vec((
+            prop_oneof![Just("content"), Just("model"), Just("stopReason"), Just("task"), Just("role"), Just("type"), Just("text"), Just("input")],
+            prop_oneof![Just("null"), Just("1"), Just("\"x\""), Just("[]"), Just("{}"), Just("[[1]]"),
+                Just(r#"{"type":"text","text":"a"}"#), Just(r#"[{"type":"tool_use","id":"i","name":"n","input":{"a": [1 ]}}]"#),
+                Just(r#"{"taskId":"t"}"#), Just("-1e400"), Just("tru")],
+        ), 0..6),
+    ) {
+        let fields: Vec<_> = keys.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        let _ = read_result(format!("{{{}}}", fields.join(",")).as_bytes());
+    }
+}
+
+fn completion(json: &str) -> Completion {
+    match read_result(json.as_bytes()) {
+        Ok(SamplingReply::Completion(completion)) => completion,
+        other => panic!("{json}: {other:?}"),
+    }
+}
+
+#[test]
+fn content_is_read_in_every_shape() {
+    for (json, texts) in [
+        (r#"{"content":{"type":"text","text":"a"}}"#, &["a"][..]),
+        (
+            r#"{"content":[{"type":"text","text":"a"},{"text":"b"}],"model":null}"#,
+            &["a", "b"],
+        ),
+        (r#"{"content":"a","model":7,"stopReason":{}}"#, &["a"]),
+        (r#"{"content":["a",{"type":"text","text":""}]}"#, &["a"]),
+        (r#"{"content":""}"#, &[]),
+        (r#"{"content":[]}"#, &[]),
+        (r#"{"content":null,"content":"last wins"}"#, &["last wins"]),
+        (
+            r#"{"\u0063ontent":{"te\u0078t":"a\nb"},"_meta":{"deep":[[{}]]}}"#,
+            &["a\nb"],
+        ),
+    ] {
+        let completion = completion(json);
+        let expected: Vec<_> = texts.iter().map(|text| Block::text(*text)).collect();
+        assert_eq!(completion.content, expected, "{json}");
+        assert_eq!(completion.reason, StopReason::EndTurn, "{json}");
+        assert_eq!(completion.losses, LossSet::EMPTY, "{json}");
+        assert_eq!(completion.model.as_str(), "", "{json}");
+    }
+}
+
+#[test]
+fn unknown_blocks_are_a_loss_and_the_rest_is_kept() {
+    for json in [
+        r#"{"content":[{"type":"image","data":"AA","mimeType":"image/png"},{"type":"text","text":"a"}]}"#,
+        r#"{"content":[{"type":"text","text":"a"},{"type":"text"},7]}"#,
+        r#"{"content":[null,{"type":"text","text":"a"},["b"]]}"#,
+        r#"{"content":[{"type":"tool_use","name":"no id"},{"type":"text","text":"a"}]}"#,
+    ] {
+        let completion = completion(json);
+        assert_eq!(completion.text(), "a", "{json}");
+        assert_eq!(completion.content.len(), 1, "{json}");
+        assert!(completion.losses.contains(Loss::ReplyBlock), "{json}");
+    }
+}
+
+#[test]
+fn stop_reasons_are_an_open_list() {
+    for (reason, expected) in [
+        ("endTurn", StopReason::EndTurn),
+        ("stop", StopReason::EndTurn),
+        ("stopSequence", StopReason::StopSequence),
+        ("maxTokens", StopReason::MaxTokens),
+        ("length", StopReason::MaxTokens),
+        ("content_filter", StopReason::Refusal),
+        ("refusal", StopReason::Refusal),
+        ("SAFETY", StopReason::Refusal),
+        ("something new", StopReason::EndTurn),
+        // No call came, so none may be announced.
+        ("toolUse", StopReason::EndTurn),
+    ] {
+        let json = format!(r#"{{"content":"a","model":"m","stopReason":"{reason}"}}"#);
+        assert_eq!(completion(&json).reason, expected, "{reason}");
+    }
+}
+
+#[test]
+fn tool_calls_are_read_with_their_arguments_untouched() {
+    let json = r#"{"content":[{"type":"tool_use","id":"c1","name":"f",
+        "input":{"b": 1.0, "a": [1e5,
+        2]}}],"stopReason":"endTurn"}"#;
+    let completion = completion(json);
+    assert_eq!(completion.reason, StopReason::ToolUse);
+    let [Block::ToolCall(call)] = &completion.content[..] else {
+        panic!("{completion:?}")
+    };
+    assert_eq!(
+        call.input,
+        ToolCallInput::Json(Json::from_compact(r#"{"b":1.0,"a":[1e5,2]}"#).unwrap())
+    );
+}
+
+#[test]
+fn refusals_and_tasks_are_told_from_answers() {
+    let copilot = r#"{"model":"","stopReason":"cancelled","role":"user","content":{"type":"text","text":"The user cancelled the request."}}"#;
+    assert_eq!(
+        read_result(copilot.as_bytes()).unwrap(),
+        SamplingReply::Cancelled
+    );
+    let task = r#"{"task":{"taskId":"u1","status":"working","ttl":600000,"pollInterval":1000}}"#;
+    assert_eq!(
+        read_result(task.as_bytes()).unwrap(),
+        SamplingReply::Task {
+            id: "u1".to_owned()
+        }
+    );
+    for none in [
+        "{}",
+        r#"{"content":null,"model":"m"}"#,
+        r#"{"content":7}"#,
+        "[]",
+        "",
+        r#"{"task":{}}"#,
+    ] {
+        assert_eq!(
+            read_result(none.as_bytes()).unwrap_err().kind,
+            FailureKind::UpstreamFailed,
+            "{none}"
+        );
+    }
+}
+
+#[test]
+fn errors_are_told_apart() {
+    use FailureKind as Kind;
+    use HostFault as Fault;
+    for (code, message, fault, kind) in [
+        (
+            -1,
+            "User rejected sampling request",
+            Fault::Refused,
+            Kind::Refused,
+        ),
+        (-1, "rate limit", Fault::Refused, Kind::Refused),
+        (
+            -32000,
+            "The user has denied permission to call this method.",
+            Fault::Refused,
+            Kind::Refused,
+        ),
+        (-32000, "", Fault::Refused, Kind::Refused),
+        (
+            -32000,
+            "429 Too Many Requests",
+            Fault::RateLimited,
+            Kind::RateLimited,
+        ),
+        (
+            -32603,
+            "User rejected sampling request",
+            Fault::Refused,
+            Kind::Refused,
+        ),
+        (
+            -32601,
+            "Method not found",
+            Fault::NoSampling,
+            Kind::NotReady,
+        ),
+        (
+            -32602,
+            "messages.0.content: bad",
+            Fault::InvalidParams,
+            Kind::BadRequest,
+        ),
+        (
+            -32602,
+            "prompt is too long: 210000 tokens > 200000 maximum",
+            Fault::ContextTooLong,
+            Kind::ContextTooLong,
+        ),
+        (
+            -32603,
+            "Error in sampling: AsyncCompletions.create() got an unexpected keyword argument 'model_preferences'",
+            Fault::ModelPreferences,
+            Kind::UpstreamFailed,
+        ),
+        (
+            -32603,
+            "Unknown error: You have exceeded your premium request quota.",
+            Fault::RateLimited,
+            Kind::RateLimited,
+        ),
+        (
+            -32603,
+            "Unknown error: model_not_supported",
+            Fault::UnknownModel,
+            Kind::UnknownModel,
+        ),
+        (
+            -32603,
+            "Unknown error: Error: No models available",
+            Fault::UnknownModel,
+            Kind::UnknownModel,
+        ),
+        (
+            -32603,
+            "maximum context length is 8192 tokens",
+            Fault::ContextTooLong,
+            Kind::ContextTooLong,
+        ),
+        (
+            -32603,
+            "Unknown error: boom\n    at rateLimit (429.js:1)",
+            Fault::Other,
+            Kind::UpstreamFailed,
+        ),
+        (
+            -32603,
+            "failed to generate limit of 14290",
+            Fault::Other,
+            Kind::UpstreamFailed,
+        ),
+        (0, "", Fault::Other, Kind::UpstreamFailed),
+        (i64::MIN, "x", Fault::Other, Kind::UpstreamFailed),
+    ] {
+        let (found, failure) = read_error(code, message);
+        assert_eq!((found, failure.kind), (fault, kind), "{code} {message}");
+    }
+}
+
+#[test]
+fn only_one_clean_line_of_the_host_is_shown() {
+    let (_, failure) = read_error(
+        -32603,
+        "\n  Unknown \u{1b}[31merror\u{202e}: x\r\n  at secret.js\n",
+    );
+    assert_eq!(
+        failure.message,
+        "The MCP host failed: Unknown \\u{1b}[31merror\\u{202e}: x"
+    );
+    let (_, failure) = read_error(-32603, &"é".repeat(1000));
+    let shown = failure
+        .message
+        .strip_prefix("The MCP host failed: ")
+        .unwrap();
+    assert_eq!(shown.chars().count(), 300);
+    assert!(shown.ends_with('…'));
+    assert_eq!(read_error(5, " \n ").1.message, "The MCP host failed.");
+}

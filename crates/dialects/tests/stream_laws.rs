@@ -1,0 +1,245 @@
+//! Laws of the streams: whatever the reply holds, its frames fold back to it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+use dialects::sse::{SseEvent, SseReader};
+use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat};
+use model::{
+    Block, CallId, Completion, LossSet, ModelName, StopReason, ToolCall, ToolCallInput, Usage,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn head(model: &str, choices: u8) -> ReplyHead {
+    ReplyHead {
+        id: CallId::generate(),
+        created: 1,
+        model: model.to_owned(),
+        input_tokens: 5,
+        choices,
+    }
+}
+
+fn input() -> impl Strategy<Value = ToolCallInput> {
+    let object = proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3);
+    prop_oneof![
+        object.prop_map(|object| {
+            let text = serde_json::to_string(&object).unwrap();
+            ToolCallInput::Json(json::compact(&text).unwrap())
+        }),
+        any::<String>().prop_map(ToolCallInput::Broken),
+        any::<String>().prop_map(ToolCallInput::Text),
+    ]
+}
+
+fn block() -> impl Strategy<Value = Block> {
+    let text = "(\\PC|[\n\r\u{85}\u{2028}\u{0}]| [a-z]{1,9}){0,120}";
+    prop_oneof![
+        3 => text.prop_map(Block::text),
+        1 => (any::<String>(), any::<String>(), input()).prop_map(|(id, name, input)| {
+            let (item_id, namespace, cache) = (None, None, None);
+            Block::ToolCall(ToolCall { id, item_id, name, namespace, input, cache })
+        }),
+    ]
+}
+
+fn completion() -> impl Strategy<Value = Completion> {
+    let reason = prop_oneof![
+        Just(StopReason::EndTurn),
+        Just(StopReason::StopSequence),
+        Just(StopReason::MaxTokens),
+        Just(StopReason::ToolUse),
+        Just(StopReason::Refusal),
+    ];
+    let blocks = proptest::collection::vec(block(), 0..4);
+    (
+        blocks,
+        reason,
+        proptest::option::of(any::<String>()),
+        0..9_u64,
+    )
+        .prop_map(|(content, reason, stop_sequence, output)| Completion {
+            model: ModelName::default(),
+            content,
+            reason,
+            stop_sequence,
+            usage: Usage {
+                output,
+                ..Usage::default()
+            },
+            losses: LossSet::EMPTY,
+        })
+}
+
+fn frames(mut writer: impl StreamWriter, replies: &[Completion]) -> Vec<SseEvent> {
+    let mut out = Vec::new();
+    writer.begin(&mut out);
+    for (choice, reply) in (0_u8..).zip(replies) {
+        for event in reply.clone().into_events() {
+            writer.keep_alive(&mut out);
+            writer.event(choice, event, &mut out);
+        }
+    }
+    writer.end(&mut out);
+    let text = std::str::from_utf8(&out).unwrap();
+    // Clients that split lines in Python's way see the same lines.
+    assert!(
+        !text
+            .chars()
+            .any(|c| c != '\n' && (c.is_control() || c == '\u{2028}'))
+    );
+    let mut events = Vec::new();
+    SseReader::new(1 << 20).push(&out, &mut events).unwrap();
+    events
+}
+
+fn calls(reply: &Completion) -> impl Iterator<Item = &ToolCall> {
+    reply.content.iter().filter_map(|block| match block {
+        Block::ToolCall(call) => Some(call),
+        _ => None,
+    })
+}
+
+fn input_text(input: &ToolCallInput) -> &str {
+    match input {
+        ToolCallInput::Json(json) => json.as_str(),
+        ToolCallInput::Broken(text) | ToolCallInput::Text(text) => text,
+    }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+proptest! {
+    #[test]
+    fn chat_folds_back(replies in proptest::collection::vec(completion(), 1..3), model: String) {
+        let choices = u8::try_from(replies.len()).unwrap();
+        let mut events = frames(openai_chat::ChatStream::new(head(&model, choices), true), &replies);
+        prop_assert_eq!(events.pop().unwrap().data, "[DONE]");
+        let chunks: Vec<Value> =
+            events.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+        let (usage, chunks) = chunks.split_last().unwrap();
+        prop_assert!(usage["usage"]["total_tokens"].as_u64().unwrap() > 0);
+        prop_assert_eq!(usage["choices"].as_array().unwrap().len(), 0);
+        for (at, reply) in replies.iter().enumerate() {
+            let mine: Vec<&Value> =
+                chunks.iter().filter(|chunk| chunk["choices"][0]["index"] == at).collect();
+            let roles = mine.iter().filter(|chunk| {
+                chunk.pointer("/choices/0/delta/role").is_some()
+            });
+            prop_assert_eq!(roles.count(), 1);
+            let content: String =
+                mine.iter().map(|chunk| text(chunk, "/choices/0/delta/content")).collect();
+            prop_assert_eq!(content, reply.text());
+            for (call_at, call) in calls(reply).enumerate() {
+                let deltas: Vec<&Value> = mine
+                    .iter()
+                    .filter_map(|chunk| chunk.pointer("/choices/0/delta/tool_calls/0"))
+                    .filter(|delta| delta["index"] == call_at)
+                    .collect();
+                let ids: String = deltas.iter().map(|delta| text(delta, "/id")).collect();
+                prop_assert_eq!(&ids, &call.id);
+                let input: String = deltas
+                    .iter()
+                    .map(|delta| text(delta, "/function/arguments").to_owned() + text(delta, "/custom/input"))
+                    .collect();
+                prop_assert_eq!(&input, input_text(&call.input));
+            }
+            prop_assert!(mine.last().unwrap()["choices"][0]["finish_reason"].is_string());
+            prop_assert!(mine.iter().all(|chunk| chunk["model"] == model.as_str()));
+        }
+    }
+
+    #[test]
+    fn messages_fold_back(reply in completion(), model: String) {
+        let writer = anthropic_messages::MessagesStream::new(head(&model, 1), false);
+        let events = frames(writer, std::slice::from_ref(&reply));
+        let mut blocks: Vec<(Value, String, bool)> = Vec::new();
+        let mut names = Vec::new();
+        for event in &events {
+            let value: Value = serde_json::from_str(&event.data).unwrap();
+            prop_assert_eq!(text(&value, "/type"), &event.name);
+            if event.name != "ping" {
+                names.push(event.name.as_str());
+            }
+            let index = value["index"].as_u64().map(|index| usize::try_from(index).unwrap());
+            match event.name.as_str() {
+                "content_block_start" => {
+                    prop_assert_eq!(index, Some(blocks.len()));
+                    prop_assert!(blocks.iter().all(|(_, _, stopped)| *stopped));
+                    blocks.push((value["content_block"].clone(), String::new(), false));
+                }
+                "content_block_delta" => {
+                    prop_assert_eq!(index, Some(blocks.len() - 1));
+                    let (_, gathered, stopped) = blocks.last_mut().unwrap();
+                    prop_assert!(!*stopped);
+                    gathered.push_str(text(&value, "/delta/text"));
+                    gathered.push_str(text(&value, "/delta/partial_json"));
+                }
+                "content_block_stop" => {
+                    prop_assert_eq!(index, Some(blocks.len() - 1));
+                    blocks.last_mut().unwrap().2 = true;
+                }
+                "message_start" => {
+                    prop_assert_eq!(text(&value, "/message/model"), model.as_str());
+                }
+                "message_delta" => {
+                    prop_assert!(value["usage"]["output_tokens"].as_u64().unwrap() > 0);
+                    let hit = value["delta"]["stop_sequence"].as_str().map(str::to_owned);
+                    prop_assert_eq!(hit, reply.stop_sequence.clone());
+                }
+                _ => {}
+            }
+        }
+        prop_assert_eq!(names.first(), Some(&"message_start"));
+        prop_assert!(names.ends_with(&["message_delta", "message_stop"]));
+
+        let kept: Vec<&Block> = reply
+            .content
+            .iter()
+            .filter(|block| !matches!(block, Block::Text(text) if text.text.is_empty()))
+            .collect();
+        prop_assert_eq!(blocks.len(), kept.len());
+        let mut whole = Vec::new();
+        anthropic_messages::write_reply(&head(&model, 1), &reply, &mut whole);
+        let whole: Value = serde_json::from_slice(&whole).unwrap();
+        for (at, ((start, gathered, stopped), block)) in blocks.iter().zip(kept).enumerate() {
+            prop_assert!(*stopped);
+            match block {
+                Block::Text(kept) => prop_assert_eq!(gathered, &kept.text),
+                Block::ToolCall(call) => {
+                    prop_assert_eq!(text(start, "/id"), &call.id);
+                    let input = if gathered.is_empty() { "{}" } else { gathered.as_str() };
+                    let input: Value = serde_json::from_str(input).unwrap();
+                    prop_assert!(input.is_object());
+                    prop_assert_eq!(&input, &whole["content"][at]["input"]);
+                }
+                _ => prop_assert!(false, "no such block was made"),
+            }
+        }
+    }
+
+    #[test]
+    fn whole_chat_replies_say_the_same(reply in completion(), model: String) {
+        let mut out = Vec::new();
+        openai_chat::write_reply(&head(&model, 1), std::slice::from_ref(&reply), &mut out);
+        let value: Value = serde_json::from_slice(&out).unwrap();
+        prop_assert_eq!(text(&value, "/text"), reply.text());
+        prop_assert_eq!(text(&value, "/choices/0/message/content"), reply.text());
+        let written: Vec<&str> = value["choices"][0]["message"]["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|call| call.pointer("/function/arguments").or(call.pointer("/custom/input")))
+            .map(|input| input.unwrap().as_str().unwrap())
+            .collect();
+        let meant: Vec<&str> = calls(&reply).map(|call| input_text(&call.input)).collect();
+        prop_assert_eq!(written, meant);
+    }
+}

@@ -1,0 +1,68 @@
+//! A call as the door hands it over, and what the door gets back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::Caller;
+
+/// One request, read and authenticated.
+#[derive(Debug)]
+pub struct Call {
+    /// Its GUID.
+    pub id: CallId,
+    /// The wire format that it came in.
+    pub dialect: Dialect,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// What is asked.
+    pub request: CompletionRequest,
+    /// Whether the reply is streamed.
+    pub stream: bool,
+    /// Our estimate of the tokens in the request.
+    pub input_tokens: u64,
+    /// Bytes of the request body.
+    pub bytes_in: usize,
+    /// The body itself, kept only where the record wants bodies.
+    pub body: Option<Bytes>,
+    /// The share of the body memory that this call holds until its end.
+    pub memory: Option<OwnedSemaphorePermit>,
+    /// The status that a failure has in this dialect, for the record.
+    pub status_of: fn(&Failure) -> u16,
+}
+
+/// Events of one of the replies that were asked for.
+#[derive(Debug)]
+pub struct ChoiceEvents {
+    /// Which reply, from 0.
+    pub choice: u8,
+    /// Its next events, in order.
+    pub events: Vec<CompletionEvent>,
+}
+
+/// A call that runs. Dropping it hangs up: the call is cancelled towards its upstream.
+#[derive(Debug)]
+pub struct Running {
+    /// What reading the request could not carry.
+    pub losses: LossSet,
+    pub(crate) events: mpsc::Receiver<Result<ChoiceEvents, Box<Failure>>>,
+}
+
+impl Running {
+    /// The next events, or the failure that ends the call; `None` after its complete end.
+    ///
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<ChoiceEvents, Box<Failure>>> {
+        self.events.recv().await
+    }
+
+    /// As [`next`](Self::next), for hand-written bodies.
+    pub fn poll_next(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<ChoiceEvents, Box<Failure>>>> {
+        self.events.poll_recv(context)
+    }
+}

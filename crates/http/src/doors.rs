@@ -1,0 +1,292 @@
+//! The routes, and what every request passes before it reaches one.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use dialects::{anthropic_messages, openai_chat};
+use gateway::{Caller, Gateway, Refusal};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
+use model::{CallId, Dialect, Failure, FailureKind};
+
+use crate::access::AccessRules;
+use crate::body::{BodyBudget, BodyLimits};
+use crate::listener::Peer;
+use crate::{call, headers, health, models};
+
+/// How the doors behave.
+#[derive(Debug)]
+pub struct DoorSettings {
+    /// Who may come in.
+    pub access: AccessRules,
+    /// Bounds of one body.
+    pub body: BodyLimits,
+    /// Bytes of all bodies in flight.
+    pub body_memory: usize,
+    /// How long the status of a stream is held back, so that early failures keep theirs.
+    pub grace: Duration,
+    /// The pause after which a silent stream gets a sign of life.
+    pub keep_alive: Duration,
+    /// The prototype's `data: [DONE]` after `message_stop`. Breaks clients today.
+    pub anthropic_done: bool,
+    /// The value of `X-MCP-Bridge`: `mcptb/<version>`.
+    pub bridge: &'static str,
+}
+
+/// What every handler sees. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    gateway: Gateway,
+    settings: DoorSettings,
+    budget: BodyBudget,
+    started: u64,
+}
+
+/// One request on its way in.
+pub(crate) struct Arrival {
+    pub(crate) id: CallId,
+    pub(crate) dialect: Dialect,
+    pub(crate) at: Instant,
+    /// Seconds since the Unix epoch.
+    pub(crate) created: u64,
+}
+
+/// Why a request gets no answer of a model.
+pub(crate) struct Refused {
+    pub(crate) failure: Failure,
+    /// Whether the gateway has recorded it already.
+    pub(crate) recorded: bool,
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) bytes_in: usize,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            recorded: false,
+            caller: None,
+            bytes_in: 0,
+        }
+    }
+}
+
+/// The routes before a gateway.
+pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
+    let budget = BodyBudget::new(settings.body_memory);
+    let started = unix_seconds();
+    let doors = Doors {
+        shared: Arc::new(Shared {
+            gateway,
+            settings,
+            budget,
+            started,
+        }),
+    };
+    let mut routes = Router::new();
+    for prefix in ["", "/v1"] {
+        let path = |rest: &str| format!("{prefix}{rest}");
+        routes = routes
+            .route(&path("/chat/completions"), post(call::chat))
+            .route(&path("/messages"), post(call::messages))
+            .route(&path("/messages/count_tokens"), post(not_yet))
+            .route(&path("/responses"), post(not_yet))
+            .route(&path("/models"), get(models::list))
+            .route(&path("/models/{*id}"), get(models::one));
+    }
+    routes
+        .route("/", get(health::hello))
+        .route("/api/hello", get(health::hello))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(doors)
+}
+
+impl Doors {
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.shared.gateway
+    }
+
+    pub(crate) fn settings(&self) -> &DoorSettings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn budget(&self) -> &BodyBudget {
+        &self.shared.budget
+    }
+
+    /// When the doors were opened, seconds since the Unix epoch.
+    pub(crate) fn started(&self) -> u64 {
+        self.shared.started
+    }
+
+    /// Finds out who asks, or refuses.
+    pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
+        // Without the listener's extension the peer is a stranger, never loopback.
+        let peer = head
+            .extensions
+            .get::<Peer>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| {
+                address.ip()
+            });
+        self.shared.settings.access.admit(peer, head)
+    }
+
+    /// Adds what every reply carries.
+    pub(crate) fn sign(&self, mut response: Response) -> Response {
+        let bridge = HeaderValue::from_static(self.shared.settings.bridge);
+        response.headers_mut().insert(headers::BRIDGE, bridge);
+        response
+    }
+
+    /// Turns a refusal into the reply of the caller's dialect, and records it.
+    pub(crate) fn refuse(&self, arrival: &Arrival, refused: &Refused) -> Response {
+        let failure = &refused.failure;
+        let (status, body) = write_failure(arrival.dialect, failure, arrival.id);
+        if !refused.recorded {
+            self.shared.gateway.refused(&Refusal {
+                id: arrival.id,
+                dialect: arrival.dialect,
+                caller: refused.caller.as_deref(),
+                bytes_in: refused.bytes_in,
+                failure,
+                status,
+                duration: arrival.at.elapsed(),
+            });
+        }
+        self.failure_response(arrival, failure, status, body)
+    }
+
+    /// As [`refuse`](Self::refuse) for routes that are no calls and leave no record.
+    pub(crate) fn turn_away(&self, dialect: Dialect, failure: &Failure) -> Response {
+        let arrival = Arrival::now(dialect);
+        let (status, body) = write_failure(dialect, failure, arrival.id);
+        self.failure_response(&arrival, failure, status, body)
+    }
+
+    fn failure_response(
+        &self,
+        arrival: &Arrival,
+        failure: &Failure,
+        status: u16,
+        body: Vec<u8>,
+    ) -> Response {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = headers::json(status, body);
+        headers::identify(response.headers_mut(), arrival.id, arrival.dialect);
+        headers::advise_retry(response.headers_mut(), failure);
+        if failure.kind == FailureKind::Unauthenticated {
+            let challenge = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(http::header::WWW_AUTHENTICATE, challenge);
+        }
+        self.sign(response)
+    }
+}
+
+impl Arrival {
+    /// Names a call that has just come in. The only place where the doors look at a clock.
+    pub(crate) fn now(dialect: Dialect) -> Self {
+        Self {
+            id: CallId::generate(),
+            dialect,
+            at: Instant::now(),
+            created: unix_seconds(),
+        }
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// The failure in the words of a dialect.
+pub(crate) fn write_failure(dialect: Dialect, failure: &Failure, id: CallId) -> (u16, Vec<u8>) {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_chat::write_failure(failure),
+        Dialect::AnthropicMessages => anthropic_messages::write_failure(failure, id),
+    }
+}
+
+/// The dialect of a path that both vendors share: Anthropic's clients always name a version.
+pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
+    let path = uri.path();
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    if path == "/messages"
+        || path.starts_with("/messages/")
+        || headers.contains_key("anthropic-version")
+    {
+        Dialect::AnthropicMessages
+    } else {
+        Dialect::OpenAiChat
+    }
+}
+
+/// A path that exists at the vendor and not here yet.
+async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let dialect = dialect_of(&head.uri, &head.headers);
+    let failure = match doors.admit(&head) {
+        Ok(_) => Failure::new(
+            FailureKind::Unsupported,
+            format!(
+                "{} is not offered by this version of the bridge; use /v1/chat/completions or \
+                 /v1/messages.",
+                head.uri.path()
+            ),
+        ),
+        Err(failure) => failure,
+    };
+    doors.turn_away(dialect, &failure)
+}
+
+async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {
+    let (head, _) = request.into_parts();
+    let failure = match doors.admit(&head) {
+        Ok(_) => Failure::new(
+            FailureKind::NoSuchRoute,
+            format!(
+                "There is no {} {} here.",
+                head.method,
+                printable(head.uri.path())
+            ),
+        ),
+        Err(failure) => failure,
+    };
+    doors.turn_away(dialect_of(&head.uri, &head.headers), &failure)
+}
+
+async fn method_not_allowed(State(doors): State<Doors>, request: Request<Body>) -> Response {
+    let (head, _) = request.into_parts();
+    let failure = match doors.admit(&head) {
+        Ok(_) => Failure::new(
+            FailureKind::MethodNotAllowed,
+            format!(
+                "{} does not take {}.",
+                printable(head.uri.path()),
+                head.method
+            ),
+        ),
+        Err(failure) => failure,
+    };
+    doors.turn_away(dialect_of(&head.uri, &head.headers), &failure)
+}
+
+/// A path for a message: not longer than a line.
+fn printable(path: &str) -> String {
+    path.chars().take(100).collect()
+}

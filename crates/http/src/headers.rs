@@ -1,0 +1,86 @@
+//! The headers of our replies.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use model::{CallId, Dialect, Failure, LossSet, Retry};
+
+/// Which bridge answers, and its version (from the prototype).
+pub(crate) const BRIDGE: HeaderName = HeaderName::from_static("x-mcp-bridge");
+/// The model that answered (from the prototype).
+pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-mcp-model");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const LOSS: HeaderName = HeaderName::from_static("x-mcptb-loss");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+
+/// A JSON reply.
+pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// A stream of server-sent events that no proxy should hold back.
+pub(crate) fn events(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENTS);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// Names the call: `x-request-id`, and Anthropic's `request-id` made from the same UUID.
+pub(crate) fn identify(headers: &mut HeaderMap, id: CallId, dialect: Dialect) {
+    insert(headers, REQUEST_ID, &id.to_string());
+    if dialect == Dialect::AnthropicMessages {
+        insert(headers, ANTHROPIC_REQUEST_ID, &format!("req_{}", id.hex()));
+    }
+}
+
+/// Names what was lost, if anything was.
+pub(crate) fn name_losses(headers: &mut HeaderMap, losses: LossSet) {
+    if !losses.is_empty() {
+        insert(headers, LOSS, &losses.to_string());
+    }
+}
+
+/// Names the model that answered. Names that do not fit a header lose what does not fit.
+pub(crate) fn name_model(headers: &mut HeaderMap, model: &str) {
+    if !model.is_empty() {
+        let visible: String = model
+            .chars()
+            .filter(|char| matches!(char, ' '..='~'))
+            .take(200)
+            .collect();
+        insert(headers, MODEL, &visible);
+    }
+}
+
+/// Tells clients whether and when to come again. SDKs retry 408, 429 and 5xx by themselves, and a
+/// retry may cost a person a click.
+pub(crate) fn advise_retry(headers: &mut HeaderMap, failure: &Failure) {
+    match failure.retry {
+        Retry::Never => {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        Retry::Now => {}
+        Retry::After(wait) => {
+            let seconds = wait.as_secs_f64().ceil().max(1.0);
+            insert(headers, RETRY_AFTER, &format!("{seconds}"));
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,101 @@
+//! Liveness and readiness.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use model::{Dialect, FailureKind};
+use serde::Serialize;
+
+use crate::doors::Doors;
+use crate::headers;
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<Vec<Host>>,
+}
+
+#[derive(Serialize)]
+struct Host {
+    name: String,
+    ready: bool,
+    state: &'static str,
+    reason: String,
+    in_flight: usize,
+    concurrency: usize,
+    waiting: usize,
+}
+
+/// The process is up. Claude Code asks `HEAD /api/hello` or `HEAD /` before it begins.
+pub(crate) async fn hello(State(doors): State<Doors>, request: Request) -> Response {
+    alive(&doors, request, r#"{"name":"mcptb"}"#)
+}
+
+/// The process is up.
+pub(crate) async fn healthz(State(doors): State<Doors>, request: Request) -> Response {
+    alive(&doors, request, r#"{"status":"ok"}"#)
+}
+
+fn alive(doors: &Doors, request: Request, body: &'static str) -> Response {
+    let (head, _) = request.into_parts();
+    match doors.admit(&head) {
+        // Probes need no credential, but a foreign page must not find out that we are here.
+        Err(failure) if failure.kind != FailureKind::Unauthenticated => {
+            doors.turn_away(Dialect::OpenAiChat, &failure)
+        }
+        _ => doors.sign(headers::json(StatusCode::OK, body)),
+    }
+}
+
+/// Whether calls can be answered. Details are for callers on this machine or with a credential.
+pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let details = match doors.admit(&head) {
+        Ok(_) => true,
+        Err(failure) if failure.kind == FailureKind::Unauthenticated => false,
+        Err(failure) => return doors.turn_away(Dialect::OpenAiChat, &failure),
+    };
+    let failure = doors.gateway().ready().err();
+    let hosts = details.then(|| {
+        let statuses = doors.gateway().upstream().statuses();
+        statuses
+            .into_iter()
+            .map(|host| Host {
+                name: host.name,
+                ready: host.ready,
+                state: host.state,
+                reason: host.reason,
+                in_flight: host.in_flight,
+                concurrency: host.concurrency,
+                waiting: host.waiting,
+            })
+            .collect()
+    });
+    let body = Ready {
+        status: if failure.is_none() {
+            "ready"
+        } else {
+            "not ready"
+        },
+        reason: failure
+            .as_ref()
+            .filter(|_| details)
+            .map(|failure| failure.message.as_str()),
+        hosts,
+    };
+    // A struct of strings and numbers always serialises.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let status = if failure.is_none() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let mut response = headers::json(status, body);
+    if let Some(failure) = &failure {
+        headers::advise_retry(response.headers_mut(), failure);
+    }
+    doors.sign(response)
+}

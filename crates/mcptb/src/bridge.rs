@@ -1,0 +1,144 @@
+//! The bridge as an MCP host starts it: MCP on stdin and stdout, HTTP beside it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mcp::{Connection, Ended, Limits, stdio};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Problem;
+use crate::settings::Config;
+use crate::telemetry::{self, LineQueue};
+use crate::wiring::Parts;
+
+/// How long the end waits for calls to tell their callers; hosts kill us soon after.
+const LAST_CALLS: Duration = Duration::from_millis(1200);
+/// How long the end waits for the last log lines.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// Runs until the host or a signal ends it.
+pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
+    let tls = match &config.tls {
+        Some((cert, key)) => Some(http_doors::tls::server_config(cert, key).map_err(|error| {
+            Problem::new(error.to_string(), "give a PEM chain and its PEM key")
+        })?),
+        None => None,
+    };
+    let (lines, log) = telemetry::start(config.log);
+    warn_of_exposure(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new(error.to_string(), "free some threads or memory"))?;
+    let stdio_mode = config.stdio;
+    let serve = config.serve;
+    let outcome = runtime.block_on(async {
+        let parts = Parts::new(config, std::sync::Arc::clone(&lines), log);
+        let (source, sink) = stdio::open(stdio_mode).map_err(|error| {
+            Problem::new(
+                format!("stdin and stdout cannot be used: {error}"),
+                "let an MCP host start mcptb, or try MCPTB_STDIO=threads",
+            )
+        })?;
+        let signal = CancellationToken::new();
+        parts.background.spawn(end_on_signal(signal.clone()));
+        parts.calls.spawn({
+            let (http, router) = (parts.http.clone(), parts.router.clone());
+            let (calls, stop) = (parts.calls.clone(), parts.stop.clone());
+            let attached = parts.attached.clone();
+            async move {
+                // Dual-era hosts start a throw-away sibling to probe: until a host says
+                // `initialize` there is no side effect.
+                tokio::select! {
+                    () = attached.cancelled() => {}
+                    () = stop.cancelled() => return,
+                }
+                if let Some(listener) = http.bind(&stop).await {
+                    http.serve(listener, tls, router, serve, calls, stop).await;
+                }
+            }
+        });
+        let server = parts.mcp_server();
+        // The connection outlives the signal a little: calls fail first, and their
+        // cancellations still reach the host.
+        let connection = Connection::new(source, sink, Limits::default());
+        let ended = tokio::select! {
+            ended = connection.run(&server, CancellationToken::new()) => ended,
+            () = fail_calls_on(signal, &parts) => Ended::Stopped,
+        };
+        match ended {
+            Ended::Eof | Ended::Stopped => tracing::info!(?ended, "the bridge ends"),
+            Ended::Failed(error) => tracing::warn!(%error, "the host's connection failed"),
+        }
+        close(&parts).await;
+        Ok(ExitCode::SUCCESS)
+    });
+    end_log(&lines);
+    // A thread may still be reading stdin; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// After a signal: fails the calls while the host can still hear that they are cancelled.
+async fn fail_calls_on(signal: CancellationToken, parts: &Parts) {
+    signal.cancelled().await;
+    close(parts).await;
+}
+
+/// Fails the calls, closes the doors, and waits until callers have been told.
+async fn close(parts: &Parts) {
+    parts.stop.cancel();
+    parts.calls.close();
+    let _ = tokio::time::timeout(LAST_CALLS, parts.calls.wait()).await;
+}
+
+fn end_log(lines: &LineQueue) {
+    lines.flush(LAST_LINES);
+}
+
+fn warn_of_exposure(config: &Config) {
+    if config.address.ip().is_loopback() {
+        return;
+    }
+    if config.access.token.is_none() {
+        tracing::warn!(
+            address = %config.address,
+            "no token is set: callers of this machine are served, everybody else gets 401; set \
+             --token-file or MCPTB_TOKEN to lend it"
+        );
+    }
+    if config.tls.is_none() {
+        tracing::warn!(
+            address = %config.address,
+            "this address is reachable over the network without TLS; set --tls-cert and --tls-key, \
+             or put a proxy before it"
+        );
+    }
+}
+
+#[cfg(unix)]
+async fn end_on_signal(signal: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal as on};
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+    ];
+    let [Ok(mut terminate), Ok(mut hang_up), Ok(mut interrupt)] = kinds.map(on) else {
+        tracing::warn!("signals cannot be handled; end the bridge by closing its stdin");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    signal.cancel();
+}
+
+#[cfg(not(unix))]
+async fn end_on_signal(signal: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        signal.cancel();
+    }
+}

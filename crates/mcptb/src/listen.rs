@@ -1,0 +1,126 @@
+//! The HTTP side: binds once a host has attached, and again when a busy port becomes free.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use http_doors::listener::{self, ServeLimits};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use upstreams::host::BridgeView;
+
+use crate::telemetry::LineQueue;
+
+/// The pause between two tries to bind a busy port.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where the HTTP side stands; also what `bridge_status` tells of it.
+#[derive(Debug)]
+pub(crate) struct HttpSide {
+    wanted: SocketAddr,
+    secure: bool,
+    state: Mutex<State>,
+    lines: Arc<LineQueue>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bound: Option<SocketAddr>,
+    problem: Option<String>,
+}
+
+impl HttpSide {
+    pub(crate) fn new(wanted: SocketAddr, secure: bool, lines: Arc<LineQueue>) -> Arc<Self> {
+        Arc::new(Self {
+            wanted,
+            secure,
+            state: Mutex::default(),
+            lines,
+        })
+    }
+
+    /// Binds, retrying every second while that fails. `None` when stopped before.
+    ///
+    /// A busy port is usually another window's bridge: the MCP side stays up, one line says so,
+    /// and the port is taken over when that window closes.
+    pub(crate) async fn bind(&self, stop: &CancellationToken) -> Option<TcpListener> {
+        let mut said = false;
+        loop {
+            match listener::bind(self.wanted) {
+                Ok(listener) => {
+                    let bound = listener.local_addr().unwrap_or(self.wanted);
+                    *self.lock() = State {
+                        bound: Some(bound),
+                        problem: None,
+                    };
+                    tracing::info!(url = self.url(), "listening");
+                    return Some(listener);
+                }
+                Err(error) => {
+                    let problem = if error.kind() == ErrorKind::AddrInUse {
+                        format!(
+                            "{} is in use, probably by the bridge of another window; this one \
+                             takes over when it is free",
+                            self.wanted
+                        )
+                    } else {
+                        format!("cannot listen on {}: {error}; trying again", self.wanted)
+                    };
+                    if !said {
+                        tracing::warn!("{problem}");
+                        said = true;
+                    }
+                    self.lock().problem = Some(problem);
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = sleep(RETRY) => {}
+            }
+        }
+    }
+
+    /// Serves until `stop`, then lets the connections end on `tasks`.
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        router: Router,
+        limits: ServeLimits,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        listener::serve(listener, tls, router, limits, tasks, stop).await;
+        self.lock().bound = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BridgeView for HttpSide {
+    fn url(&self) -> Option<String> {
+        let bound = self.lock().bound?;
+        let scheme = if self.secure { "https" } else { "http" };
+        Some(format!("{scheme}://{bound}"))
+    }
+
+    fn problem(&self) -> Option<String> {
+        let state = self.lock();
+        match (&state.problem, state.bound) {
+            (Some(problem), _) => Some(problem.clone()),
+            (None, None) => Some("the HTTP side has not started yet".to_owned()),
+            (None, Some(_)) => None,
+        }
+    }
+
+    fn dropped_lines(&self) -> u64 {
+        self.lines.dropped()
+    }
+}

@@ -1,0 +1,119 @@
+//! From settings to configuration: everything that can be wrong is found here, before anything
+//! begins.
+
+use std::net::SocketAddr;
+
+use super::{
+    AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
+    HostSettings, LogSettings, Priorities, Problem, Secret, Settings, Stdio, Wait, colour,
+    serve_limits, stdio, variable,
+};
+
+/// Shortest token: below this, guessing over a network is thinkable.
+const SHORTEST_TOKEN: usize = 20;
+
+impl Settings {
+    /// Checks the settings.
+    pub(crate) fn check(self) -> Result<Config, Problem> {
+        let token = self.token()?;
+        let max_wait = Duration::from_secs(self.max_wait);
+        let deadline = match self.http_timeout {
+            Wait::Seconds(seconds) => seconds.min(max_wait),
+            Wait::Unbounded => max_wait,
+        };
+        if self.body_limit == 0 || self.body_memory < self.body_limit {
+            return Err(Problem::new(
+                format!(
+                    "--body-memory {} does not hold one body of --body-limit {}",
+                    self.body_memory, self.body_limit
+                ),
+                "make --body-memory at least as large as --body-limit",
+            ));
+        }
+        let read_timeout = Duration::from_secs(self.read_timeout);
+        Ok(Config {
+            address: SocketAddr::new(self.host, self.port),
+            access: AccessRules {
+                token,
+                auth: match self.auth {
+                    Auth::Auto => AuthMode::Auto,
+                    Auth::Required => AuthMode::Required,
+                    Auth::OpenLoopback => AuthMode::OpenLoopback,
+                },
+                allow_hosts: self.allow_host,
+                allow_origins: self.allow_origin,
+                trusted_proxies: self.trusted_proxy,
+            },
+            tls: self.tls_cert.zip(self.tls_key),
+            host: HostSettings {
+                concurrency: self.concurrency as usize,
+                queue: self.queue as usize,
+                deadline,
+                max_wait,
+                slot_return: Duration::from_secs(60),
+                warm_up_tries: self.warmup.0,
+                default_max_tokens: self.max_tokens,
+                max_tokens_cap: self.max_tokens_cap,
+                hints: match self.model_hints {
+                    Hints::Auto => HintPolicy::Auto,
+                    Hints::On => HintPolicy::On,
+                    Hints::Off => HintPolicy::Off,
+                },
+                priorities: Priorities {
+                    intelligence: self.pref_intelligence,
+                    speed: self.pref_speed,
+                    cost: self.pref_cost,
+                },
+                tasks: matches!(self.sampling_tasks, AutoOff::Auto),
+            },
+            deadline,
+            body: BodyLimits {
+                max_bytes: self.body_limit,
+                idle: read_timeout,
+                total: read_timeout * 10,
+            },
+            body_memory: self.body_memory,
+            serve: serve_limits(read_timeout, self.max_connections as usize),
+            anthropic_done: self.anthropic_done,
+            stdio: match self.stdio {
+                Stdio::Auto => stdio::Mode::Auto,
+                Stdio::Threads => stdio::Mode::Threads,
+            },
+            log: LogSettings {
+                format: self.log_format,
+                level: self.log,
+                bodies: self.log_bodies,
+                colour: colour(),
+            },
+        })
+    }
+
+    fn token(&self) -> Result<Option<Secret<String>>, Problem> {
+        let (token, from) = match &self.token_file {
+            Some(path) => {
+                let token = std::fs::read_to_string(path).map_err(|error| {
+                    Problem::new(
+                        format!("the token file {} cannot be read: {error}", path.display()),
+                        "put the token on one line of a file that only you can read",
+                    )
+                })?;
+                (token, format!("the token in {}", path.display()))
+            }
+            None => match variable("MCPTB_TOKEN") {
+                Some(token) => (token, "the token in MCPTB_TOKEN".to_owned()),
+                None => return Ok(None),
+            },
+        };
+        let token = token.trim();
+        let plain = token.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+        if token.len() < SHORTEST_TOKEN || !plain {
+            return Err(Problem::new(
+                format!(
+                    "{from} must have at least {SHORTEST_TOKEN} visible ASCII characters and no spaces"
+                ),
+                "make one with: openssl rand -hex 32",
+            ));
+        }
+        Ok(Some(Secret::new(token.to_owned())))
+    }
+}

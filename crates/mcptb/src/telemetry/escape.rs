@@ -1,0 +1,49 @@
+//! Text that callers and hosts wrote, made safe for a terminal and for one line.
+
+use std::fmt::{self, Write};
+
+/// Prints text in quotes with control characters, quotes and backslashes escaped.
+///
+/// Right-to-left marks and other invisible characters are escaped as well, because a line of a log
+/// must not read differently from what it says.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for char in self.0.chars() {
+            match char {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                // Four hex digits, so that the same text is a JSON string as well.
+                char if is_unsafe(char) => write!(f, "\\u{:04x}", u32::from(char))?,
+                char => f.write_char(char)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Quoted;
+
+    #[test]
+    fn nothing_can_forge_a_line_or_move_the_cursor() {
+        let hostile = "a\"b\\c\nTX forged\r\u{1b}[2J\u{9b}31m\u{202e}中";
+        let quoted = Quoted(hostile).to_string();
+        assert_eq!(
+            quoted,
+            "\"a\\\"b\\\\c\\nTX forged\\r\\u001b[2J\\u009b31m\\u202e中\""
+        );
+        assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), hostile);
+    }
+}

@@ -1,0 +1,93 @@
+//! Puts the rooms together. Decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use gateway::{Gateway, GatewayLimits};
+use http_doors::DoorSettings;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use upstreams::host::{HostPool, HostService};
+
+use crate::listen::HttpSide;
+use crate::settings::Config;
+use crate::telemetry::{CallLines, LineQueue};
+
+/// The name and version that the bridge gives itself.
+pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+const BRIDGE: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// How long the status of a stream is held back.
+const GRACE: Duration = Duration::from_secs(3);
+/// The pause after which a silent stream gets a sign of life.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A bridge that is put together and not yet running.
+pub(crate) struct Parts {
+    pub(crate) pool: Arc<HostPool>,
+    pub(crate) http: Arc<HttpSide>,
+    pub(crate) router: Router,
+    /// Calls and connections: waited for at the end.
+    pub(crate) calls: TaskTracker,
+    /// Warm-ups, watchers and tools: they end with their host and are not waited for.
+    pub(crate) background: TaskTracker,
+    /// Cancelled at the first `initialize`.
+    pub(crate) attached: CancellationToken,
+    /// Cancelled at the end: calls fail, doors close.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Parts {
+    /// Puts a bridge together.
+    pub(crate) fn new(config: Config, lines: Arc<LineQueue>, log: Arc<CallLines>) -> Self {
+        let calls = TaskTracker::new();
+        let background = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let http = HttpSide::new(config.address, config.tls.is_some(), lines);
+        let pool = HostPool::new(config.host, background.clone());
+        let gateway = Gateway::new(
+            Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
+            log,
+            GatewayLimits {
+                deadline: config.deadline,
+            },
+            calls.clone(),
+            stop.clone(),
+        );
+        let router = http_doors::router(
+            gateway,
+            DoorSettings {
+                access: config.access,
+                body: config.body,
+                body_memory: config.body_memory,
+                grace: GRACE,
+                keep_alive: KEEP_ALIVE,
+                anthropic_done: config.anthropic_done,
+                bridge: BRIDGE,
+            },
+        );
+        let attached = CancellationToken::new();
+        Self {
+            pool,
+            http,
+            router,
+            calls,
+            background,
+            attached,
+            stop,
+        }
+    }
+
+    /// The MCP server for one host connection.
+    pub(crate) fn mcp_server(&self) -> mcp::Server<HostService> {
+        let service = HostService::new(
+            Arc::clone(&self.pool),
+            Arc::clone(&self.http) as Arc<dyn upstreams::host::BridgeView>,
+            self.background.clone(),
+            self.attached.clone(),
+        );
+        mcp::Server::new(service, NAME, VERSION)
+    }
+}

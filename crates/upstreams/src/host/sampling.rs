@@ -1,0 +1,261 @@
+//! One call at a host: from the order to the events of its answer.
+
+use std::sync::Arc;
+
+use dialects::mcp_sampling::{self, HostFault, Priorities, SamplingOptions, SamplingReply};
+use dialects::tokens;
+use gateway::{EventSink, HungUp, Order};
+use mcp::{Outgoing, ProtocolVersion, Reply, ReplyError};
+use model::{
+    Block, Completion, CompletionRequest, Failure, FailureKind, Loss, LossSet, StopReason, Usage,
+    first_stop,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::asked::{Asked, Turn};
+use super::{HintPolicy, HostSession};
+
+/// Why a sampling has no completion: what it says of the host, and what the caller is told.
+pub(super) type Fault = (HostFault, Failure);
+
+impl HostSession {
+    /// Answers an order. Dropping the future cancels the sampling.
+    pub(super) async fn complete(
+        self: &Arc<Self>,
+        order: &Order,
+        sink: &mut EventSink,
+    ) -> Result<(), Failure> {
+        sink.answered_by(Arc::clone(self.name()));
+        let mut hints = match self.settings().hints {
+            HintPolicy::On => true,
+            HintPolicy::Off => false,
+            HintPolicy::Auto => !self.fails_on_hints(),
+        };
+        let (mut completion, losses) = loop {
+            let (request, losses) = self.prepare(&order.request, hints)?;
+            let turn = self.turn(order.deadline).await?;
+            match self.sample(request, turn).await {
+                Ok(completion) => break (completion, losses),
+                Err((HostFault::ModelPreferences, _))
+                    if hints && self.settings().hints == HintPolicy::Auto =>
+                {
+                    tracing::warn!(host = %self.name(), "the host fails on model hints; going on without");
+                    self.remember_failing_hints();
+                    hints = false;
+                }
+                Err((_, failure)) => return Err(failure),
+            }
+        };
+        enforce_stop(&mut completion, &order.request.params.stop);
+        completion.usage = Usage {
+            input: order.input_tokens.max(1),
+            output: tokens::estimate_output(&completion).max(1),
+            estimated: true,
+            ..Usage::default()
+        };
+        completion.losses = completion.losses.union(losses);
+        completion.losses.insert(Loss::UsageEstimated);
+        match sink.send(completion.into_events()).await {
+            // A door that has gone is noticed by the gateway.
+            Ok(()) | Err(HungUp) => Ok(()),
+        }
+    }
+
+    /// Writes the sampling request, so that what cannot be carried is refused before any wait.
+    fn prepare(
+        &self,
+        request: &CompletionRequest,
+        hints: bool,
+    ) -> Result<(Outgoing, LossSet), Failure> {
+        let settings = self.settings();
+        let options = SamplingOptions {
+            default_max_tokens: settings.default_max_tokens,
+            max_tokens_cap: settings.max_tokens_cap,
+            hints,
+            // A host that fails on hints fails on the whole of `modelPreferences`.
+            priorities: if self.fails_on_hints() {
+                Priorities::default()
+            } else {
+                settings.priorities
+            },
+            task_ttl_ms: self
+                .runs_tasks()
+                .then(|| u64::try_from(settings.max_wait.as_millis()).unwrap_or(u64::MAX)),
+            arrays: self.info().protocol >= ProtocolVersion::V2025_11_25,
+            native_tools: false,
+        };
+        let mut outgoing = self.peer().prepare("sampling/createMessage");
+        let mut losses = mcp_sampling::write_request(request, &options, outgoing.params())?;
+        if !hints && !request.model.is_auto() {
+            losses.insert(Loss::ModelHint);
+        }
+        Ok((outgoing, losses))
+    }
+
+    pub(super) fn runs_tasks(&self) -> bool {
+        self.settings().tasks && self.info().sampling_tasks
+    }
+
+    /// Waits for the right to ask: a slot, and while consent is unknown the one probe.
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Failure> {
+        if !self.consent().is_open()
+            && let Some(slot) = self.slots().take_free()
+        {
+            self.usable()?;
+            return Ok(Turn::new(slot, None));
+        }
+        let place = self.slots().enter_queue()?;
+        let probe = timeout_at(deadline, self.consent().probe())
+            .await
+            .map_err(|_| {
+                Failure::new(
+                    FailureKind::NotReady,
+                    format!("Waiting for consent: look for a dialog in {}.", self.name()),
+                )
+            })?;
+        let slot = self.slots().wait(&place, deadline).await?;
+        // The answer that was waited for may have been a no, or the host's end.
+        if !matches!(self.consent().state(), super::consent::State::WarmingUp) {
+            self.usable()?;
+        }
+        Ok(Turn::new(slot, probe))
+    }
+
+    /// Sends a sampling request and reads its answer. Dropping the future cancels it.
+    pub(super) async fn sample(
+        self: &Arc<Self>,
+        request: Outgoing,
+        turn: Turn,
+    ) -> Result<Completion, Fault> {
+        let pending = self.peer().send(request).await.map_err(|error| {
+            let failure = match error {
+                mcp::SendError::Closed => gone(FailureKind::NotReady),
+                mcp::SendError::LineBreak => Failure::new(
+                    FailureKind::BadRequest,
+                    "The request holds a raw line break where JSON allows none.",
+                ),
+            };
+            (HostFault::Other, failure)
+        })?;
+        let mut asked = Asked::new(Arc::clone(self), pending, turn, self.runs_tasks());
+        let reply = asked.answer().await;
+        let reply = match self.read(reply) {
+            Ok(SamplingReply::Task { id }) => {
+                let reply = asked.follow_task(id).await;
+                self.read(reply)
+            }
+            reply => reply,
+        };
+        match reply {
+            Ok(SamplingReply::Completion(completion)) => {
+                self.consent().grant();
+                self.remember_model(&completion.model);
+                Ok(completion)
+            }
+            Ok(SamplingReply::Cancelled) => {
+                self.note_fault(HostFault::Refused);
+                let message = format!("The person at {} refused this sampling.", self.name());
+                Err((
+                    HostFault::Refused,
+                    Failure::new(FailureKind::Refused, message),
+                ))
+            }
+            Ok(SamplingReply::Task { .. }) => Err((
+                HostFault::Other,
+                Failure::new(
+                    FailureKind::UpstreamFailed,
+                    "The host answered a task with a task.",
+                ),
+            )),
+            Err(fault) => {
+                self.note_fault(fault.0);
+                Err(fault)
+            }
+        }
+    }
+
+    fn read(&self, reply: Reply) -> Result<SamplingReply, Fault> {
+        let failed = |message: String| {
+            (
+                HostFault::Other,
+                Failure::new(FailureKind::UpstreamFailed, message),
+            )
+        };
+        match reply {
+            Ok(result) => {
+                mcp_sampling::read_result(&result).map_err(|failure| (HostFault::Other, failure))
+            }
+            Err(ReplyError::Host { code, message }) => {
+                Err(mcp_sampling::read_error(code, &message))
+            }
+            Err(ReplyError::TooLarge) => Err(failed(format!(
+                "The answer of {} is longer than the limit.",
+                self.name()
+            ))),
+            Err(ReplyError::Malformed) => Err(failed(format!(
+                "The answer of {} is not valid JSON.",
+                self.name()
+            ))),
+            Err(ReplyError::Closed) => Err((HostFault::Other, gone(FailureKind::UpstreamFailed))),
+        }
+    }
+}
+
+fn gone(kind: FailureKind) -> Failure {
+    Failure::new(kind, "The MCP host has gone.")
+}
+
+/// Cuts the reply at the first stop sequence: most hosts ignore them.
+fn enforce_stop(completion: &mut Completion, stops: &[String]) {
+    if stops.is_empty() {
+        return;
+    }
+    for (index, block) in completion.content.iter_mut().enumerate() {
+        if let Block::Text(text) = block
+            && let Some((offset, stop)) = first_stop(&text.text, stops)
+        {
+            text.text.truncate(offset);
+            let keep = index + usize::from(offset > 0);
+            completion.reason = StopReason::StopSequence;
+            completion.stop_sequence = Some(stop.to_owned());
+            completion.content.truncate(keep);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enforce_stop;
+    use model::{Block, Completion, LossSet, ModelName, StopReason, Usage};
+
+    fn completion(texts: &[&str]) -> Completion {
+        Completion {
+            model: ModelName::new("m"),
+            content: texts.iter().map(|text| Block::text(*text)).collect(),
+            reason: StopReason::EndTurn,
+            stop_sequence: None,
+            usage: Usage::default(),
+            losses: LossSet::EMPTY,
+        }
+    }
+
+    #[test]
+    fn the_reply_ends_before_the_first_stop() {
+        let mut reply = completion(&["one", "two END three", "four"]);
+        enforce_stop(&mut reply, &["END".to_owned()]);
+        assert_eq!(reply.content, [Block::text("one"), Block::text("two ")]);
+        assert_eq!(reply.reason, StopReason::StopSequence);
+        assert_eq!(reply.stop_sequence.as_deref(), Some("END"));
+    }
+
+    #[test]
+    fn an_empty_block_is_not_left_behind() {
+        let mut reply = completion(&["ENDless"]);
+        enforce_stop(&mut reply, &["END".to_owned()]);
+        assert_eq!(reply.content, []);
+        let mut untouched = completion(&["nothing here"]);
+        enforce_stop(&mut untouched, &["END".to_owned()]);
+        assert_eq!(untouched, completion(&["nothing here"]));
+    }
+}

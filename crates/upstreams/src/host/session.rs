@@ -1,0 +1,259 @@
+//! One attached host.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dialects::mcp_sampling::{self, HostFault, SamplingReply};
+use gateway::{Slots, UpstreamStatus};
+use mcp::{HostInfo, Peer, Reply, ReplyError};
+use model::{Failure, FailureKind, ModelName};
+use tokio_util::task::TaskTracker;
+
+use super::HostSettings;
+use super::consent::{Consent, State};
+
+/// Model names that are remembered per host.
+const MAX_MODELS: usize = 64;
+
+/// The connection to one host, its consent and its slots.
+#[derive(Debug)]
+pub struct HostSession {
+    name: Arc<str>,
+    info: HostInfo,
+    peer: Peer,
+    settings: Arc<HostSettings>,
+    slots: Slots,
+    consent: Consent,
+    /// Set at `notifications/initialized`: requests to the host may begin.
+    handshake_done: AtomicBool,
+    /// The host declared sampling, but does not know the method.
+    lacks_sampling: AtomicBool,
+    /// The host failed on `modelPreferences`.
+    fails_on_hints: AtomicBool,
+    models: Mutex<Vec<ModelName>>,
+    tasks: TaskTracker,
+    runtime: tokio::runtime::Handle,
+}
+
+impl HostSession {
+    pub(super) fn new(
+        peer: Peer,
+        info: HostInfo,
+        settings: Arc<HostSettings>,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name: display_name(&info).into(),
+            info,
+            peer,
+            slots: Slots::new(settings.concurrency, settings.queue),
+            settings,
+            consent: Consent::new(),
+            handshake_done: AtomicBool::new(false),
+            lacks_sampling: AtomicBool::new(false),
+            fails_on_hints: AtomicBool::new(false),
+            models: Mutex::default(),
+            tasks,
+            runtime: tokio::runtime::Handle::current(),
+        })
+    }
+
+    /// The host's name for logs and messages: self-reported, shortened, without control characters.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn info(&self) -> &HostInfo {
+        &self.info
+    }
+
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(super) fn settings(&self) -> &HostSettings {
+        &self.settings
+    }
+
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    pub(super) fn consent(&self) -> &Consent {
+        &self.consent
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.peer.is_closed()
+    }
+
+    /// Calls at the host and before it.
+    pub(super) fn load(&self) -> usize {
+        self.slots.in_flight() + self.slots.waiting()
+    }
+
+    pub(super) fn fails_on_hints(&self) -> bool {
+        self.fails_on_hints.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn remember_failing_hints(&self) {
+        self.fails_on_hints.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn models(&self) -> Vec<ModelName> {
+        self.models
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn remember_model(&self, model: &ModelName) {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if !model.as_str().is_empty() && models.len() < MAX_MODELS && !models.contains(model) {
+            models.push(model.clone());
+        }
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // On the kept handle, because this is also called while values are dropped.
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// The handshake is over: warm up, if that is wanted.
+    pub(super) fn handshake_done(self: &Arc<Self>) {
+        self.handshake_done.store(true, Ordering::Release);
+        if self.info.sampling {
+            self.warm_up();
+        }
+    }
+
+    /// A person asked for another try after a refusal; whether there was one.
+    pub(super) fn ask_again(self: &Arc<Self>) -> bool {
+        let lifted = self.consent.ask_again();
+        if lifted {
+            self.warm_up();
+        }
+        lifted
+    }
+
+    fn state(&self) -> (&'static str, Option<Failure>) {
+        let name = &self.name;
+        let not_ready = |message: String| Some(Failure::new(FailureKind::NotReady, message));
+        if self.is_gone() {
+            return ("gone", not_ready(format!("The MCP host {name} has gone.")));
+        }
+        if !self.info.sampling || self.lacks_sampling.load(Ordering::Relaxed) {
+            let message = format!(
+                "The MCP host {name} does not offer sampling. Hosts that do: VS Code with \
+                 Copilot, Copilot CLI (interactive), fast-agent, goose, FastMCP clients."
+            );
+            return ("no_sampling", not_ready(message));
+        }
+        if !self.handshake_done.load(Ordering::Acquire) {
+            let message = format!("The MCP host {name} has not finished its handshake yet.");
+            return ("handshake", not_ready(message));
+        }
+        match self.consent.state() {
+            State::WarmingUp => {
+                let message = format!("Waiting for consent: look for a dialog in {name}.");
+                ("awaiting_consent", not_ready(message))
+            }
+            State::Refused => {
+                let message = format!(
+                    "The person at {name} refused sampling. Nobody is asked again until a person \
+                     acts: call the tool bridge_status with {{\"ask_again\": true}} in {name}, or \
+                     restart the mcptb server there."
+                );
+                ("refused", Some(Failure::new(FailureKind::Refused, message)))
+            }
+            State::Unknown => ("consent_unknown", None),
+            State::Granted => ("ready", None),
+        }
+    }
+
+    /// Whether calls can be taken, or what is missing.
+    pub(super) fn usable(&self) -> Result<(), Failure> {
+        match self.state().1 {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn status(&self) -> UpstreamStatus {
+        let (state, failure) = self.state();
+        UpstreamStatus {
+            name: self.name.to_string(),
+            ready: failure.is_none(),
+            state,
+            reason: failure.map_or_else(
+                || match state {
+                    "ready" => "The host has answered.".to_owned(),
+                    _ => "The host has not answered yet; the first call may open a dialog."
+                        .to_owned(),
+                },
+                |failure| failure.message,
+            ),
+            in_flight: self.slots.in_flight(),
+            concurrency: self.slots.concurrency(),
+            waiting: self.slots.waiting(),
+        }
+    }
+
+    /// Notes what a fault says about the host itself.
+    pub(super) fn note_fault(&self, fault: HostFault) {
+        match fault {
+            HostFault::Refused => self.consent.refuse(),
+            HostFault::NoSampling => self.lacks_sampling.store(true, Ordering::Relaxed),
+            HostFault::ModelPreferences
+            | HostFault::RateLimited
+            | HostFault::UnknownModel
+            | HostFault::ContextTooLong
+            | HostFault::InvalidParams
+            | HostFault::Other => {}
+        }
+    }
+
+    /// Notes what an answer that nobody waits for says about consent.
+    pub(super) fn note_late(&self, reply: &Reply) {
+        match reply {
+            Ok(result) => match mcp_sampling::read_result(result) {
+                Ok(SamplingReply::Completion(completion)) => {
+                    self.consent.grant();
+                    self.remember_model(&completion.model);
+                }
+                Ok(SamplingReply::Cancelled) => self.note_late_refusal(),
+                Ok(SamplingReply::Task { .. }) | Err(_) => {}
+            },
+            Err(ReplyError::Host { code, message }) => {
+                match mcp_sampling::read_error(*code, message).0 {
+                    HostFault::Refused => self.note_late_refusal(),
+                    fault => self.note_fault(fault),
+                }
+            }
+            Err(ReplyError::TooLarge) => self.consent.grant(),
+            Err(ReplyError::Malformed | ReplyError::Closed) => {}
+        }
+    }
+
+    /// A refusal that follows our own cancellation may only confirm the cancellation, so it
+    /// decides nothing where the host has answered before.
+    fn note_late_refusal(&self) {
+        if self.consent.is_open() {
+            self.consent.refuse();
+        }
+    }
+}
+
+fn display_name(info: &HostInfo) -> String {
+    let name: String = info
+        .name
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(60)
+        .collect();
+    if name.trim().is_empty() {
+        "unnamed host".to_owned()
+    } else {
+        name
+    }
+}

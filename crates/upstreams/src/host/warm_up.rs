@@ -1,0 +1,88 @@
+//! One tiny sampling at the start, so that the consent dialog appears before real traffic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dialects::mcp_sampling::{self, HostFault, Priorities, SamplingOptions};
+use mcp::ProtocolVersion;
+use model::{Block, CompletionRequest, Message, Role};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::HostSession;
+use super::sampling::Fault;
+
+/// Tokens that a warm-up answer may have.
+const MAX_TOKENS: u64 = 16;
+
+impl HostSession {
+    /// Starts the warm-up, if it is on.
+    pub(super) fn warm_up(self: &Arc<Self>) {
+        if self.settings().warm_up_tries == 0 {
+            return;
+        }
+        self.consent().warm_up_begins();
+        let session = Arc::clone(self);
+        self.spawn(async move {
+            session.try_warm_up().await;
+            session.consent().warm_up_ends();
+        });
+    }
+
+    /// A few tries with growing pauses, and only after failures that are not refusals: each try
+    /// may open a dialog and costs tokens. No answer in time ends the warm-up as well, because
+    /// the dialog of this try is still open then; a late click is still heard.
+    async fn try_warm_up(self: &Arc<Self>) {
+        let deadline = Instant::now() + self.settings().deadline;
+        for attempt in 1..=self.settings().warm_up_tries {
+            match timeout_at(deadline, self.warm_up_once(deadline)).await {
+                Ok(Ok(())) => {
+                    tracing::info!(host = %self.name(), attempt, "the host answered the warm-up");
+                    return;
+                }
+                Ok(Err((fault, failure))) => {
+                    tracing::warn!(host = %self.name(), attempt, reason = %failure, "the warm-up failed");
+                    if matches!(fault, HostFault::Refused | HostFault::NoSampling) {
+                        return;
+                    }
+                }
+                Err(_) => {
+                    tracing::warn!(host = %self.name(), "the host did not answer the warm-up");
+                    return;
+                }
+            }
+            if self.is_gone() || attempt == self.settings().warm_up_tries {
+                return;
+            }
+            sleep(Duration::from_secs(1 << attempt.min(5))).await;
+        }
+    }
+
+    async fn warm_up_once(self: &Arc<Self>, deadline: Instant) -> Result<(), Fault> {
+        let request = CompletionRequest {
+            messages: vec![Message {
+                role: Role::User,
+                content: vec![Block::text("This is a connection test. Reply with: ok")],
+            }],
+            ..CompletionRequest::default()
+        };
+        let options = SamplingOptions {
+            default_max_tokens: MAX_TOKENS,
+            task_ttl_ms: self
+                .runs_tasks()
+                .then(|| u64::try_from(self.settings().max_wait.as_millis()).unwrap_or(u64::MAX)),
+            max_tokens_cap: None,
+            hints: false,
+            priorities: Priorities::default(),
+            arrays: self.info().protocol >= ProtocolVersion::V2025_11_25,
+            native_tools: false,
+        };
+        let mut outgoing = self.peer().prepare("sampling/createMessage");
+        mcp_sampling::write_request(&request, &options, outgoing.params())
+            .map_err(|failure| (HostFault::Other, failure))?;
+        let turn = self
+            .turn(deadline)
+            .await
+            .map_err(|failure| (HostFault::Other, failure))?;
+        self.sample(outgoing, turn).await.map(drop)
+    }
+}
