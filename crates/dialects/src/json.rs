@@ -76,9 +76,7 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     loop {
-        let (run, tail) = rest
-            .split_at_checked(plain_len(rest))
-            .unwrap_or((rest, &[]));
+        let (run, tail) = rest.split_at_checked(plain_len(rest)).unwrap_or((rest, &[]));
         out.extend_from_slice(run);
         let used = push_special(out, tail);
         if used == 0 {
@@ -118,26 +116,17 @@ fn plain_len(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     // Whole chunks without a branch per byte, so that the compiler uses vector instructions.
     while let Some((chunk, tail)) = rest.split_first_chunk::<16>() {
-        if chunk
-            .iter()
-            .fold(false, |hit, byte| hit | is_special(*byte))
-        {
+        if chunk.iter().fold(false, |hit, byte| hit | is_special(*byte)) {
             break;
         }
         seen += chunk.len();
         rest = tail;
     }
-    seen + rest
-        .iter()
-        .position(|byte| is_special(*byte))
-        .unwrap_or(rest.len())
+    seen + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
 /// Whether a byte must be escaped, or may begin a character that must be.
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "without branches the loop is vectorized"
-)]
+#[expect(clippy::needless_bitwise_bool, reason = "without branches the loop is vectorized")]
 const fn is_special(byte: u8) -> bool {
     (byte < 0x20)
         | (byte == b'"')

@@ -69,9 +69,7 @@ impl PathStyle {
                 format!("{path}: {why}")
             }
         };
-        Failure::new(FailureKind::BadRequest, message)
-            .with_param(path)
-            .with_source(problem)
+        Failure::new(FailureKind::BadRequest, message).with_param(path).with_source(problem)
     }
 
     /// A 400 for something that is understood but cannot be carried.
@@ -141,17 +139,12 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str, style: PathStyle) -> 
 /// The parser's words in those of JSON, without line and column.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let text = text
-        .rfind(" at line ")
-        .and_then(|at| text.get(..at))
-        .unwrap_or(&text);
+    let text = text.rfind(" at line ").and_then(|at| text.get(..at)).unwrap_or(&text);
     let text = text.strip_prefix("invalid type: ").unwrap_or(text);
-    let text = text
-        .strip_suffix("f64")
-        .map_or(Cow::Borrowed(text), |rest| {
-            // The parser names numbers in its own language.
-            Cow::Owned(format!("{rest}a number"))
-        });
+    let text = text.strip_suffix("f64").map_or(Cow::Borrowed(text), |rest| {
+        // The parser names numbers in its own language.
+        Cow::Owned(format!("{rest}a number"))
+    });
     for (inner, outer) in [("sequence, ", "array, "), ("map, ", "object, ")] {
         if let Some(rest) = text.strip_prefix(inner) {
             return format!("{outer}{rest}");
@@ -209,9 +202,7 @@ pub(crate) struct Count(pub(crate) i128);
 impl Count {
     /// The number where it is within `low..=high`.
     pub(crate) fn within(self, low: u64, high: u64) -> Option<u64> {
-        u64::try_from(self.0)
-            .ok()
-            .filter(|count| (low..=high).contains(count))
+        u64::try_from(self.0).ok().filter(|count| (low..=high).contains(count))
     }
 }
 
@@ -312,9 +303,7 @@ impl<'de, T: WireObject<'de>> Deserialize<'de> for TextOrObject<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextOrObject<T>, A::Error> {
-                ObjectVisitor(PhantomData)
-                    .visit_map(map)
-                    .map(TextOrObject::Object)
+                ObjectVisitor(PhantomData).visit_map(map).map(TextOrObject::Object)
             }
         }
         deserializer.deserialize_any(TextOrObjectVisitor(PhantomData))
@@ -398,9 +387,5 @@ pub(crate) fn extras(dialect: Dialect, fields: &[(&str, Option<&RawValue>)]) -> 
         return None;
     }
     text.push('}');
-    Json::from_compact(text).map(|json| Opaque {
-        dialect,
-        kind: "request".to_owned(),
-        json,
-    })
+    Json::from_compact(text).map(|json| Opaque { dialect, kind: "request".to_owned(), json })
 }

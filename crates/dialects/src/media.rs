@@ -67,31 +67,19 @@ pub(crate) fn encode(text: &str) -> String {
         let group = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for digit in 0..4_usize {
             let value = (group >> (18 - 6 * digit)) & 0x3F;
-            let sign = DIGITS
-                .get(usize::try_from(value).unwrap_or_default())
-                .copied();
-            out.push(if digit <= chunk.len() {
-                char::from(sign.unwrap_or(b'A'))
-            } else {
-                '='
-            });
+            let sign = DIGITS.get(usize::try_from(value).unwrap_or_default()).copied();
+            out.push(if digit <= chunk.len() { char::from(sign.unwrap_or(b'A')) } else { '=' });
         }
     }
     out
 }
 
 fn is_mime(mime: &str) -> bool {
-    mime.split_once('/')
-        .is_some_and(|(family, kind)| !family.is_empty() && !kind.is_empty())
-        && mime
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte))
+    mime.split_once('/').is_some_and(|(family, kind)| !family.is_empty() && !kind.is_empty())
+        && mime.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte))
 }
 
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "without branches the loop is vectorized"
-)]
+#[expect(clippy::needless_bitwise_bool, reason = "without branches the loop is vectorized")]
 fn is_base64(digits: &[u8]) -> bool {
     // Chunks without a branch per byte: images are megabytes.
     digits.chunks(64).all(|chunk| {
@@ -108,27 +96,18 @@ mod tests {
     use super::{encode, read_base64, read_url};
 
     fn inline(mime: &str, base64: &str) -> MediaSource {
-        MediaSource::Inline {
-            mime: mime.to_owned(),
-            base64: base64.to_owned(),
-        }
+        MediaSource::Inline { mime: mime.to_owned(), base64: base64.to_owned() }
     }
 
     #[test]
     fn data_urls_become_inline_bytes() {
         let read = |url: &str| read_url(url.to_owned(), "image/");
-        assert_eq!(
-            read("data:image/PNG;base64,iVBO Rw0K\n"),
-            Ok(inline("image/png", "iVBORw0K"))
-        );
+        assert_eq!(read("data:image/PNG;base64,iVBO Rw0K\n"), Ok(inline("image/png", "iVBORw0K")));
         assert_eq!(
             read("data:image/svg+xml;charset=utf-8;base64,QQ"),
             Ok(inline("image/svg+xml", "QQ=="))
         );
-        assert_eq!(
-            read("https://a/b.png"),
-            Ok(MediaSource::Url("https://a/b.png".to_owned()))
-        );
+        assert_eq!(read("https://a/b.png"), Ok(MediaSource::Url("https://a/b.png".to_owned())));
         for bad in [
             "data:image/png,raw",
             "data:image/png;base64,",
@@ -148,13 +127,9 @@ mod tests {
 
     #[test]
     fn encodes_and_checks() {
-        for (text, base64) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ] {
+        for (text, base64) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
             assert_eq!(encode(text), base64);
         }
         assert!(read_base64("text/plain".to_owned(), encode("雪 é"), "").is_ok());

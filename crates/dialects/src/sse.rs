@@ -63,8 +63,7 @@ pub fn push_event(out: &mut Vec<u8>, name: &str, json: &[u8]) {
 /// Ends a frame that a writer has composed of escaped parts itself.
 pub(crate) fn close_frame(out: &mut Vec<u8>, payload_start: usize) {
     debug_assert!(
-        out.get(payload_start..)
-            .is_some_and(|payload| memchr2(b'\n', b'\r', payload).is_none()),
+        out.get(payload_start..).is_some_and(|payload| memchr2(b'\n', b'\r', payload).is_none()),
         "a raw line break reached a frame"
     );
     out.extend_from_slice(b"\n\n");

@@ -1,8 +1,7 @@
 //! Golden files of everything that the Chat and Messages dialects write.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+use std::fmt::Write;
 
 use dialects::{ReplyHead, StreamWriter, anthropic_messages, openai_chat};
 use model::{
@@ -60,11 +59,7 @@ fn thinking(signature: Option<&str>, encrypted: Option<&str>, dialect: Dialect) 
     Block::Reasoning(Reasoning {
         id: None,
         summary: Vec::new(),
-        text: if encrypted.is_some() {
-            String::new()
-        } else {
-            "Let me think.".to_owned()
-        },
+        text: if encrypted.is_some() { String::new() } else { "Let me think.".to_owned() },
         signature: signature.map(str::to_owned),
         encrypted: encrypted.map(str::to_owned),
         dialect,
@@ -74,35 +69,17 @@ fn thinking(signature: Option<&str>, encrypted: Option<&str>, dialect: Dialect) 
 /// One reply of each kind that the grammars tell apart.
 fn cases() -> Vec<(&'static str, Completion)> {
     vec![
-        (
-            "text",
-            completion(vec![Block::text(TEXT)], StopReason::EndTurn),
-        ),
-        (
-            "empty",
-            completion(vec![Block::text("")], StopReason::EndTurn),
-        ),
-        (
-            "stop_sequence",
-            completion(vec![Block::text("Snow. ")], StopReason::StopSequence),
-        ),
-        (
-            "cut",
-            completion(vec![Block::text("Snow is fal")], StopReason::MaxTokens),
-        ),
-        (
-            "refusal",
-            completion(vec![Block::text("I cannot.")], StopReason::Refusal),
-        ),
+        ("text", completion(vec![Block::text(TEXT)], StopReason::EndTurn)),
+        ("empty", completion(vec![Block::text("")], StopReason::EndTurn)),
+        ("stop_sequence", completion(vec![Block::text("Snow. ")], StopReason::StopSequence)),
+        ("cut", completion(vec![Block::text("Snow is fal")], StopReason::MaxTokens)),
+        ("refusal", completion(vec![Block::text("I cannot.")], StopReason::Refusal)),
         (
             "tool_calls",
             completion(
                 vec![
                     Block::text("I shall look."),
-                    call(
-                        "call_1",
-                        json(r#"{"city":"Zürich","days":2.50,"note":"a\nb"}"#),
-                    ),
+                    call("call_1", json(r#"{"city":"Zürich","days":2.50,"note":"a\nb"}"#)),
                     call("call_2", json("{}")),
                     call("call_3", ToolCallInput::Broken("{\"city\": ".to_owned())),
                     call("call_4", ToolCallInput::Text("*** Begin\n\"x\"".to_owned())),
@@ -112,10 +89,7 @@ fn cases() -> Vec<(&'static str, Completion)> {
         ),
         (
             "tool_call_only",
-            completion(
-                vec![call("call_1", json(r#"{"a":1}"#))],
-                StopReason::EndTurn,
-            ),
+            completion(vec![call("call_1", json(r#"{"a":1}"#))], StopReason::EndTurn),
         ),
         (
             "thinking",
@@ -212,10 +186,7 @@ fn a_stream_that_breaks_off_ends_with_an_error() {
     chat.end(&mut chat_out);
     messages.end(&mut messages_out);
     insta::assert_snapshot!("broken_off_chat", String::from_utf8(chat_out).unwrap());
-    insta::assert_snapshot!(
-        "broken_off_messages",
-        String::from_utf8(messages_out).unwrap()
-    );
+    insta::assert_snapshot!("broken_off_messages", String::from_utf8(messages_out).unwrap());
 }
 
 #[test]
@@ -224,9 +195,9 @@ fn failures() {
     let mut messages = String::new();
     let add = |failure: &Failure, chat: &mut String, messages: &mut String| {
         let (status, body) = openai_chat::write_failure(failure);
-        chat.push_str(&format!("{status} {}\n", String::from_utf8(body).unwrap()));
+        writeln!(chat, "{status} {}", String::from_utf8(body).unwrap()).unwrap();
         let (status, body) = anthropic_messages::write_failure(failure, head(1).id);
-        messages.push_str(&format!("{status} {}\n", String::from_utf8(body).unwrap()));
+        writeln!(messages, "{status} {}", String::from_utf8(body).unwrap()).unwrap();
     };
     for kind in FailureKind::ALL {
         let failure = Failure::new(kind, format!("What a \"{}\" says.", kind.as_str()));
@@ -248,10 +219,7 @@ fn errors_in_a_stream() {
     openai_chat::ChatStream::new(head(1), false).failure(&failure, &mut chat);
     anthropic_messages::MessagesStream::new(head(1), false).failure(&failure, &mut messages);
     insta::assert_snapshot!("stream_error_chat", String::from_utf8(chat).unwrap());
-    insta::assert_snapshot!(
-        "stream_error_messages",
-        String::from_utf8(messages).unwrap()
-    );
+    insta::assert_snapshot!("stream_error_messages", String::from_utf8(messages).unwrap());
 }
 
 #[test]

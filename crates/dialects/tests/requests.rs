@@ -1,8 +1,5 @@
 //! What the Chat and Messages readers take, carry and refuse.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::fmt::Write;
 use std::fs;
@@ -64,10 +61,7 @@ fn block_line(block: &Block) -> String {
                 MediaSource::Url(url) => format!("url {url}"),
                 MediaSource::Id(id) => format!("id {id}"),
             };
-            format!(
-                "{:?}({source}, name {:?}, detail {:?})",
-                media.kind, media.name, media.detail
-            )
+            format!("{:?}({source}, name {:?}, detail {:?})", media.kind, media.name, media.detail)
         }
         Block::ToolCall(call) => format!("call({} {} {:?})", call.id, call.name, call.input),
         Block::ToolResult(result) => {
@@ -87,13 +81,7 @@ fn block_line(block: &Block) -> String {
 
 fn summary(request: &CompletionRequest) -> String {
     let mut out = String::new();
-    let line = |blocks: &[Block]| {
-        blocks
-            .iter()
-            .map(block_line)
-            .collect::<Vec<_>>()
-            .join(" | ")
-    };
+    let line = |blocks: &[Block]| blocks.iter().map(block_line).collect::<Vec<_>>().join(" | ");
     writeln!(out, "model: {}", request.model.as_str()).unwrap();
     writeln!(out, "system: {}", line(&request.system)).unwrap();
     for message in &request.messages {
@@ -103,19 +91,10 @@ fn summary(request: &CompletionRequest) -> String {
         let input = format!("{:?}", tool.input);
         let input = input.split('(').next().unwrap();
         let cached = if tool.cache.is_some() { " cached" } else { "" };
-        writeln!(
-            out,
-            "tool: {} {input} strict {:?}{cached}",
-            tool.name, tool.strict
-        )
-        .unwrap();
+        writeln!(out, "tool: {} {input} strict {:?}{cached}", tool.name, tool.strict).unwrap();
     }
-    writeln!(
-        out,
-        "choice: {:?} parallel {:?}",
-        request.tool_choice, request.parallel_tool_calls
-    )
-    .unwrap();
+    writeln!(out, "choice: {:?} parallel {:?}", request.tool_choice, request.parallel_tool_calls)
+        .unwrap();
     writeln!(out, "output: {:?}", request.output).unwrap();
     writeln!(out, "params: {:?}", request.params).unwrap();
     writeln!(out, "losses: {}", request.losses).unwrap();
@@ -133,13 +112,9 @@ struct Recording {
 
 /// Reads every recorded request of a folder; a failure is part of the snapshot.
 fn read_recorded(folder: &str, read: impl Fn(&[u8], &Value) -> Result<CompletionRequest, Failure>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/recorded")
-        .join(folder);
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recorded").join(folder);
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
     paths.sort();
     assert!(!paths.is_empty(), "there are no recordings");
@@ -149,13 +124,7 @@ fn read_recorded(folder: &str, read: impl Fn(&[u8], &Value) -> Result<Completion
             Ok(request) => summary(&request),
             Err(failure) => format!("{:?} {:?}: {failure}\n", failure.kind, failure.param),
         };
-        let dialect = path
-            .parent()
-            .unwrap()
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
+        let dialect = path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
         let name = path.file_stem().unwrap().to_string_lossy();
         insta::assert_snapshot!(format!("{dialect}__{name}"), told);
     }
@@ -350,21 +319,12 @@ fn messages_refuses_by_name() {
         (OLD, messages_with(json!({"thread": {"type": "create"}}))),
         (OLD, messages_with(json!({"system": {"type": "text"}}))),
         (OLD, messages_with(json!({"system": [{"type": "text"}]}))),
-        (
-            OLD,
-            messages_with(json!({"tool_choice": {"type": "maybe"}})),
-        ),
+        (OLD, messages_with(json!({"tool_choice": {"type": "maybe"}}))),
         (OLD, messages_with(json!({"tool_choice": "auto"}))),
         (OLD, messages_with(json!({"tools": [{"input_schema": {}}]}))),
         (OLD, content("robot", json!("hi"))),
         (OLD, content("user", json!(5))),
-        (
-            OLD,
-            content(
-                "user",
-                json!([{"type": "text", "text": "a"}, {"type": "text", "text": 5}]),
-            ),
-        ),
+        (OLD, content("user", json!([{"type": "text", "text": "a"}, {"type": "text", "text": 5}]))),
         (OLD, content("user", json!([{"type": "hologram"}]))),
         (OLD, content("user", json!([{"type": "image"}]))),
         (
@@ -374,10 +334,7 @@ fn messages_refuses_by_name() {
                 json!([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "?"}}]),
             ),
         ),
-        (
-            OLD,
-            content("user", json!([{"type": "tool_result", "content": "x"}])),
-        ),
+        (OLD, content("user", json!([{"type": "tool_result", "content": "x"}]))),
         (
             OLD,
             content(
@@ -447,20 +404,13 @@ fn a_json_rpc_message_in_white_space_does_not_pass() {
     );
     let request = openai_chat::read_request(body.as_bytes()).unwrap().request;
     let written = format!("{:?}", request.tools);
-    assert!(
-        written.contains(r#"{"type":"object","d":[{"jsonrpc""#),
-        "{written}"
-    );
+    assert!(written.contains(r#"{"type":"object","d":[{"jsonrpc""#), "{written}");
     assert!(!written.contains(['\n', '\r']));
 }
 
 #[test]
 fn deep_bodies_and_bad_utf8_are_refused() {
-    let deep = format!(
-        r#"{{"messages":{}1{}}}"#,
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let deep = format!(r#"{{"messages":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     for body in [deep.as_bytes(), b"{\"messages\":\"\xc3\"}"] {
         for failure in [
             openai_chat::read_request(body).unwrap_err(),
@@ -495,11 +445,7 @@ fn leading_system_messages_move_and_later_ones_stay() {
     ]}));
     let request = chat(&body).unwrap();
     assert_eq!(request.system, [Block::text("a")]);
-    let roles: Vec<Role> = request
-        .messages
-        .iter()
-        .map(|message| message.role)
-        .collect();
+    let roles: Vec<Role> = request.messages.iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::User, Role::System]);
 }
 

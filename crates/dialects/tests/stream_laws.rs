@@ -1,8 +1,5 @@
 //! Laws of the streams: whatever the reply holds, its frames fold back to it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use dialects::sse::{SseEvent, SseReader};
 use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat};
@@ -54,23 +51,16 @@ fn completion() -> impl Strategy<Value = Completion> {
         Just(StopReason::Refusal),
     ];
     let blocks = proptest::collection::vec(block(), 0..4);
-    (
-        blocks,
-        reason,
-        proptest::option::of(any::<String>()),
-        0..9_u64,
-    )
-        .prop_map(|(content, reason, stop_sequence, output)| Completion {
+    (blocks, reason, proptest::option::of(any::<String>()), 0..9_u64).prop_map(
+        |(content, reason, stop_sequence, output)| Completion {
             model: ModelName::default(),
             content,
             reason,
             stop_sequence,
-            usage: Usage {
-                output,
-                ..Usage::default()
-            },
+            usage: Usage { output, ..Usage::default() },
             losses: LossSet::EMPTY,
-        })
+        },
+    )
 }
 
 fn frames(mut writer: impl StreamWriter, replies: &[Completion]) -> Vec<SseEvent> {
@@ -85,11 +75,7 @@ fn frames(mut writer: impl StreamWriter, replies: &[Completion]) -> Vec<SseEvent
     writer.end(&mut out);
     let text = std::str::from_utf8(&out).unwrap();
     // Clients that split lines in Python's way see the same lines.
-    assert!(
-        !text
-            .chars()
-            .any(|c| c != '\n' && (c.is_control() || c == '\u{2028}'))
-    );
+    assert!(!text.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{2028}')));
     let mut events = Vec::new();
     SseReader::new(1 << 20).push(&out, &mut events).unwrap();
     events
@@ -110,10 +96,7 @@ fn input_text(input: &ToolCallInput) -> &str {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 proptest! {

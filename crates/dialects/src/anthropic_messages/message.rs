@@ -60,19 +60,9 @@ struct Reader<'a> {
 /// Where a block stands; written out only where something is wrong.
 #[derive(Clone, Copy)]
 enum Place {
-    System {
-        block: usize,
-    },
-    Message {
-        message: usize,
-        block: usize,
-        role: Role,
-    },
-    Result {
-        message: usize,
-        block: usize,
-        inner: usize,
-    },
+    System { block: usize },
+    Message { message: usize, block: usize, role: Role },
+    Result { message: usize, block: usize, inner: usize },
 }
 
 impl Place {
@@ -80,11 +70,7 @@ impl Place {
         match self {
             Self::System { block } => format!("system.{block}"),
             Self::Message { message, block, .. } => format!("messages.{message}.content.{block}"),
-            Self::Result {
-                message,
-                block,
-                inner,
-            } => {
+            Self::Result { message, block, inner } => {
                 format!("messages.{message}.content.{block}.content.{inner}")
             }
         }
@@ -147,11 +133,7 @@ impl Reader<'_> {
             Some(TextOr::Items(items)) => {
                 let mut blocks = Vec::with_capacity(items.len());
                 for (block_at, block) in items.into_iter().enumerate() {
-                    let place = Place::Message {
-                        message: at,
-                        block: block_at,
-                        role,
-                    };
+                    let place = Place::Message { message: at, block: block_at, role };
                     blocks.push(self.read_block(block, place)?);
                 }
                 blocks
@@ -168,33 +150,16 @@ impl Reader<'_> {
         let strict = self.version == ApiVersion::V2026_10_21;
         match kind {
             "text" => {
-                let by_user = matches!(
-                    place,
-                    Place::Message {
-                        role: Role::User,
-                        ..
-                    }
-                );
+                let by_user = matches!(place, Place::Message { role: Role::User, .. });
                 if strict && by_user && block.citations.is_some_and(has_items) {
                     let why = "citations are not allowed on text blocks of user messages";
                     return Err(place.refuse(FieldProblem::BadValue, "citations", why));
                 }
-                Ok(Block::Text(Text {
-                    text: place.required(block.text, "text")?,
-                    cache,
-                }))
+                Ok(Block::Text(Text { text: place.required(block.text, "text")?, cache }))
             }
             "image" => read_media(block, MediaKind::Image, cache, place),
             "document" => {
-                if strict
-                    && matches!(
-                        place,
-                        Place::Message {
-                            role: Role::Assistant,
-                            ..
-                        }
-                    )
-                {
+                if strict && matches!(place, Place::Message { role: Role::Assistant, .. }) {
                     let why = "document blocks are not allowed in assistant messages";
                     return Err(place.refuse(FieldProblem::BadValue, "type", why));
                 }
@@ -217,11 +182,9 @@ impl Reader<'_> {
                 block.signature.filter(|signature| !signature.is_empty()),
                 None,
             )),
-            "redacted_thinking" => Ok(reasoning(
-                String::new(),
-                None,
-                Some(place.required(block.data, "data")?),
-            )),
+            "redacted_thinking" => {
+                Ok(reasoning(String::new(), None, Some(place.required(block.data, "data")?)))
+            }
             opaque if OPAQUE.contains(&opaque) || opaque.ends_with("_tool_result") => {
                 self.read_opaque(opaque, place)
             }
@@ -238,12 +201,7 @@ impl Reader<'_> {
         cache: Option<CacheMark>,
         place: Place,
     ) -> Result<Block, Failure> {
-        let Place::Message {
-            message,
-            block: block_at,
-            ..
-        } = place
-        else {
+        let Place::Message { message, block: block_at, .. } = place else {
             let why = "tool results stand directly in a message";
             return Err(place.refuse(FieldProblem::BadValue, "type", why));
         };
@@ -255,14 +213,7 @@ impl Reader<'_> {
                 .into_iter()
                 .enumerate()
                 .map(|(inner, item)| {
-                    self.read_block(
-                        item,
-                        Place::Result {
-                            message,
-                            block: block_at,
-                            inner,
-                        },
-                    )
+                    self.read_block(item, Place::Result { message, block: block_at, inner })
                 })
                 .collect::<Result<_, _>>()?,
             Some(wire::Content::Object) => {
@@ -282,18 +233,10 @@ impl Reader<'_> {
     /// Keeps a block as it is; only now its raw text is looked for.
     fn read_opaque(&self, kind: &str, place: Place) -> Result<Block, Failure> {
         let json = self.find(place)?.ok_or_else(|| {
-            place.refuse(
-                FieldProblem::BadValue,
-                "type",
-                "the block cannot be carried",
-            )
+            place.refuse(FieldProblem::BadValue, "type", "the block cannot be carried")
         })?;
         let kind = kind.to_owned();
-        Ok(Block::Opaque(Opaque {
-            dialect: Dialect::AnthropicMessages,
-            kind,
-            json,
-        }))
+        Ok(Block::Opaque(Opaque { dialect: Dialect::AnthropicMessages, kind, json }))
     }
 
     fn find(&self, place: Place) -> Result<Option<Json>, Failure> {
@@ -332,12 +275,7 @@ fn is_rich_document(block: &wire::Block<'_>) -> bool {
     let cited = block.citations.is_some_and(|raw| {
         compact_raw(raw).is_some_and(|json| json.as_str().contains(r#""enabled":true"#))
     });
-    of_blocks
-        || cited
-        || block
-            .context
-            .as_ref()
-            .is_some_and(|context| !context.is_empty())
+    of_blocks || cited || block.context.as_ref().is_some_and(|context| !context.is_empty())
 }
 
 /// Whether a JSON array holds anything.
@@ -358,11 +296,7 @@ fn read_media(
         }
         None => return Err(place.refuse(FieldProblem::Missing, "source", "")),
     };
-    let family = if kind == MediaKind::Image {
-        "image/"
-    } else {
-        ""
-    };
+    let family = if kind == MediaKind::Image { "image/" } else { "" };
     let source = match source.kind.as_deref() {
         Some("base64") => {
             let mime = place.required(source.media_type, "source.media_type")?;
@@ -373,10 +307,7 @@ fn read_media(
         Some("text") if kind == MediaKind::File => {
             let text = place.required(source.data, "source.data")?;
             let mime = source.media_type.unwrap_or_else(|| "text/plain".to_owned());
-            MediaSource::Inline {
-                mime,
-                base64: media::encode(&text),
-            }
+            MediaSource::Inline { mime, base64: media::encode(&text) }
         }
         Some("url") => MediaSource::Url(place.required(source.url, "source.url")?),
         Some("file") => MediaSource::Id(place.required(source.file_id, "source.file_id")?),
@@ -386,13 +317,7 @@ fn read_media(
         }
         None => return Err(place.refuse(FieldProblem::Missing, "source.type", "")),
     };
-    Ok(Block::Media(Media {
-        kind,
-        source,
-        name: block.title,
-        detail: None,
-        cache,
-    }))
+    Ok(Block::Media(Media { kind, source, name: block.title, detail: None, cache }))
 }
 
 fn read_input(input: Option<&RawValue>, place: Place) -> Result<ToolCallInput, Failure> {

@@ -89,10 +89,8 @@ pub(super) fn shown(reasoning: &Reasoning) -> Option<Shown<'_>> {
         return None;
     }
     let filled = |text: &&String| !text.is_empty();
-    match (
-        reasoning.signature.as_ref().filter(filled),
-        reasoning.encrypted.as_ref().filter(filled),
-    ) {
+    match (reasoning.signature.as_ref().filter(filled), reasoning.encrypted.as_ref().filter(filled))
+    {
         (Some(signature), _) => Some(Shown::Signed(signature)),
         (None, Some(text)) => Some(Shown::Redacted(text)),
         (None, None) => None,
@@ -166,14 +164,8 @@ pub(super) fn push_usage(out: &mut Vec<u8>, head: &ReplyHead, usage: Usage) {
         (r#"{"input_tokens":"#, input),
         (r#","cache_creation_input_tokens":"#, usage.cache_write),
         (r#","cache_read_input_tokens":"#, usage.cached_input),
-        (
-            r#","cache_creation":{"ephemeral_5m_input_tokens":"#,
-            usage.cache_write,
-        ),
-        (
-            r#","ephemeral_1h_input_tokens":0},"output_tokens":"#,
-            usage.output.max(1),
-        ),
+        (r#","cache_creation":{"ephemeral_5m_input_tokens":"#, usage.cache_write),
+        (r#","ephemeral_1h_input_tokens":0},"output_tokens":"#, usage.output.max(1)),
     ] {
         out.extend_from_slice(key.as_bytes());
         push_number(out, number);

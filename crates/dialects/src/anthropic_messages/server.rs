@@ -71,10 +71,7 @@ pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest,
     };
     let mut request = CompletionRequest {
         model: ModelAlias::new(wire.model.take().unwrap_or_default()),
-        params: GenerationParams {
-            reasoning_effort: config.effort,
-            ..params
-        },
+        params: GenerationParams { reasoning_effort: config.effort, ..params },
         losses: read_losses(&wire),
         extras: read_extras(&wire),
         tools: tool::read_tools(wire.tools.take(), body)?,
@@ -84,10 +81,7 @@ pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest,
         ..CompletionRequest::default()
     };
     message::read_conversation(wire.system.take(), messages, version, body, &mut request)?;
-    Ok(MessagesRequest {
-        request,
-        stream: wire.stream.unwrap_or(false),
-    })
+    Ok(MessagesRequest { request, stream: wire.stream.unwrap_or(false) })
 }
 
 fn read_params(
@@ -113,10 +107,7 @@ fn read_params(
             STYLE.refuse(FieldProblem::BadValue, "max_tokens", why)
         })?),
     };
-    if wire
-        .temperature
-        .is_some_and(|value| !(0.0..=1.0).contains(&value))
-    {
+    if wire.temperature.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
         let why = "Input should be from 0 to 1";
         return Err(STYLE.refuse(FieldProblem::BadValue, "temperature", why));
     }
@@ -141,13 +132,10 @@ fn read_params(
 fn read_losses(wire: &wire::Request<'_>) -> LossSet {
     #[expect(clippy::float_cmp, reason = "only the exact default changes nothing")]
     let top_p = wire.top_p.is_some_and(|value| value != 1.0);
-    [
-        (Loss::TopP, top_p),
-        (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0)),
-    ]
-    .into_iter()
-    .filter_map(|(loss, lost)| lost.then_some(loss))
-    .collect()
+    [(Loss::TopP, top_p), (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0))]
+        .into_iter()
+        .filter_map(|(loss, lost)| lost.then_some(loss))
+        .collect()
 }
 
 fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {

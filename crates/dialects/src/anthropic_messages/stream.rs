@@ -221,10 +221,7 @@ impl StreamWriter for MessagesStream {
             CompletionEvent::BlockDelta { delta, .. } => self.block_delta(&delta, out),
             CompletionEvent::BlockStopped { .. } => self.block_stopped(out),
             CompletionEvent::Usage(usage) => self.usage = usage,
-            CompletionEvent::Finished {
-                reason,
-                stop_sequence,
-            } => {
+            CompletionEvent::Finished { reason, stop_sequence } => {
                 self.push_end(reason, stop_sequence.as_deref(), out);
             }
         }
@@ -245,10 +242,7 @@ impl StreamWriter for MessagesStream {
         if !self.finished {
             // A stream without its end is a failure, not a short answer.
             let fault = StreamFault::NotFinished;
-            self.failure(
-                &Failure::new(FailureKind::UpstreamFailed, fault.to_string()),
-                out,
-            );
+            self.failure(&Failure::new(FailureKind::UpstreamFailed, fault.to_string()), out);
             return;
         }
         out.extend_from_slice(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");

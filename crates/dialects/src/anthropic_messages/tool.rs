@@ -54,23 +54,11 @@ pub(super) fn read_tools(
 /// Keeps a tool that Anthropic defines as it is; only now its raw text is looked for.
 fn read_hosted(kind: &str, at: usize, body: &str) -> Result<Opaque, Failure> {
     let raw: wire::RawRequest<'_> = parse(body, STYLE)?;
-    let json = raw
-        .tools
-        .as_ref()
-        .and_then(|tools| tools.get(at))
-        .and_then(|raw| compact_raw(raw));
+    let json = raw.tools.as_ref().and_then(|tools| tools.get(at)).and_then(|raw| compact_raw(raw));
     let json = json.ok_or_else(|| {
-        STYLE.refuse(
-            FieldProblem::BadValue,
-            &format!("tools.{at}"),
-            "the tool cannot be carried",
-        )
+        STYLE.refuse(FieldProblem::BadValue, &format!("tools.{at}"), "the tool cannot be carried")
     })?;
-    Ok(Opaque {
-        dialect: Dialect::AnthropicMessages,
-        kind: kind.to_owned(),
-        json,
-    })
+    Ok(Opaque { dialect: Dialect::AnthropicMessages, kind: kind.to_owned(), json })
 }
 
 /// Reads `tool_choice`: the choice, and whether several tools may be called at once.

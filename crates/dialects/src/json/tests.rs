@@ -31,10 +31,7 @@ fn depth_counts_brackets_outside_strings_only() {
 #[test]
 fn compact_keeps_key_order_numbers_and_strings() {
     let raw = "{ \"b\" : 1.50e+2 ,\r\n\t\"a\" : [ 1 , \"x  \\\" y\\n\" ] }";
-    assert_eq!(
-        compact(raw).unwrap().as_str(),
-        r#"{"b":1.50e+2,"a":[1,"x  \" y\n"]}"#
-    );
+    assert_eq!(compact(raw).unwrap().as_str(), r#"{"b":1.50e+2,"a":[1,"x  \" y\n"]}"#);
     assert_eq!(compact("1 2"), None);
     assert_eq!(compact("{"), None);
     assert_eq!(compact("\"a\nb\""), None);
@@ -50,11 +47,7 @@ fn a_message_hidden_in_white_space_is_gone() {
 fn strings_hold_nothing_that_a_client_takes_for_a_line_end() {
     let text = "a\u{0}\n\r\t\u{b}\u{1e}\u{7f}\u{85}\u{2028}\u{2029}\"\\é–中";
     let written = string(text);
-    assert!(
-        !written
-            .chars()
-            .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
-    );
+    assert!(!written.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')));
     assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
 }
 

@@ -17,11 +17,8 @@ pub(super) fn read_messages(
     messages: Vec<wire::Message<'_>>,
     request: &mut CompletionRequest,
 ) -> Result<(), Failure> {
-    let mut reader = Reader {
-        losses: LossSet::EMPTY,
-        legacy_calls: Vec::new(),
-        custom_calls: Vec::new(),
-    };
+    let mut reader =
+        Reader { losses: LossSet::EMPTY, legacy_calls: Vec::new(), custom_calls: Vec::new() };
     request.messages.reserve(messages.len());
     for (at, message) in messages.into_iter().enumerate() {
         let message = reader.read(message, at)?;
@@ -69,10 +66,7 @@ impl Reader {
         let Some(content) = message.content else {
             return Err(STYLE.refuse(FieldProblem::Missing, &format!("{}.content", path()), ""));
         };
-        Ok(Message {
-            role,
-            content: self.read_content(content, at)?,
-        })
+        Ok(Message { role, content: self.read_content(content, at)? })
     }
 
     fn note_name(&mut self, message: &wire::Message<'_>) {
@@ -101,12 +95,7 @@ impl Reader {
         if let Some(parts) = message.content {
             content.append(&mut self.read_content(parts, at)?);
         }
-        content.extend(
-            message
-                .refusal
-                .filter(|text| !text.is_empty())
-                .map(Block::text),
-        );
+        content.extend(message.refusal.filter(|text| !text.is_empty()).map(Block::text));
         if let Some(id) = message.audio.and_then(|audio| audio.id) {
             content.push(media_block(MediaKind::Audio, MediaSource::Id(id), None));
         }
@@ -132,10 +121,7 @@ impl Reader {
                 cache: None,
             }));
         }
-        Ok(Message {
-            role: Role::Assistant,
-            content,
-        })
+        Ok(Message { role: Role::Assistant, content })
     }
 
     fn read_tool_result(
@@ -143,11 +129,7 @@ impl Reader {
         message: wire::Message<'_>,
         at: usize,
     ) -> Result<Message, Failure> {
-        let call_id = required(
-            message.tool_call_id,
-            &format!("messages[{at}]"),
-            "tool_call_id",
-        )?;
+        let call_id = required(message.tool_call_id, &format!("messages[{at}]"), "tool_call_id")?;
         let content = match message.content {
             Some(content) => self.read_content(content, at)?,
             None => Vec::new(),
@@ -194,27 +176,19 @@ impl Reader {
         part_at: usize,
     ) -> Result<Block, Failure> {
         let path = || format!("messages[{at}].content[{part_at}]");
-        let cache = part
-            .prompt_cache_breakpoint
-            .and_then(compact_raw)
-            .map(CacheMark);
+        let cache = part.prompt_cache_breakpoint.and_then(compact_raw).map(CacheMark);
         let text = |text: Option<String>, name| {
-            required(text, &path(), name).map(|text| {
-                Block::Text(Text {
-                    text,
-                    cache: cache.clone(),
-                })
-            })
+            required(text, &path(), name)
+                .map(|text| Block::Text(Text { text, cache: cache.clone() }))
         };
         match part.kind.as_deref() {
             Some("text") => text(part.text, "text"),
             Some("refusal") => text(part.refusal, "refusal"),
             Some("image_url") => {
                 let image = match part.image_url {
-                    Some(TextOrObject::Text(url)) => wire::ImageUrl {
-                        url: Some(url),
-                        detail: None,
-                    },
+                    Some(TextOrObject::Text(url)) => {
+                        wire::ImageUrl { url: Some(url), detail: None }
+                    }
                     Some(TextOrObject::Object(image)) => image,
                     None => wire::ImageUrl::default(),
                 };
@@ -265,20 +239,13 @@ impl Reader {
 fn read_file(file: wire::File, path: &str, cache: Option<CacheMark>) -> Result<Block, Failure> {
     let source = match (file.bytes, file.id) {
         (Some(bytes), _) => {
-            let read = if bytes
-                .get(..5)
-                .is_some_and(|start| start.eq_ignore_ascii_case("data:"))
-            {
+            let read = if bytes.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:")) {
                 media::read_url(bytes, "")
             } else {
                 media::read_base64("application/octet-stream".to_owned(), bytes, "")
             };
             read.map_err(|why| {
-                STYLE.refuse(
-                    FieldProblem::BadValue,
-                    &format!("{path}.file.file_data"),
-                    why,
-                )
+                STYLE.refuse(FieldProblem::BadValue, &format!("{path}.file.file_data"), why)
             })?
         }
         (None, Some(id)) => MediaSource::Id(id),
@@ -286,13 +253,7 @@ fn read_file(file: wire::File, path: &str, cache: Option<CacheMark>) -> Result<B
             return Err(STYLE.refuse(FieldProblem::Missing, &format!("{path}.file.file_data"), ""));
         }
     };
-    Ok(Block::Media(Media {
-        kind: MediaKind::File,
-        source,
-        name: file.name,
-        detail: None,
-        cache,
-    }))
+    Ok(Block::Media(Media { kind: MediaKind::File, source, name: file.name, detail: None, cache }))
 }
 
 fn read_call(call: wire::ToolCall<'_>, path: &str) -> Result<ToolCall, Failure> {
@@ -313,23 +274,12 @@ fn read_call(call: wire::ToolCall<'_>, path: &str) -> Result<ToolCall, Failure> 
             return Err(STYLE.refuse(FieldProblem::BadValue, &format!("{path}.type"), &why));
         }
     };
-    Ok(ToolCall {
-        id,
-        item_id: None,
-        name,
-        namespace: None,
-        input,
-        cache: None,
-    })
+    Ok(ToolCall { id, item_id: None, name, namespace: None, input, cache: None })
 }
 
 /// Reads the JSON text of arguments. Empty text is what some servers write for no arguments.
 fn read_arguments(arguments: String) -> ToolCallInput {
-    let text = if arguments.trim_ascii().is_empty() {
-        "{}"
-    } else {
-        arguments.as_str()
-    };
+    let text = if arguments.trim_ascii().is_empty() { "{}" } else { arguments.as_str() };
     match compact(text) {
         Some(json) => ToolCallInput::Json(json),
         None => ToolCallInput::Broken(arguments),
@@ -337,37 +287,18 @@ fn read_arguments(arguments: String) -> ToolCallInput {
 }
 
 fn answer(call_id: String, content: Vec<Block>, custom: bool) -> Message {
-    let result = ToolResult {
-        call_id,
-        content,
-        is_error: false,
-        custom,
-        cache: None,
-    };
-    Message {
-        role: Role::User,
-        content: vec![Block::ToolResult(result)],
-    }
+    let result = ToolResult { call_id, content, is_error: false, custom, cache: None };
+    Message { role: Role::User, content: vec![Block::ToolResult(result)] }
 }
 
 fn media_block(kind: MediaKind, source: MediaSource, cache: Option<CacheMark>) -> Block {
-    Block::Media(Media {
-        kind,
-        source,
-        name: None,
-        detail: None,
-        cache,
-    })
+    Block::Media(Media { kind, source, name: None, detail: None, cache })
 }
 
 /// The value of a field that must be there.
 pub(super) fn required<T>(value: Option<T>, path: &str, name: &str) -> Result<T, Failure> {
     value.ok_or_else(|| {
-        let path = if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        };
+        let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         STYLE.refuse(FieldProblem::Missing, &path, "")
     })
 }

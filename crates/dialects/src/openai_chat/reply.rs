@@ -23,11 +23,7 @@ pub fn write_reply(head: &ReplyHead, completions: &[Completion], out: &mut Vec<u
     out.extend_from_slice(br#"],"usage":"#);
     push_usage(out, head, usage);
     out.extend_from_slice(br#","service_tier":"default","text":""#);
-    for block in completions
-        .first()
-        .map(|first| first.content.as_slice())
-        .unwrap_or_default()
-    {
+    for block in completions.first().map(|first| first.content.as_slice()).unwrap_or_default() {
         if let Block::Text(text) = block {
             push_escaped(out, &text.text);
         }
@@ -143,28 +139,15 @@ pub(super) const fn add(sum: &mut Usage, usage: Usage) {
 
 /// Appends the usage object. OpenAI's prompt tokens include cached ones, the model's do not.
 pub(super) fn push_usage(out: &mut Vec<u8>, head: &ReplyHead, usage: Usage) {
-    let read = usage
-        .input
-        .saturating_add(usage.cached_input)
-        .saturating_add(usage.cache_write);
-    let prompt = if read == 0 {
-        head.input_tokens.max(1)
-    } else {
-        read
-    };
+    let read = usage.input.saturating_add(usage.cached_input).saturating_add(usage.cache_write);
+    let prompt = if read == 0 { head.input_tokens.max(1) } else { read };
     let completion = usage.output.max(1);
     for (key, number) in [
         (r#"{"prompt_tokens":"#, prompt),
         (r#","completion_tokens":"#, completion),
         (r#","total_tokens":"#, prompt.saturating_add(completion)),
-        (
-            r#","prompt_tokens_details":{"cached_tokens":"#,
-            usage.cached_input,
-        ),
-        (
-            r#","audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":"#,
-            usage.reasoning,
-        ),
+        (r#","prompt_tokens_details":{"cached_tokens":"#, usage.cached_input),
+        (r#","audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":"#, usage.reasoning),
     ] {
         out.extend_from_slice(key.as_bytes());
         push_number(out, number);

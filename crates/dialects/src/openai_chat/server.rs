@@ -74,12 +74,7 @@ fn check_supported(wire: &wire::Request<'_>) -> Result<(), Failure> {
     if wire.top_logprobs.is_some_and(|count| count.0 > 0) {
         return Err(STYLE.unsupported("top_logprobs", BY_MODEL));
     }
-    if wire
-        .modalities
-        .iter()
-        .flatten()
-        .any(|modality| &**modality != "text")
-    {
+    if wire.modalities.iter().flatten().any(|modality| &**modality != "text") {
         return Err(STYLE.unsupported("modalities", "may only ask for 'text' with this model"));
     }
     if wire.audio.is_some() {
@@ -96,11 +91,7 @@ fn read_params(wire: &mut wire::Request<'_>) -> Result<GenerationParams, Failure
     let max_tokens = match bound {
         None => None,
         Some(bound) => Some(bound.within(1, u64::MAX).ok_or_else(|| {
-            STYLE.refuse(
-                FieldProblem::BadValue,
-                path,
-                "expected an integer of at least 1",
-            )
+            STYLE.refuse(FieldProblem::BadValue, path, "expected an integer of at least 1")
         })?),
     };
     let choices = match wire.n.map(|n| n.within(1, MAX_CHOICES)) {
@@ -111,10 +102,7 @@ fn read_params(wire: &mut wire::Request<'_>) -> Result<GenerationParams, Failure
             return Err(STYLE.refuse(FieldProblem::BadValue, "n", &why));
         }
     };
-    if wire
-        .temperature
-        .is_some_and(|value| !(0.0..=2.0).contains(&value))
-    {
+    if wire.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
         return Err(STYLE.refuse(
             FieldProblem::BadValue,
             "temperature",
@@ -142,9 +130,7 @@ fn read_losses(wire: &wire::Request<'_>) -> LossSet {
     #[expect(clippy::float_cmp, reason = "only the exact default changes nothing")]
     let differs = |value: Option<f64>, default: f64| value.is_some_and(|value| value != default);
     let bias = wire.logit_bias.is_some_and(|raw| {
-        raw.get()
-            .bytes()
-            .any(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'{' | b'}'))
+        raw.get().bytes().any(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'{' | b'}'))
     });
     [
         (Loss::TopP, differs(wire.top_p, 1.0)),

@@ -47,15 +47,8 @@ impl ChatStream {
         let mut opening = b"data: ".to_vec();
         push_head(&mut opening, &head, "chat.completion.chunk");
         opening.extend_from_slice(br#","service_tier":"default","choices":["#);
-        let choices = (0..head.choices.max(1))
-            .map(|_| Choice::default())
-            .collect();
-        Self {
-            head,
-            include_usage,
-            opening,
-            choices,
-        }
+        let choices = (0..head.choices.max(1)).map(|_| Choice::default()).collect();
+        Self { head, include_usage, opening, choices }
     }
 
     /// Appends a chunk of one choice whose `delta` is written by `delta`.
@@ -80,11 +73,7 @@ impl ChatStream {
                 out.extend_from_slice(br#""}]"#);
             }
         }
-        out.extend_from_slice(if self.include_usage {
-            br#","usage":null}"#
-        } else {
-            b"}"
-        });
+        out.extend_from_slice(if self.include_usage { br#","usage":null}"# } else { b"}" });
         close_frame(out, start);
     }
 
@@ -210,10 +199,7 @@ impl StreamWriter for ChatStream {
         if self.choices.iter().any(|choice| !choice.finished) {
             // A stream without its end is a failure, not a short answer.
             let fault = StreamFault::NotFinished;
-            self.failure(
-                &Failure::new(FailureKind::UpstreamFailed, fault.to_string()),
-                out,
-            );
+            self.failure(&Failure::new(FailureKind::UpstreamFailed, fault.to_string()), out);
             return;
         }
         if self.include_usage {

@@ -69,28 +69,16 @@ fn read_function(function: wire::Function<'_>, path: &str) -> Result<Tool, Failu
 /// Keeps a tool of an unknown type as it is; only now its raw text is looked for.
 fn read_hosted(kind: &str, at: usize, body: &str) -> Result<Tool, Failure> {
     let raw: wire::RawTools<'_> = parse(body, STYLE)?;
-    let json = raw
-        .tools
-        .as_ref()
-        .and_then(|tools| tools.get(at))
-        .and_then(|raw| compact_raw(raw));
+    let json = raw.tools.as_ref().and_then(|tools| tools.get(at)).and_then(|raw| compact_raw(raw));
     let json = json.ok_or_else(|| {
-        STYLE.refuse(
-            FieldProblem::BadValue,
-            &format!("tools[{at}]"),
-            "it cannot be carried",
-        )
+        STYLE.refuse(FieldProblem::BadValue, &format!("tools[{at}]"), "it cannot be carried")
     })?;
     let kind = kind.to_owned();
     Ok(Tool {
         name: kind.clone(),
         namespace: None,
         description: None,
-        input: ToolInput::Hosted(Opaque {
-            dialect: Dialect::OpenAiChat,
-            kind,
-            json,
-        }),
+        input: ToolInput::Hosted(Opaque { dialect: Dialect::OpenAiChat, kind, json }),
         strict: None,
         cache: None,
     })
@@ -108,21 +96,21 @@ pub(super) fn read_tool_choice(
         (None, Some(TextOrObject::Object(named))) => {
             required(named.name, "function_call", "name").map(ToolChoice::Named)
         }
-        (Some(TextOrObject::Object(choice)), _) => match choice.kind.as_deref() {
-            None | Some("function") => {
-                let name = choice.function.and_then(|named| named.name);
-                required(name, "tool_choice", "function.name").map(ToolChoice::Named)
+        (Some(TextOrObject::Object(choice)), _) => {
+            match choice.kind.as_deref() {
+                None | Some("function") => {
+                    let name = choice.function.and_then(|named| named.name);
+                    required(name, "tool_choice", "function.name").map(ToolChoice::Named)
+                }
+                Some("custom") => {
+                    let name = choice.custom.and_then(|named| named.name);
+                    required(name, "tool_choice", "custom.name").map(ToolChoice::Named)
+                }
+                Some("allowed_tools") => read_allowed(choice.allowed_tools.unwrap_or_default()),
+                Some(other) => Err(STYLE
+                    .unsupported("tool_choice", &format!("of type {other:?} cannot be forced"))),
             }
-            Some("custom") => {
-                let name = choice.custom.and_then(|named| named.name);
-                required(name, "tool_choice", "custom.name").map(ToolChoice::Named)
-            }
-            Some("allowed_tools") => read_allowed(choice.allowed_tools.unwrap_or_default()),
-            Some(other) => Err(STYLE.unsupported(
-                "tool_choice",
-                &format!("of type {other:?} cannot be forced"),
-            )),
-        },
+        }
     }
 }
 
@@ -150,18 +138,11 @@ fn read_allowed(allowed: wire::AllowedTools<'_>) -> Result<ToolChoice, Failure> 
     };
     let mut names = Vec::new();
     for (at, tool) in allowed.tools.into_iter().flatten().enumerate() {
-        let name = tool
-            .function
-            .or(tool.custom)
-            .and_then(|named| named.name)
-            .or(tool.name);
+        let name = tool.function.or(tool.custom).and_then(|named| named.name).or(tool.name);
         let path = format!("tool_choice.allowed_tools.tools[{at}]");
         names.push(required(name, &path, "function.name")?);
     }
-    Ok(ToolChoice::Allowed {
-        required: required_mode,
-        names,
-    })
+    Ok(ToolChoice::Allowed { required: required_mode, names })
 }
 
 /// Reads `response_format`.

@@ -49,10 +49,7 @@ impl SseReader {
         Self {
             limit,
             line: Vec::new(),
-            event: SseEvent {
-                name: String::new(),
-                data: String::new(),
-            },
+            event: SseEvent { name: String::new(), data: String::new() },
             has_data: false,
             after_return: false,
             at_start: true,

@@ -14,10 +14,7 @@ fn read(chunks: &[&[u8]]) -> Vec<SseEvent> {
 }
 
 fn event(name: &str, data: &str) -> SseEvent {
-    SseEvent {
-        name: name.to_owned(),
-        data: data.to_owned(),
-    }
+    SseEvent { name: name.to_owned(), data: data.to_owned() }
 }
 
 #[test]
@@ -26,17 +23,11 @@ fn pieces_end_behind_words() {
     let cut: Vec<_> = pieces(text).collect();
     assert_eq!(
         cut,
-        [
-            "The quick brown fox jumps over the lazy dog and runs far ",
-            "away from it all."
-        ]
+        ["The quick brown fox jumps over the lazy dog and runs far ", "away from it all."]
     );
     assert_eq!(pieces("").count(), 0);
     assert_eq!(pieces(&"x".repeat(60)).count(), 1);
-    assert_eq!(
-        pieces(&"x".repeat(61)).map(str::len).collect::<Vec<_>>(),
-        [60, 1]
-    );
+    assert_eq!(pieces(&"x".repeat(61)).map(str::len).collect::<Vec<_>>(), [60, 1]);
     assert!(pieces(&"雪".repeat(100)).all(|piece| piece.len() <= MAX_PIECE));
 }
 
@@ -62,10 +53,7 @@ fn the_reader_is_bounded() {
     let mut reader = SseReader::new(16);
     let mut events = Vec::new();
     assert_eq!(reader.push(b"data: 0123456789\n", &mut events), Ok(()));
-    assert_eq!(
-        reader.push(b"data: 0123456789\n", &mut events),
-        Err(SseFault::TooLarge)
-    );
+    assert_eq!(reader.push(b"data: 0123456789\n", &mut events), Err(SseFault::TooLarge));
 }
 
 proptest! {
