@@ -9,8 +9,8 @@ import anthropic
 from anthropic import Anthropic, AsyncAnthropic
 
 import grammar
-from checks import (ANTHROPIC_REQUEST_ID, LONG_TEXT, PIXEL, PIXEL_SEEN, WAIT, arguments, equal, matches, nonce,
-                    not_retried, raises, run, true)
+from checks import (ANTHROPIC_REQUEST_ID, LARGE, LARGE_SEEN, LONG_TEXT, PIXEL, PIXEL_SEEN, WAIT, arguments, equal,
+                    matches, nonce, not_retried, raises, run, true)
 
 options = arguments()
 VERSIONS = ("2023-06-01", "2026-10-21")
@@ -101,9 +101,10 @@ def streaming_grammar() -> None:
 
 
 def keep_alive() -> None:
-    body, _ = raw("slow:12500:done")
+    body, _ = raw("slow:15000:done")
     equal(grammar.message(body).text, "done", "text")
-    true(b"event: ping\n" in body, "no ping within 12.5 s")
+    # One ping belongs to the opening, as in the vendor's own streams; it keeps nothing alive.
+    true(body.count(b"event: ping\n") >= 2, "no ping while the host took 15 s", body[:1500])
 
 
 def error_after_the_head() -> None:
@@ -139,6 +140,7 @@ def images() -> None:
     text = {"type": "text", "text": "describe-image"}
     equal(text_of(ask([text, image(source)])), PIXEL_SEEN, "text, then image")
     equal(text_of(ask([image(source), text])), PIXEL_SEEN, "image, then text")
+    equal(text_of(ask([text, image(source | {"data": LARGE})])), LARGE_SEEN, "an image of 3 MiB")
     fetch = [text, image({"type": "url", "url": "http://127.0.0.1:9/x.png"})]
     error = raises(anthropic.BadRequestError, lambda: ask(fetch), "image by url")
     matches(r"messages\.0\.content\.1", error.body["error"]["message"], "message")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import re
 import threading
 import traceback
@@ -18,6 +19,10 @@ LONG_TEXT = (Path(__file__).parent.parent / "long.txt").read_text(encoding="utf-
 # A PNG of one pixel; the scripted model reports its type and length.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNQaPj/HwAFAgKfdqhGyQAAAABJRU5ErkJggg=="
 PIXEL_SEEN = "image/png 70 bytes"
+
+# Nobody decodes it; what counts is that a line of 4 MB reaches the host whole.
+LARGE = base64.b64encode(bytes(range(256)) * (3 * 4096)).decode()
+LARGE_SEEN = "image/png 3145728 bytes"
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ANTHROPIC_REQUEST_ID = re.compile(r"req_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")

@@ -9,8 +9,8 @@ import openai
 from openai import AsyncOpenAI, OpenAI
 
 import grammar
-from checks import (LONG_TEXT, PIXEL, PIXEL_SEEN, UUID7, WAIT, arguments, equal, matches, nonce, not_retried, raises,
-                    run, true)
+from checks import (LARGE, LARGE_SEEN, LONG_TEXT, PIXEL, PIXEL_SEEN, UUID7, WAIT, arguments, equal, matches, nonce,
+                    not_retried, raises, run, true)
 
 options = arguments()
 BASE = f"{options.base_url}/v1"
@@ -100,9 +100,9 @@ def streaming_grammar() -> None:
 
 
 def keep_alive() -> None:
-    body, _ = raw({"model": "auto", "messages": user("slow:12500:done")})
+    body, _ = raw({"model": "auto", "messages": user("slow:15000:done")})
     equal(grammar.chat(body).texts, ["done"], "text")
-    true(any(line.startswith(b":") for line in body.split(b"\n")), "no keep-alive comment within 12.5 s")
+    true(any(line.startswith(b":") for line in body.split(b"\n")), "no keep-alive comment while the host took 15 s")
 
 
 def error_after_the_head() -> None:
@@ -127,6 +127,8 @@ def images() -> None:
     text = {"type": "text", "text": "describe-image"}
     equal(text_of(ask([text, image(url)])), PIXEL_SEEN, "text, then image")
     equal(text_of(ask([image(url), text])), PIXEL_SEEN, "image, then text")
+    large = f"data:image/png;base64,{LARGE}"
+    equal(text_of(ask([text, image(large)])), LARGE_SEEN, "an image of 3 MiB")
     fetch = [text, image("http://127.0.0.1:9/x.png")]
     error = raises(openai.BadRequestError, lambda: ask(fetch), "http image url")
     matches(r"^messages\[0\]\.content\[1\]", error.param, "param")

@@ -6,6 +6,7 @@ The bridge was started with the prototype's own arguments (`--host 0.0.0.0 --por
 
 from __future__ import annotations
 
+import http.client
 import json
 import shlex
 import subprocess
@@ -85,4 +86,27 @@ def strangers() -> None:
     true(code in (400, 401, 403, 421), "a foreign Host must be refused", code)
 
 
-run(options.group, {"main": [messages, messages_streamed, chat, chat_streamed, without_v1, small_routes, strangers]}, {})
+def kept_connections() -> None:
+    """A reply made before the body was read must announce that the connection closes, or leave it usable.
+
+    Clients that keep connections otherwise lose a later call, now and then: "Connection error".
+    """
+    body = b'{"model": "auto", "messages": []}' + b" " * 100_000
+    for path, headers in (("/v1/embeddings", {}), ("/v1/responses", {}), ("/v1/chat/completions", {"Origin": "null"})):
+        connection = http.client.HTTPConnection(ADDRESS, timeout=WAIT)
+        connection.request("POST", path, body, {"content-type": "application/json"} | headers)
+        reply = connection.getresponse()
+        reply.read()
+        true(reply.status >= 400, f"{path} must be refused", reply.status)
+        if reply.getheader("connection", "").lower() == "close":
+            continue
+        try:
+            connection.request("GET", "/healthz")
+            equal(connection.getresponse().status, 200, f"the next request after {path}")
+        except (http.client.HTTPException, OSError) as error:
+            raise AssertionError(f"after {reply.status} on {path} the connection closed, and no `Connection: close` "
+                                 f"said so ({type(error).__name__})") from error
+
+
+run(options.group, {"main": [messages, messages_streamed, chat, chat_streamed, without_v1, small_routes, strangers,
+                             kept_connections]}, {})

@@ -32,7 +32,10 @@ const PER_TOOL: u64 = 8;
 pub fn estimate_text(text: &str) -> u64 {
     let mut sum = Sum(0);
     scan(text, &mut sum);
-    sum.0.div_ceil(weights::UNIT)
+    // A lone blank waits for the word that takes it, but a text is never free.
+    sum.0
+        .div_ceil(weights::UNIT)
+        .max(u64::from(!text.is_empty()))
 }
 
 /// Estimates the tokens that a request makes the model read, at least 1.

@@ -86,7 +86,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// Runs until the input ends, the sink fails or `stop` is cancelled.
     ///
     /// Then every pending request fails with [`ReplyError::Closed`], and what is queued is written
-    /// for at most half a second more.
+    /// for at most half a second more. Dropping the future fails them as well, but writes nothing
+    /// more.
     pub async fn run(self, handler: &dyn Handler, stop: CancellationToken) -> Ended {
         let Self {
             source,
@@ -94,6 +95,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             limits,
             peer,
         } = self;
+        // Nobody may wait for ever on a connection that was dropped or whose handler panicked.
+        let open = CloseOnDrop(&peer);
         let outbox = Arc::clone(peer.outbox());
         let mut writing = std::pin::pin!(outbox.drain(&mut sink));
         let ended = tokio::select! {
@@ -101,7 +104,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             written = &mut writing => Err(written),
             () = stop.cancelled() => Ok(Ended::Stopped),
         };
-        peer.close();
+        drop(open);
         match ended {
             Ok(ended) => {
                 let _ = tokio::time::timeout(LAST_WORDS, writing).await;
@@ -110,6 +113,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             Err(Ok(())) => Ended::Stopped,
             Err(Err(error)) => Ended::Failed(error),
         }
+    }
+}
+
+/// Fails what is pending when it goes out of scope, whatever the way.
+struct CloseOnDrop<'a>(&'a Peer);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -153,10 +165,13 @@ fn dispatch_batch(line: &Bytes, peer: &Peer, handler: &dyn Handler) {
         tracing::warn!(bytes = line.len(), "ignored a line that is not JSON");
         return;
     };
-    let messages: Vec<_> = entries
-        .iter()
-        .filter_map(|entry| serde_json::from_str::<Envelope<'_>>(entry.get()).ok())
-        .collect();
+    let mut messages = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        match serde_json::from_str::<Envelope<'_>>(entry.get()) {
+            Ok(message) => messages.push(message),
+            Err(_) => fail_malformed(entry.get().as_bytes(), peer),
+        }
+    }
     let requests = messages
         .iter()
         .filter(|message| message.id.is_some() && message.method.is_some())
@@ -223,12 +238,9 @@ fn read_error(raw: &RawValue) -> ReplyError {
     }
 }
 
-/// A line that is not a JSON-RPC message may still answer a request of ours.
-fn fail_malformed(line: &Bytes, peer: &Peer) {
-    tracing::warn!(
-        bytes = line.len(),
-        "ignored a line that is not a JSON-RPC message"
-    );
+/// What is not a JSON-RPC message may still answer a request of ours.
+fn fail_malformed(line: &[u8], peer: &Peer) {
+    tracing::warn!(bytes = line.len(), "ignored what is not a JSON-RPC message");
     let mut scanner = IdScanner::default();
     scanner.push(line);
     fail_unread(peer, scanner.finish(), &ReplyError::Malformed);

@@ -257,6 +257,10 @@ pub struct LateReply {
 
 impl LateReply {
     fn send_cancelled(&self, reason: &str) {
+        if !self.receiver.is_empty() {
+            // The answer is here already: there is nothing left to cancel.
+            return;
+        }
         let sent = self.peer.notify("notifications/cancelled", |out| {
             out.extend_from_slice(b"{\"requestId\":\"s-");
             out.extend_from_slice(self.id.to_string().as_bytes());

@@ -12,7 +12,7 @@ use crate::telemetry::{self, LineQueue};
 use crate::wiring::Parts;
 
 /// How long the end waits for calls to tell their callers; hosts kill us soon after.
-const LAST_CALLS: Duration = Duration::from_millis(1200);
+const LAST_CALLS: Duration = Duration::from_millis(1000);
 /// How long the end waits for the last log lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
@@ -20,7 +20,11 @@ const LAST_LINES: Duration = Duration::from_millis(300);
 pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
     let tls = match &config.tls {
         Some((cert, key)) => Some(http_doors::tls::server_config(cert, key).map_err(|error| {
-            Problem::new(error.to_string(), "give a PEM chain and its PEM key")
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            Problem::new(
+                format!("{error}{}", cause.unwrap_or_default()),
+                "give a PEM chain and its PEM key",
+            )
         })?),
         None => None,
     };
@@ -59,18 +63,24 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
             }
         });
         let server = parts.mcp_server();
-        // The connection outlives the signal a little: calls fail first, and their
-        // cancellations still reach the host.
+        // The connection outlives the calls: their cancellations still reach the host.
+        let hang_up = CancellationToken::new();
         let connection = Connection::new(source, sink, Limits::default());
+        let mut running = std::pin::pin!(connection.run(&server, hang_up.clone()));
         let ended = tokio::select! {
-            ended = connection.run(&server, CancellationToken::new()) => ended,
-            () = fail_calls_on(signal, &parts) => Ended::Stopped,
+            ended = &mut running => {
+                close(&parts).await;
+                ended
+            }
+            () = fail_calls_on(signal, &parts) => {
+                hang_up.cancel();
+                running.await
+            }
         };
         match ended {
             Ended::Eof | Ended::Stopped => tracing::info!(?ended, "the bridge ends"),
             Ended::Failed(error) => tracing::warn!(%error, "the host's connection failed"),
         }
-        close(&parts).await;
         Ok(ExitCode::SUCCESS)
     });
     end_log(&lines);

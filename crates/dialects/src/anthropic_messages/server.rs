@@ -132,7 +132,12 @@ fn read_params(
 fn read_losses(wire: &wire::Request<'_>) -> LossSet {
     #[expect(clippy::float_cmp, reason = "only the exact default changes nothing")]
     let top_p = wire.top_p.is_some_and(|value| value != 1.0);
-    [(Loss::TopP, top_p), (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0))]
+    let servers = wire.mcp_servers.is_some_and(|raw| raw.get() != "[]");
+    [
+        (Loss::TopP, top_p),
+        (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0)),
+        (Loss::HostedTools, servers),
+    ]
         .into_iter()
         .filter_map(|(loss, lost)| lost.then_some(loss))
         .collect()

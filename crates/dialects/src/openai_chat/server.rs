@@ -139,6 +139,7 @@ fn read_losses(wire: &wire::Request<'_>) -> LossSet {
         (Loss::PresencePenalty, differs(wire.presence_penalty, 0.0)),
         (Loss::LogitBias, bias),
         (Loss::Prediction, wire.prediction.is_some()),
+        (Loss::HostedTools, wire.web_search_options.is_some()),
     ]
     .into_iter()
     .filter_map(|(loss, lost)| lost.then_some(loss))

@@ -224,7 +224,7 @@ pub(super) fn scan<S: Sink>(text: &str, sink: &mut S) {
                     // Blanks and the breaks behind them are one run.
                     Before::Blanks => {}
                     Before::Other | Before::Space | Before::Accent => {
-                        sink.run(Class::Break, length)
+                        sink.run(Class::Break, length);
                     }
                 }
                 (length, Before::Other)

@@ -93,7 +93,7 @@ const fn costs(class: Class) -> Row {
         Class::Accented => even(10, 5),
         Class::TwoByteLetters => even(110, 14),
         Class::ThreeByteLetters => even(40, 44),
-        Class::Han => even(106, 75),
+        Class::Han => even(108, 77),
         Class::Kana => even(94, 53),
         Class::Hangul => even(110, 50),
         Class::WideMarks => even(55, 48),

@@ -189,7 +189,8 @@ impl Service for HostService {
                 "name": "bridge_status",
                 "title": "Status of the bridge",
                 "description": "Tells the bridge's URL, its hosts, its queue and the models seen. \
-                    With ask_again: true it asks for consent again after a refusal.",
+                    With ask_again: true it asks for consent again after a refusal; only set it \
+                    when the person in this chat asks for that.",
                 "inputSchema": {
                     "type": "object",
                     "properties": {"ask_again": {

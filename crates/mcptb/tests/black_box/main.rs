@@ -1,0 +1,42 @@
+//! The bridge from outside: real child processes, real sockets, hosts and callers as they are.
+//!
+//! Start with `support`: it holds the bridge as a child, the fake host with the quirks of real
+//! ones, and an HTTP client that can also misbehave. Nothing here sleeps to wait for something:
+//! every wait is for a line, a request, a byte or an end, and has a deadline.
+#![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test ends where something is not as it should be"
+)]
+
+mod support;
+
+mod access;
+mod access_network;
+mod bodies;
+mod bridging;
+mod calls;
+mod consent;
+mod ends;
+mod handshake;
+mod hang_ups;
+mod host_faults;
+mod hosts;
+mod load;
+mod logs;
+mod logs_quiet;
+mod loose_lines;
+mod models;
+mod parameters;
+mod prototype;
+mod readiness;
+mod rmcp_host;
+mod slots;
+mod streams;
+mod streams_late;
+mod tls;
+mod tools;

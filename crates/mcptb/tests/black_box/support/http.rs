@@ -1,0 +1,302 @@
+//! An HTTP/1.1 client that can also misbehave: half bodies, slow heads, hang-ups.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// Where requests go.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+/// A request as it will be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// A connection on which a request was sent. Dropping it hangs up.
+pub(crate) struct Call {
+    stream: BufReader<Box<dyn Stream>>,
+    address: SocketAddr,
+    head: Option<Head>,
+    left: Left,
+    events: String,
+}
+
+/// What of the body has not been read.
+enum Left {
+    Bytes(usize),
+    Chunks,
+    UntilEnd,
+    Nothing,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+}
+
+/// A whole reply.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Finds a header whose name is given in lower case.
+fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+impl Head {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        find(&self.headers, name)
+    }
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        find(&self.headers, name)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{error}: {} {}", self.status, String::from_utf8_lossy(&self.body))
+        })
+    }
+}
+
+impl Request {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
+        Self { method: method.into(), path: path.into(), headers: Vec::new(), body: None }
+    }
+
+    pub(crate) fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    pub(crate) fn post(path: &str) -> Self {
+        Self::new("POST", path)
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.text(&body.to_string())
+    }
+
+    pub(crate) fn text(self, body: &str) -> Self {
+        self.bytes(body.as_bytes())
+    }
+
+    pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
+        self.body = Some(body.to_vec());
+        self.header("content-type", "application/json")
+    }
+
+    fn write(&self, address: SocketAddr) -> Vec<u8> {
+        let mut out = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
+        let given = |name: &str| self.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+        if !given("host") {
+            out.push_str(&format!("host: {address}\r\n"));
+        }
+        for (name, value) in &self.headers {
+            out.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let body = self.body.as_deref().unwrap_or_default();
+        if self.body.is_some() && !given("content-length") && !given("transfer-encoding") {
+            out.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        out.push_str("\r\n");
+        let mut out = out.into_bytes();
+        out.extend_from_slice(body);
+        out
+    }
+}
+
+impl Target {
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+
+    /// Opens a connection and sends a request on it.
+    pub(crate) fn send(&self, request: &Request) -> Call {
+        self.send_raw(&request.write(self.address))
+    }
+
+    /// Sends a request and reads the whole reply.
+    pub(crate) fn fetch(&self, request: &Request) -> Reply {
+        self.send(request).finish()
+    }
+
+    /// Opens a connection and sends these bytes on it.
+    pub(crate) fn send_raw(&self, bytes: &[u8]) -> Call {
+        let socket = TcpStream::connect_timeout(&self.address, PATIENCE)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.address));
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(socket),
+            Some(config) => {
+                let name = ServerName::try_from("localhost").unwrap();
+                let client = ClientConnection::new(Arc::clone(config), name).unwrap();
+                Box::new(StreamOwned::new(client, socket))
+            }
+        };
+        let mut call = Call {
+            stream: BufReader::new(stream),
+            address: self.address,
+            head: None,
+            left: Left::Nothing,
+            events: String::new(),
+        };
+        call.push(bytes).unwrap();
+        call
+    }
+}
+
+impl Call {
+    /// Sends more bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes).and_then(|()| stream.flush())
+    }
+
+    /// Sends the next request on the same connection.
+    pub(crate) fn send(&mut self, request: &Request) {
+        let bytes = request.write(self.address);
+        self.push(&bytes).unwrap();
+        self.head = None;
+    }
+
+    /// Waits for the head of the reply.
+    pub(crate) fn head(&mut self) -> Head {
+        if let Some(head) = &self.head {
+            return head.clone();
+        }
+        let first = self.line();
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status in {first:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap();
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        self.left = match (find(&headers, "content-length"), find(&headers, "transfer-encoding")) {
+            (Some(length), _) => Left::Bytes(length.parse().unwrap()),
+            (None, Some("chunked")) => Left::Chunks,
+            _ => Left::UntilEnd,
+        };
+        let head = Head { status, headers };
+        self.head = Some(head.clone());
+        head
+    }
+
+    /// Reads to the end of the reply.
+    pub(crate) fn finish(&mut self) -> Reply {
+        let Head { status, headers } = self.head();
+        let mut body = std::mem::take(&mut self.events).into_bytes();
+        while let Some(piece) = self.piece() {
+            body.extend_from_slice(&piece);
+        }
+        Reply { status, headers, body }
+    }
+
+    /// Reads the head of a reply that has no body (`HEAD`).
+    pub(crate) fn finish_head(&mut self) -> Head {
+        let head = self.head();
+        self.left = Left::Nothing;
+        head
+    }
+
+    /// The next piece of the body; `None` at its end.
+    fn piece(&mut self) -> Option<Vec<u8>> {
+        match self.left {
+            Left::Nothing => None,
+            Left::Bytes(length) => {
+                let mut body = vec![0; length];
+                self.stream.read_exact(&mut body).unwrap();
+                self.left = Left::Nothing;
+                Some(body)
+            }
+            Left::UntilEnd => {
+                let mut body = Vec::new();
+                self.stream.read_to_end(&mut body).unwrap();
+                self.left = Left::Nothing;
+                Some(body)
+            }
+            Left::Chunks => {
+                let size = self.line();
+                let size = usize::from_str_radix(&size, 16).unwrap();
+                let mut piece = vec![0; size];
+                self.stream.read_exact(&mut piece).unwrap();
+                assert_eq!(self.line(), "", "a chunk ends with a line break");
+                if size == 0 {
+                    self.left = Left::Nothing;
+                    return None;
+                }
+                Some(piece)
+            }
+        }
+    }
+
+    /// The next server-sent event, or comment, as its lines; `None` at the end of the body.
+    pub(crate) fn event(&mut self) -> Option<Vec<String>> {
+        self.head();
+        loop {
+            if let Some(end) = self.events.find("\n\n") {
+                let rest = self.events.split_off(end + 2);
+                let event = std::mem::replace(&mut self.events, rest);
+                return Some(event.trim_end().lines().map(str::to_owned).collect());
+            }
+            let Some(piece) = self.piece() else {
+                assert_eq!(self.events, "", "the stream ends with a whole event");
+                return None;
+            };
+            // Events are cut between characters, so pieces are text.
+            self.events.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    }
+
+    /// Waits for the bridge to end the connection, and gives what it said before.
+    pub(crate) fn until_closed(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+        }
+        rest
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap_or_else(|error| panic!("no reply: {error}"));
+        assert!(line.ends_with("\r\n"), "the connection ended early, after {line:?}");
+        line.truncate(line.len() - 2);
+        line
+    }
+}
