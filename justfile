@@ -30,8 +30,12 @@ bench *arguments:
     cargo run --release -p mcptb-bench -- {{ arguments }}
 
 # The property tests (readers, streams, folds) with many more cases than usual.
-fuzz cases="20000":
+laws cases="20000":
     PROPTEST_CASES={{ cases }} cargo test --workspace --release
+
+# One fuzz target for a while (see fuzz/README.md); needs a nightly toolchain and cargo-fuzz.
+fuzz target="mcp_lines" seconds="60":
+    cd fuzz && cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
 
 # Shows the main job without an editor.
 demo *arguments:

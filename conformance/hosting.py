@@ -51,7 +51,7 @@ class Host:
         # Nothing of the caller's environment gets through, so no key, proxy or setting of theirs can.
         self.environment = {
             "PATH": os.pathsep.join(dict.fromkeys(
-                [str(tools.python.parent), str(tools.node.parent), str(Path(shutil.which("curl") or "/usr/bin/curl").parent),
+                [str(tools.python.parent), str(tools.node.parent), str(Path(shutil.which("curl") or "curl").parent),
                  "/usr/bin", "/bin"])),
             "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", MARK: str(run),
         }

@@ -57,12 +57,7 @@ pub(crate) struct Arguments {
     host_delay: u64,
 
     /// One more argument for mcptb, repeatable, for example one that turns a rule on.
-    #[arg(
-        long = "with",
-        global = true,
-        value_name = "ARGUMENT",
-        allow_hyphen_values = true
-    )]
+    #[arg(long = "with", global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub(crate) with: Vec<String>,
 }
 

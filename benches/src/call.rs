@@ -54,11 +54,7 @@ impl Call {
             return memmem::find(body, request_body(self.number, self.streaming).as_bytes())
                 .is_some();
         }
-        let text = if self.streaming {
-            streamed_text(body)
-        } else {
-            text(body)
-        };
+        let text = if self.streaming { streamed_text(body) } else { text(body) };
         text.is_some_and(|text| text == answer_text(self.number))
     }
 }
@@ -117,11 +113,7 @@ impl Request {
 mod tests {
     use super::*;
 
-    const ASKED: Call = Call {
-        number: 42,
-        streaming: false,
-        echo: false,
-    };
+    const ASKED: Call = Call { number: 42, streaming: false, echo: false };
 
     #[test]
     fn only_the_own_whole_answer_is_right() {
@@ -134,10 +126,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_right_when_its_pieces_and_its_end_are() {
-        let call = Call {
-            streaming: true,
-            ..ASKED
-        };
+        let call = Call { streaming: true, ..ASKED };
         let text = answer_text(42);
         let (head, tail) = text.split_at(100);
         let event = |text: &str| {

@@ -22,10 +22,7 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let middle = sorted.len() / 2;
     let upper = sorted.get(middle).copied().unwrap_or(f64::NAN);
     if sorted.len().is_multiple_of(2) {
-        let lower = middle
-            .checked_sub(1)
-            .and_then(|below| sorted.get(below))
-            .copied();
+        let lower = middle.checked_sub(1).and_then(|below| sorted.get(below)).copied();
         return f64::midpoint(lower.unwrap_or(f64::NAN), upper);
     }
     upper
@@ -33,10 +30,7 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
 
 /// A count as a figure.
 pub(crate) fn figure(count: u64) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of a run stay far below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run stay far below 2^52")]
     let figure = count as f64;
     figure
 }

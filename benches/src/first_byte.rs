@@ -66,11 +66,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
             format!("{streams:.0}"),
             milliseconds(p50),
             milliseconds(p99),
-            if ours {
-                verdict(p99 <= 1e6)
-            } else {
-                String::new()
-            },
+            if ours { verdict(p99 <= 1e6) } else { String::new() },
         ]);
         figures.push(json!({
             "target": target.kind.name(),

@@ -17,18 +17,14 @@ use crate::stdio;
 
 /// Serves until standard input ends.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (input, _) = stdio::own_ends()?;
         let mut input = stdio::reader(input)?;
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .await?
-            .tap_io(|stream| {
-                // A connection that was closed at once is found out by whoever serves it.
-                let _closed = stream.set_nodelay(true);
-            });
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?.tap_io(|stream| {
+            // A connection that was closed at once is found out by whoever serves it.
+            let _closed = stream.set_nodelay(true);
+        });
         let doors = Router::new().route("/v1/chat/completions", post(echo));
         let mut ignored = [0; 64];
         tokio::select! {

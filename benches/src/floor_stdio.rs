@@ -65,12 +65,8 @@ struct Answered<'a> {
 /// Serves `bench/run` until the host closes the wires.
 pub(crate) fn serve() -> Outcome<()> {
     let (input, output) = stdio::own_ends()?;
-    let mut wires = Wires {
-        input: input.into(),
-        output: output.into(),
-        incoming: Vec::new(),
-        read: 0,
-    };
+    let mut wires =
+        Wires { input: input.into(), output: output.into(), incoming: Vec::new(), read: 0 };
     loop {
         let mut order = None;
         let open = wires.read_lines(|line| {
@@ -174,9 +170,7 @@ impl Wires {
         if self.incoming.len() < self.read + (1 << 16) {
             self.incoming.resize(self.read + (1 << 18), 0);
         }
-        let read = self
-            .input
-            .read(self.incoming.get_mut(self.read..).unwrap_or_default())?;
+        let read = self.input.read(self.incoming.get_mut(self.read..).unwrap_or_default())?;
         self.read += read;
         let mut rest = self.incoming.get(..self.read).unwrap_or_default();
         while let Some(end) = memchr(b'\n', rest) {

@@ -50,10 +50,7 @@ impl Seen {
     /// Takes out when a numbered call was answered, just before the answer was written.
     pub(crate) fn take_answered_at(&self, number: u32) -> Option<Instant> {
         let times = self.answered_at.as_ref()?;
-        times
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&number)
+        times.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
     }
 }
 
@@ -67,14 +64,8 @@ pub(crate) struct Host {
 
 #[derive(Debug)]
 enum Order {
-    Request {
-        method: &'static str,
-        params: Value,
-        answer: SyncSender<Value>,
-    },
-    Notify {
-        method: &'static str,
-    },
+    Request { method: &'static str, params: Value, answer: SyncSender<Value> },
+    Notify { method: &'static str },
     Pace(Pace),
 }
 
@@ -83,26 +74,15 @@ impl Host {
     ///
     /// `timed` makes it remember when it answered each call, at the cost of a lock per answer.
     pub(crate) fn start(ends: HostEnds, pace: Pace, timed: bool) -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, inbox) = unbounded_channel();
-        let seen = Arc::new(Seen {
-            answered_at: timed.then(Mutex::default),
-            ..Seen::default()
-        });
+        let seen = Arc::new(Seen { answered_at: timed.then(Mutex::default), ..Seen::default() });
         let shared = Arc::clone(&seen);
-        let thread = std::thread::Builder::new()
-            .name("host".to_owned())
-            .spawn(move || {
-                // A broken wire is the end of the child; the measurement notices by its lost calls.
-                let _ended = runtime.block_on(Talk::new(pace, shared).run(ends, inbox));
-            })?;
-        Ok(Self {
-            orders: Some(orders),
-            thread: Some(thread),
-            seen,
-        })
+        let thread = std::thread::Builder::new().name("host".to_owned()).spawn(move || {
+            // A broken wire is the end of the child; the measurement notices by its lost calls.
+            let _ended = runtime.block_on(Talk::new(pace, shared).run(ends, inbox));
+        })?;
+        Ok(Self { orders: Some(orders), thread: Some(thread), seen })
     }
 
     /// Asks the child something and waits for its result, or for the deadline.
@@ -113,11 +93,7 @@ impl Host {
         deadline: Duration,
     ) -> Outcome<Value> {
         let (answer, result) = sync_channel(1);
-        self.order(Order::Request {
-            method,
-            params,
-            answer,
-        })?;
+        self.order(Order::Request { method, params, answer })?;
         result
             .recv_timeout(deadline)
             .map_err(|_| format!("the target did not answer `{method}` within {deadline:?}").into())
@@ -131,9 +107,7 @@ impl Host {
             "clientInfo": { "name": "mcptb-bench", "version": env!("CARGO_PKG_VERSION") },
         });
         self.request("initialize", params, Duration::from_secs(10))?;
-        self.order(Order::Notify {
-            method: "notifications/initialized",
-        })
+        self.order(Order::Notify { method: "notifications/initialized" })
     }
 
     /// Changes when samplings are answered, for those that wait too.
@@ -142,15 +116,8 @@ impl Host {
     }
 
     fn order(&self, order: Order) -> Outcome<()> {
-        let sent = self
-            .orders
-            .as_ref()
-            .is_some_and(|orders| orders.send(order).is_ok());
-        if sent {
-            Ok(())
-        } else {
-            Err("the target has closed its end".into())
-        }
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
+        if sent { Ok(()) } else { Err("the target has closed its end".into()) }
     }
 }
 
@@ -240,11 +207,7 @@ impl Talk {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Request {
-                method,
-                params,
-                answer,
-            } => {
+            Order::Request { method, params, answer } => {
                 let id = self.next_id;
                 self.next_id += 1;
                 self.asked.insert(id, answer);
@@ -265,8 +228,7 @@ impl Talk {
     }
 
     fn send(&mut self, message: &Value) {
-        self.outgoing
-            .extend_from_slice(message.to_string().as_bytes());
+        self.outgoing.extend_from_slice(message.to_string().as_bytes());
         self.outgoing.extend_from_slice(b"\n");
     }
 
@@ -298,20 +260,11 @@ impl Talk {
             }
             (Some("ping"), Some(id)) => self.reply(id, r#""result":{}"#),
             (Some(_), Some(id)) => {
-                self.reply(
-                    id,
-                    r#""error":{"code":-32601,"message":"Method not found"}"#,
-                );
+                self.reply(id, r#""error":{"code":-32601,"message":"Method not found"}"#);
             }
             (None, Some(id)) => {
-                let asked = id
-                    .get()
-                    .parse()
-                    .ok()
-                    .and_then(|id: u64| self.asked.remove(&id));
-                let result = parsed
-                    .result
-                    .and_then(|raw| serde_json::from_str(raw.get()).ok());
+                let asked = id.get().parse().ok().and_then(|id: u64| self.asked.remove(&id));
+                let result = parsed.result.and_then(|raw| serde_json::from_str(raw.get()).ok());
                 if let (Some(asked), Some(result)) = (asked, result) {
                     let _gave_up = asked.try_send(result);
                 }
@@ -321,11 +274,7 @@ impl Talk {
     }
 
     fn wait(&mut self, due: Instant, id: &RawValue, number: &str) {
-        self.waiting.push_back(Answer {
-            due,
-            id: id.get().to_owned(),
-            number: number.to_owned(),
-        });
+        self.waiting.push_back(Answer { due, id: id.get().to_owned(), number: number.to_owned() });
     }
 
     fn answer_due(&mut self) {
@@ -347,10 +296,7 @@ impl Talk {
     fn answer(&mut self, id: &str, number: &str) {
         if let (Some(times), Ok(number)) = (&self.seen.answered_at, number.parse()) {
             let now = Instant::now();
-            times
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(number, now);
+            times.lock().unwrap_or_else(PoisonError::into_inner).insert(number, now);
         }
         let pieces = [
             r#"{"jsonrpc":"2.0","id":"#,

@@ -98,9 +98,7 @@ impl Tally {
 
 /// A runtime on the calling thread.
 pub(crate) fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// A kept-alive connection.
@@ -116,11 +114,7 @@ impl Connection {
     pub(crate) async fn open(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: vec![0; 4096],
-            response: Response::default(),
-        })
+        Ok(Self { stream, buffer: vec![0; 4096], response: Response::default() })
     }
 
     /// Sends a request.
@@ -144,9 +138,7 @@ impl Connection {
                 true
             } else {
                 let bytes = self.buffer.get(..read).unwrap_or_default();
-                self.response
-                    .feed(bytes)
-                    .map_err(|_| io::ErrorKind::InvalidData)?
+                self.response.feed(bytes).map_err(|_| io::ErrorKind::InvalidData)?
             };
             if let Some(marker) = marker
                 && seen_at.is_none()
@@ -205,12 +197,7 @@ pub(crate) fn run(target: &Target, load: Load) -> Outcome<Loaded> {
         }
         tally.latencies.sort_unstable();
         tally.first_bytes.sort_unstable();
-        Ok(Loaded {
-            elapsed,
-            cpu,
-            memory,
-            tally,
-        })
+        Ok(Loaded { elapsed, cpu, memory, tally })
     })
 }
 
@@ -222,21 +209,12 @@ async fn call_on_and_on(shared: Arc<Shared>) -> Tally {
     let mut failures = 0;
     while shared.phase.load(Ordering::Relaxed) != OVER && failures < MOST_FAILURES {
         let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
-        let call = Call {
-            number,
-            streaming: shared.load.streaming,
-            echo: shared.echo,
-        };
+        let call = Call { number, streaming: shared.load.streaming, echo: shared.echo };
         request.set_number(number);
         // The first call of a connection is checked word for word, the others by their number.
         let fresh = connection.is_none();
-        let exchange = exchange(
-            &mut connection,
-            shared.port,
-            &request,
-            call,
-            shared.load.first_bytes,
-        );
+        let exchange =
+            exchange(&mut connection, shared.port, &request, call, shared.load.first_bytes);
         let begun = Instant::now();
         let Ok(Ok((response, seen_at))) = timeout(PATIENCE, exchange).await else {
             connection = None;
@@ -265,9 +243,7 @@ async fn call_on_and_on(shared: Arc<Shared>) -> Tally {
                     (seen_at, shared.host.take_answered_at(number))
                 && shared.phase.load(Ordering::Relaxed) == MEASURING
             {
-                tally
-                    .first_bytes
-                    .push(nanoseconds(seen.saturating_duration_since(answered)));
+                tally.first_bytes.push(nanoseconds(seen.saturating_duration_since(answered)));
             }
         }
         if response.closes {
@@ -308,11 +284,7 @@ pub(crate) struct FirstAnswers {
 /// When it does not before the deadline; the message says what it did instead.
 pub(crate) fn first_answers(target: &Target, deadline: Instant) -> Outcome<FirstAnswers> {
     runtime()?.block_on(async {
-        let call = Call {
-            number: 0,
-            streaming: false,
-            echo: target.echoes(),
-        };
+        let call = Call { number: 0, streaming: false, echo: target.echoes() };
         let request = Request::new(target.port, false);
         let mut any = None;
         let mut last = "nothing listens".to_owned();

@@ -11,10 +11,8 @@ fn main() -> ExitCode {
     {
         use std::io::Write;
         // Nothing is left to say when standard error is gone.
-        let _gone = writeln!(
-            std::io::stderr(),
-            "mcptb-bench measures on Linux only: it reads /proc"
-        );
+        let _gone =
+            writeln!(std::io::stderr(), "mcptb-bench measures on Linux only: it reads /proc");
         ExitCode::from(2)
     }
 }

@@ -26,11 +26,7 @@ tomorrow and hear something useful ";
 /// The body of a chat completion request.
 pub(crate) fn request_body(number: u32, streaming: bool) -> String {
     let head = r#"{"model":"auto","messages":[{"role":"user","content":""#;
-    let tail = if streaming {
-        r#""}],"stream":true}"#
-    } else {
-        r#""}]}"#
-    };
+    let tail = if streaming { r#""}],"stream":true}"# } else { r#""}]}"# };
     let room = SIZE.saturating_sub(head.len() + tail.len() + ASK_TAG.len() + DIGITS);
     let words = PROSE.get(..room).unwrap_or(PROSE);
     format!("{head}{ASK_TAG}{number:08}{words}{tail}")
@@ -38,9 +34,7 @@ pub(crate) fn request_body(number: u32, streaming: bool) -> String {
 
 /// What follows the number in an answer.
 pub(crate) fn answer_words() -> &'static str {
-    PROSE
-        .get(..SIZE - ANSWER_TAG.len() - DIGITS)
-        .unwrap_or(PROSE)
+    PROSE.get(..SIZE - ANSWER_TAG.len() - DIGITS).unwrap_or(PROSE)
 }
 
 /// The text that the host answers to a call.
@@ -52,10 +46,7 @@ pub(crate) fn answer_text(number: u32) -> String {
 pub(crate) fn number_in(bytes: &[u8]) -> Option<&str> {
     let from = memmem::find(bytes, ASK_TAG.as_bytes())? + ASK_TAG.len();
     let digits = std::str::from_utf8(bytes.get(from..from + DIGITS)?).ok()?;
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then_some(digits)
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)
 }
 
 #[cfg(test)]
@@ -71,10 +62,7 @@ mod tests {
 
     #[test]
     fn the_number_survives_the_way_through_a_request() {
-        assert_eq!(
-            number_in(request_body(1234, true).as_bytes()),
-            Some("00001234")
-        );
+        assert_eq!(number_in(request_body(1234, true).as_bytes()), Some("00001234"));
         assert_eq!(number_in(b"call-12"), None);
         assert_eq!(number_in(b"call-123456x8"), None);
     }

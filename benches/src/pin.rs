@@ -34,17 +34,11 @@ impl Pin {
         }
         let pid = std::process::id().to_string();
         let mut command = Command::new("taskset");
-        command
-            .args(["--all-tasks", "--cpu-list", "--pid", "0", &pid])
-            .stdout(Stdio::null());
+        command.args(["--all-tasks", "--cpu-list", "--pid", "0", &pid]).stdout(Stdio::null());
         let done = command.status().map_err(|error| {
             format!("cannot start taskset: {error}\nhint: --pin needs the util-linux package")
         })?;
-        if done.success() {
-            Ok(())
-        } else {
-            Err("taskset could not pin this process".into())
-        }
+        if done.success() { Ok(()) } else { Err("taskset could not pin this process".into()) }
     }
 
     /// A command that runs a program on the target's core.

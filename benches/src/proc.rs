@@ -22,9 +22,7 @@ fn parse_cpu_time(stat: &str) -> Option<Duration> {
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
-    Some(Duration::from_millis(
-        (user + system) * 1000 / TICKS_PER_SECOND,
-    ))
+    Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))
 }
 
 /// Memory of a process, in bytes.
@@ -48,10 +46,7 @@ fn parse_memory(status: &str) -> Option<Memory> {
         let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kilobytes * 1024)
     };
-    Some(Memory {
-        resident: of("VmRSS:")?,
-        peak: of("VmHWM:")?,
-    })
+    Some(Memory { resident: of("VmRSS:")?, peak: of("VmHWM:")? })
 }
 
 /// How many files this process may open, and so its children too.
@@ -71,10 +66,7 @@ pub(crate) fn open_files_limit() -> Outcome<usize> {
 /// The load average of the last minute, as the kernel writes it.
 pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_ascii_whitespace()
-        .next()
-        .unwrap_or("unknown")
-        .to_owned()
+    text.split_ascii_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 #[cfg(test)]
@@ -91,13 +83,7 @@ mod tests {
     #[test]
     fn memory_is_read_in_bytes() {
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
-        assert_eq!(
-            parse_memory(status),
-            Some(Memory {
-                resident: 1 << 20,
-                peak: 2 << 20
-            })
-        );
+        assert_eq!(parse_memory(status), Some(Memory { resident: 1 << 20, peak: 2 << 20 }));
         assert_eq!(parse_memory("Name:\tx\n"), None);
     }
 }

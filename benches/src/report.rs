@@ -44,13 +44,7 @@ impl Report {
             arguments.rounds(),
             arguments.measured(),
         );
-        Self {
-            conditions,
-            tables: Vec::new(),
-            figures: Map::new(),
-            bad: 0,
-            quiet: arguments.json,
-        }
+        Self { conditions, tables: Vec::new(), figures: Map::new(), bad: 0, quiet: arguments.json }
     }
 
     /// Tells the person who waits what is being measured.
@@ -100,10 +94,7 @@ impl Report {
         }
         match self.bad {
             0 => writeln!(out, "\nEvery call was answered with its own text.")?,
-            bad => writeln!(
-                out,
-                "\n{bad} call(s) were lost, refused or answered wrongly."
-            )?,
+            bad => writeln!(out, "\n{bad} call(s) were lost, refused or answered wrongly.")?,
         }
         Ok(())
     }
@@ -114,11 +105,7 @@ impl Table {
         writeln!(out, "\n{}\n", self.title)?;
         let heads: Vec<String> = self.columns.iter().map(|&name| name.to_owned()).collect();
         let width = |column: usize| {
-            let cells = self
-                .rows
-                .iter()
-                .chain([&heads])
-                .filter_map(|row| row.get(column));
+            let cells = self.rows.iter().chain([&heads]).filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..heads.len()).map(width).collect();

@@ -51,8 +51,7 @@ impl Response {
         // Nearly every response arrives whole, so nothing is copied unless a piece is left over.
         if self.unread.is_empty() {
             let used = self.take(bytes)?;
-            self.unread
-                .extend_from_slice(bytes.get(used..).unwrap_or_default());
+            self.unread.extend_from_slice(bytes.get(used..).unwrap_or_default());
         } else {
             let mut all = std::mem::take(&mut self.unread);
             all.extend_from_slice(bytes);
@@ -87,11 +86,7 @@ impl Response {
                     let piece = rest.get(..missing).unwrap_or(rest);
                     self.body.extend_from_slice(piece);
                     let missing = missing - piece.len();
-                    self.stage = if missing == 0 {
-                        Stage::Complete
-                    } else {
-                        Stage::Sized(missing)
-                    };
+                    self.stage = if missing == 0 { Stage::Complete } else { Stage::Sized(missing) };
                     piece.len()
                 }
                 Stage::ChunkHead => {
@@ -99,25 +94,17 @@ impl Response {
                         break;
                     };
                     let size = chunk_size(rest.get(..end).ok_or(Malformed)?)?;
-                    self.stage = if size == 0 {
-                        Stage::Trailer
-                    } else {
-                        Stage::Chunk(size + 2)
-                    };
+                    self.stage = if size == 0 { Stage::Trailer } else { Stage::Chunk(size + 2) };
                     end + 2
                 }
                 Stage::Chunk(missing) => {
                     let piece = rest.get(..missing).unwrap_or(rest);
                     // The last two bytes of a chunk are its line break and no part of the body.
                     let text = piece.len().min(missing.saturating_sub(2));
-                    self.body
-                        .extend_from_slice(piece.get(..text).unwrap_or_default());
+                    self.body.extend_from_slice(piece.get(..text).unwrap_or_default());
                     let missing = missing - piece.len();
-                    self.stage = if missing == 0 {
-                        Stage::ChunkHead
-                    } else {
-                        Stage::Chunk(missing)
-                    };
+                    self.stage =
+                        if missing == 0 { Stage::ChunkHead } else { Stage::Chunk(missing) };
                     piece.len()
                 }
                 Stage::Trailer => {
@@ -146,25 +133,16 @@ impl Response {
     fn read_head(&mut self, head: &[u8]) -> Result<Stage, Malformed> {
         let head = std::str::from_utf8(head).map_err(|_| Malformed)?;
         let mut lines = head.split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.strip_prefix("HTTP/1.1 "))
-            .ok_or(Malformed)?;
-        self.status = status
-            .get(..3)
-            .and_then(|code| code.parse().ok())
-            .ok_or(Malformed)?;
+        let status =
+            lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).ok_or(Malformed)?;
+        self.status = status.get(..3).and_then(|code| code.parse().ok()).ok_or(Malformed)?;
         let mut stage = Stage::UntilClose;
         for line in lines {
             let (name, value) = line.split_once(':').ok_or(Malformed)?;
             let value = value.trim();
             if name.eq_ignore_ascii_case("content-length") {
                 let length = value.parse().map_err(|_| Malformed)?;
-                stage = if length == 0 {
-                    Stage::Complete
-                } else {
-                    Stage::Sized(length)
-                };
+                stage = if length == 0 { Stage::Complete } else { Stage::Sized(length) };
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 stage = Stage::ChunkHead;
             } else if name.eq_ignore_ascii_case("connection") {
@@ -204,10 +182,7 @@ mod tests {
         let closed = b"HTTP/1.1 200 OK\r\n\r\nhello".as_slice();
         for piece in 1..60 {
             let response = read(sized, piece);
-            assert_eq!(
-                (response.status, response.body.as_slice()),
-                (404, b"hello".as_slice())
-            );
+            assert_eq!((response.status, response.body.as_slice()), (404, b"hello".as_slice()));
             assert!(!response.closes);
             let response = read(chunked, piece);
             assert_eq!(
@@ -222,27 +197,16 @@ mod tests {
 
     #[test]
     fn a_reset_response_reads_the_next_one() {
-        let mut response = read(
-            b"HTTP/1.1 500 Oops\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx",
-            7,
-        );
+        let mut response =
+            read(b"HTTP/1.1 500 Oops\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx", 7);
         assert!(response.closes);
         response.reset();
-        assert_eq!(
-            response.feed(b"HTTP/1.1 204 No\r\ncontent-length: 0\r\n\r\n"),
-            Ok(true)
-        );
-        assert_eq!(
-            (response.status, response.body.len(), response.closes),
-            (204, 0, false)
-        );
+        assert_eq!(response.feed(b"HTTP/1.1 204 No\r\ncontent-length: 0\r\n\r\n"), Ok(true));
+        assert_eq!((response.status, response.body.len(), response.closes), (204, 0, false));
     }
 
     #[test]
     fn what_is_not_http_is_refused() {
-        assert_eq!(
-            Response::default().feed(b"SSH-2.0-x\r\n\r\n"),
-            Err(Malformed)
-        );
+        assert_eq!(Response::default().feed(b"SSH-2.0-x\r\n\r\n"), Err(Malformed));
     }
 }

@@ -32,9 +32,8 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
         if arguments.floors_only && kind == Kind::Mcptb {
             continue;
         }
-        let begun = (0..starts)
-            .map(|_| start_once(kind, arguments))
-            .collect::<Outcome<Vec<_>>>()?;
+        let begun =
+            (0..starts).map(|_| start_once(kind, arguments)).collect::<Outcome<Vec<_>>>()?;
         let size = match kind {
             Kind::Mcptb => fs::metadata(arguments.mcptb()?)?.len(),
             Kind::HttpFloor | Kind::StdioFloor | Kind::WholePath => {
@@ -42,13 +41,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
             }
         };
         let first = median(begun.iter().map(|start| figure(start.first_answer)));
-        let slowest = figure(
-            begun
-                .iter()
-                .map(|start| start.first_answer)
-                .max()
-                .unwrap_or(0),
-        );
+        let slowest = figure(begun.iter().map(|start| start.first_answer).max().unwrap_or(0));
         let good = median(begun.iter().map(|start| figure(start.first_good)));
         let idle = median(begun.iter().map(|start| figure(start.idle)));
         let mut statuses: Vec<String> =
@@ -64,11 +57,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
             milliseconds(good),
             megabytes(idle),
             megabytes(figure(size)),
-            if kind == Kind::Mcptb {
-                verdict(met)
-            } else {
-                String::new()
-            },
+            if kind == Kind::Mcptb { verdict(met) } else { String::new() },
         ]);
         figures.push(json!({
             "target": kind.name(),
@@ -106,11 +95,7 @@ fn start_once(kind: Kind, arguments: &Arguments) -> Outcome<Begun> {
     target.host()?.initialize()?;
     let answers =
         load::first_answers(&target, begun + Duration::from_secs(10)).map_err(|error| {
-            format!(
-                "{} does not start: {error}{}",
-                kind.name(),
-                target.last_words()
-            )
+            format!("{} does not start: {error}{}", kind.name(), target.last_words())
         })?;
     std::thread::sleep(Duration::from_secs(1));
     let (first, status) = answers.any;

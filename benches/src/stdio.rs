@@ -45,10 +45,7 @@ pub(crate) fn wires(kind: StdioKind) -> io::Result<(HostEnds, ChildEnds)> {
             let (write, stdin) = UnixStream::pair()?;
             let (read, stdout) = UnixStream::pair()?;
             Ok((
-                HostEnds {
-                    read: read.into(),
-                    write: write.into(),
-                },
+                HostEnds { read: read.into(), write: write.into() },
                 ChildEnds {
                     stdin: OwnedFd::from(stdin).into(),
                     stdout: OwnedFd::from(stdout).into(),
@@ -59,14 +56,8 @@ pub(crate) fn wires(kind: StdioKind) -> io::Result<(HostEnds, ChildEnds)> {
             let (stdin, write) = io::pipe()?;
             let (read, stdout) = io::pipe()?;
             Ok((
-                HostEnds {
-                    read: read.into(),
-                    write: write.into(),
-                },
-                ChildEnds {
-                    stdin: stdin.into(),
-                    stdout: stdout.into(),
-                },
+                HostEnds { read: read.into(), write: write.into() },
+                ChildEnds { stdin: stdin.into(), stdout: stdout.into() },
             ))
         }
     }
@@ -111,8 +102,5 @@ fn stream(end: OwnedFd) -> io::Result<tokio::net::UnixStream> {
 
 /// This process's standard input and output, for the floors that are children themselves.
 pub(crate) fn own_ends() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok((
-        io::stdin().as_fd().try_clone_to_owned()?,
-        io::stdout().as_fd().try_clone_to_owned()?,
-    ))
+    Ok((io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?))
 }

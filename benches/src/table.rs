@@ -60,18 +60,11 @@ impl Row {
 
     fn against(&self, floor: &Self, in_flight: usize) -> Ratios {
         let ratios = |of: fn(&Round) -> f64| {
-            self.rounds
-                .iter()
-                .zip(&floor.rounds)
-                .map(move |(ours, floor)| of(ours) / of(floor))
+            self.rounds.iter().zip(&floor.rounds).map(move |(ours, floor)| of(ours) / of(floor))
         };
         let p50 = ratios(|round| round.p50);
         let throughput = ratios(|round| round.calls_per_second);
-        let spread = if in_flight == 1 {
-            range(p50.clone())
-        } else {
-            range(throughput.clone())
-        };
+        let spread = if in_flight == 1 { range(p50.clone()) } else { range(throughput.clone()) };
         Ratios {
             p50: median(p50),
             p99: median(ratios(|round| round.p99)),
@@ -82,10 +75,7 @@ impl Row {
 }
 
 fn range(figures: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    (
-        figures.clone().fold(f64::INFINITY, f64::min),
-        figures.fold(0.0, f64::max),
-    )
+    (figures.clone().fold(f64::INFINITY, f64::min), figures.fold(0.0, f64::max))
 }
 
 /// Measures every cell.
@@ -96,23 +86,14 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
         for streaming in [false, true] {
             let mode = if streaming { "streamed" } else { "whole" };
             report.progress(&format!("{in_flight} in flight, {mode}"));
-            let mut kinds = vec![
-                Kind::HttpFloor,
-                Kind::StdioFloor,
-                Kind::WholePath,
-                Kind::Mcptb,
-            ];
+            let mut kinds = vec![Kind::HttpFloor, Kind::StdioFloor, Kind::WholePath, Kind::Mcptb];
             // Nothing streams over the wires.
             kinds.retain(|&kind| !(streaming && kind == Kind::StdioFloor));
             let pace = match arguments.host_delay() {
                 Duration::ZERO => Pace::AtOnce,
                 delay => Pace::After(delay),
             };
-            let cell = Cell {
-                in_flight,
-                streaming,
-                pace,
-            };
+            let cell = Cell { in_flight, streaming, pace };
             for (row, ratios) in cell.measure(arguments, kinds)?.iter_with_ratios(in_flight) {
                 report.count_bad(row.bad());
                 let mut cells = vec![format!("{in_flight} {mode}"), row.kind.name().to_owned()];
@@ -150,27 +131,19 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
 /// Measures 256 calls in flight against a host that takes 50 ms.
 pub(crate) fn run_slow_host(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     report.progress("256 in flight, host takes 50 ms");
-    let cell = Cell {
-        in_flight: 256,
-        streaming: false,
-        pace: Pace::After(Duration::from_millis(50)),
-    };
+    let cell =
+        Cell { in_flight: 256, streaming: false, pace: Pace::After(Duration::from_millis(50)) };
     let mut rows = Vec::new();
     let mut figures = Vec::new();
-    for (row, ratios) in cell
-        .measure(arguments, vec![Kind::WholePath, Kind::Mcptb])?
-        .iter_with_ratios(256)
+    for (row, ratios) in
+        cell.measure(arguments, vec![Kind::WholePath, Kind::Mcptb])?.iter_with_ratios(256)
     {
         report.count_bad(row.bad());
         let times = row.median(|round| round.calls_per_second) / PROTOTYPE_CALLS_PER_SECOND;
         let mut cells = vec!["256 whole".to_owned(), row.kind.name().to_owned()];
         cells.extend(row_cells(row));
         cells.push(format!("{times:.0}"));
-        cells.push(if row.kind == Kind::Mcptb {
-            verdict(times >= 200.0)
-        } else {
-            String::new()
-        });
+        cells.push(if row.kind == Kind::Mcptb { verdict(times >= 200.0) } else { String::new() });
         rows.push(cells);
         figures.push(row_json(256, false, row, ratios));
     }
@@ -210,12 +183,7 @@ impl Measurement {
         let floor = self.0.iter().find(|row| row.kind == Kind::WholePath);
         self.0.iter().map(move |row| {
             let ours = row.kind == Kind::Mcptb;
-            (
-                row,
-                floor
-                    .filter(|_| ours)
-                    .map(|floor| row.against(floor, in_flight)),
-            )
+            (row, floor.filter(|_| ours).map(|floor| row.against(floor, in_flight)))
         })
     }
 }
@@ -224,36 +192,21 @@ impl Cell {
     /// Starts each target once and lets them take turns, so that all see the same weather.
     fn measure(&self, arguments: &Arguments, mut kinds: Vec<Kind>) -> Outcome<Measurement> {
         kinds.retain(|&kind| !(arguments.floors_only && kind == Kind::Mcptb));
-        let setting = Setting {
-            pace: self.pace,
-            ..Setting::at_once(self.in_flight)
-        };
+        let setting = Setting { pace: self.pace, ..Setting::at_once(self.in_flight) };
         let mut targets = Vec::new();
         for kind in kinds {
             let target = Target::start(kind, arguments, setting)?;
-            targets.push((
-                target,
-                Row {
-                    kind,
-                    rounds: Vec::new(),
-                },
-            ));
+            targets.push((target, Row { kind, rounds: Vec::new() }));
         }
         for _ in 0..arguments.rounds() {
             for (target, row) in &mut targets {
                 let round = self.measure_once(arguments, target).map_err(|error| {
-                    format!(
-                        "{} failed: {error}{}",
-                        target.kind.name(),
-                        target.last_words()
-                    )
+                    format!("{} failed: {error}{}", target.kind.name(), target.last_words())
                 })?;
                 row.rounds.push(round);
             }
         }
-        Ok(Measurement(
-            targets.into_iter().map(|(_, row)| row).collect(),
-        ))
+        Ok(Measurement(targets.into_iter().map(|(_, row)| row).collect()))
     }
 
     fn measure_once(&self, arguments: &Arguments, target: &Target) -> Outcome<Round> {
@@ -289,9 +242,7 @@ impl Cell {
         };
         let deadline = arguments.warm_up() + arguments.measured() + load::PATIENCE;
         let result =
-            target
-                .host()?
-                .request(floor_stdio::RUN, serde_json::to_value(run)?, deadline)?;
+            target.host()?.request(floor_stdio::RUN, serde_json::to_value(run)?, deadline)?;
         let measured: Measured = serde_json::from_value(result)?;
         Ok(Round {
             calls_per_second: figure(measured.calls) * 1e9 / figure(measured.nanoseconds),
@@ -335,11 +286,7 @@ fn ratio_cells(in_flight: usize, ratios: Option<Ratios>) -> [String; 5] {
 
 impl Ratios {
     fn meet_bar(self, in_flight: usize) -> bool {
-        if in_flight == 1 {
-            self.p50 <= 1.5 && self.p99 <= 2.0
-        } else {
-            self.throughput >= 0.6
-        }
+        if in_flight == 1 { self.p50 <= 1.5 && self.p99 <= 2.0 } else { self.throughput >= 0.6 }
     }
 }
 

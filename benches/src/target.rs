@@ -110,19 +110,11 @@ impl Target {
                     "--port",
                     &port_text,
                 ]);
-                command
-                    .arg("--concurrency")
-                    .arg(setting.concurrency.to_string());
-                command
-                    .arg("--queue")
-                    .arg(setting.queue.to_string())
-                    .args(&arguments.with)
+                command.arg("--concurrency").arg(setting.concurrency.to_string());
+                command.arg("--queue").arg(setting.queue.to_string()).args(&arguments.with)
             }
         };
-        command
-            .stdin(child_ends.stdin)
-            .stdout(child_ends.stdout)
-            .stderr(Stdio::piped());
+        command.stdin(child_ends.stdin).stdout(child_ends.stdout).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         // The command keeps the child's ends open until it is dropped; then the child's end is the
         // end of the wires.
@@ -132,21 +124,12 @@ impl Target {
             drain(stderr, Arc::clone(&last_words))?;
         }
         let host = Host::start(ends, setting.pace, setting.timed)?;
-        Ok(Self {
-            kind,
-            port,
-            host: Some(host),
-            child,
-            last_words,
-        })
+        Ok(Self { kind, port, host: Some(host), child, last_words })
     }
 
     /// Starts the process, performs the handshake and makes one verified call.
     pub(crate) fn start(kind: Kind, arguments: &Arguments, setting: Setting) -> Outcome<Self> {
-        let quick_host = Setting {
-            pace: Pace::AtOnce,
-            ..setting
-        };
+        let quick_host = Setting { pace: Pace::AtOnce, ..setting };
         let target = Self::spawn(kind, arguments, quick_host)?;
         let ready = target.make_ready();
         match ready {
@@ -156,12 +139,10 @@ impl Target {
                 }
                 Ok(target)
             }
-            Err(error) => Err(format!(
-                "{} does not start: {error}{}",
-                kind.name(),
-                target.last_words()
-            )
-            .into()),
+            Err(error) => {
+                Err(format!("{} does not start: {error}{}", kind.name(), target.last_words())
+                    .into())
+            }
         }
     }
 
@@ -192,10 +173,7 @@ impl Target {
 
     /// The end of what the process wrote to standard error, for a message about its failure.
     pub(crate) fn last_words(&self) -> String {
-        let words = self
-            .last_words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
         match words.as_slice() {
             [] => String::new(),
             words => format!("\nits last words:\n{}", String::from_utf8_lossy(words)),
@@ -221,24 +199,20 @@ impl Drop for Target {
 
 /// Reads standard error as fast as it comes and keeps only the last piece.
 fn drain(mut stderr: impl Read + Send + 'static, last_words: Arc<Mutex<Vec<u8>>>) -> Outcome<()> {
-    std::thread::Builder::new()
-        .name("stderr".to_owned())
-        .spawn(move || {
-            let mut piece = vec![0; 1 << 16];
-            while let Ok(read @ 1..) = stderr.read(&mut piece) {
-                let mut words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
-                words.clear();
-                let from = read.saturating_sub(2048);
-                words.extend_from_slice(piece.get(from..read).unwrap_or_default());
-            }
-        })?;
+    std::thread::Builder::new().name("stderr".to_owned()).spawn(move || {
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = stderr.read(&mut piece) {
+            let mut words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+            words.clear();
+            let from = read.saturating_sub(2048);
+            words.extend_from_slice(piece.get(from..read).unwrap_or_default());
+        }
+    })?;
     Ok(())
 }
 
 /// A port that was free a moment ago. Another program may take it first; then the target fails to
 /// start and says so.
 fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

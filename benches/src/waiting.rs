@@ -42,11 +42,7 @@ impl Held {
 pub(crate) fn run_waiting(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     let calls = affordable(if arguments.quick { 1_000 } else { 10_000 })?;
     let at_host = Setting::at_once(calls);
-    let queued = Setting {
-        concurrency: 8,
-        queue: calls,
-        ..at_host
-    };
+    let queued = Setting { concurrency: 8, queue: calls, ..at_host };
     let mut measured = Vec::new();
     for (place, kind, setting) in [
         ("at the host", Kind::WholePath, at_host),
@@ -88,12 +84,10 @@ pub(crate) fn run_streams(arguments: &Arguments, report: &mut Report) -> Outcome
     }
     let met = |held: Held| held.after.peak <= 150 * 1_048_576;
     let (rows, figures) = show(&measured, met);
-    let table = Table {
-        title: "Memory of streams",
-        columns: COLUMNS.to_vec(),
-        rows,
-        bar: "peak ≤ 150 MB",
-    };
+    let table =
+        Table {
+            title: "Memory of streams", columns: COLUMNS.to_vec(), rows, bar: "peak ≤ 150 MB"
+        };
     report.add("streams", table, figures);
     Ok(())
 }
@@ -123,11 +117,7 @@ fn show(measured: &[(&str, Kind, Held)], met: impl Fn(Held) -> bool) -> (Vec<Vec
             format!("{:.1}", held.bytes_per_call() / 1024.0),
             megabytes(figure(held.after.peak)),
             held.bad.to_string(),
-            if kind == Kind::Mcptb {
-                verdict(met(held))
-            } else {
-                String::new()
-            },
+            if kind == Kind::Mcptb { verdict(met(held)) } else { String::new() },
         ]);
         figures.push(json!({
             "place": place,
@@ -173,14 +163,7 @@ fn hold(
             let mut connection = Connection::open(target.port).await?;
             request.set_number(number);
             connection.send(request.bytes()).await?;
-            callers.push((
-                Call {
-                    number,
-                    streaming,
-                    echo: false,
-                },
-                connection,
-            ));
+            callers.push((Call { number, streaming, echo: false }, connection));
         }
         let expected = asked_before + setting.concurrency.min(calls) as u64;
         let deadline = Instant::now() + load::PATIENCE;
@@ -200,18 +183,10 @@ fn hold(
         let mut tally = Tally::default();
         for (call, connection) in &mut callers {
             let received = timeout(load::PATIENCE, connection.receive(None)).await;
-            let received = received
-                .map_err(std::io::Error::from)
-                .and_then(|received| received);
+            let received = received.map_err(std::io::Error::from).and_then(|received| received);
             tally.count_answer(*call, &received.map(|(response, _)| response));
         }
-        Ok(Held {
-            calls,
-            before,
-            during,
-            after: proc::memory(target.pid())?,
-            bad: tally.bad(),
-        })
+        Ok(Held { calls, before, during, after: proc::memory(target.pid())?, bad: tally.bad() })
     })
 }
 

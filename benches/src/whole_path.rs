@@ -75,9 +75,7 @@ struct Content<'a> {
 
 /// Serves until the host closes the wires.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (input, output) = stdio::own_ends()?;
         let (lines, outbox) = unbounded_channel();
@@ -99,15 +97,11 @@ pub(crate) fn serve(port: u16) -> Outcome<()> {
 
 async fn answer_http(port: u16, bridge: Arc<Bridge>) -> std::io::Result<()> {
     bridge.initialized.notified().await;
-    let listener = TcpListener::bind(("127.0.0.1", port))
-        .await?
-        .tap_io(|stream| {
-            // A connection that was closed at once is found out by whoever serves it.
-            let _closed = stream.set_nodelay(true);
-        });
-    let doors = Router::new()
-        .route("/v1/chat/completions", post(complete))
-        .with_state(bridge);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?.tap_io(|stream| {
+        // A connection that was closed at once is found out by whoever serves it.
+        let _closed = stream.set_nodelay(true);
+    });
+    let doors = Router::new().route("/v1/chat/completions", post(complete)).with_state(bridge);
     axum::serve(listener, doors).await
 }
 
@@ -115,27 +109,18 @@ async fn complete(State(bridge): State<Arc<Bridge>>, body: Bytes) -> Response {
     let Ok(ask) = serde_json::from_slice::<Ask<'_>>(&body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let text = ask
-        .messages
-        .last()
-        .map_or("", |message| message.content.as_ref());
+    let text = ask.messages.last().map_or("", |message| message.content.as_ref());
     let id = bridge.next_id.fetch_add(1, Ordering::Relaxed);
     let line = sampling(id, text);
     let (answer, answered) = oneshot::channel();
-    bridge
-        .waiting
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(id, answer);
+    bridge.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
     if bridge.lines.send(line.into_bytes()).is_err() {
         return StatusCode::BAD_GATEWAY.into_response();
     }
     match answered.await {
-        Ok(text) if ask.stream => (
-            [(CONTENT_TYPE, "text/event-stream")],
-            stream_events(id, &text),
-        )
-            .into_response(),
+        Ok(text) if ask.stream => {
+            ([(CONTENT_TYPE, "text/event-stream")], stream_events(id, &text)).into_response()
+        }
         Ok(text) => ([(CONTENT_TYPE, "application/json")], completion(id, &text)).into_response(),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
@@ -165,15 +150,9 @@ impl Bridge {
             let _closed = self.lines.send(format!("{answer}\n").into_bytes());
             self.initialized.notify_one();
         } else if let Some(sampled) = line.result {
-            let id = id
-                .trim_matches('"')
-                .strip_prefix("s-")
-                .and_then(|id| id.parse().ok());
+            let id = id.trim_matches('"').strip_prefix("s-").and_then(|id| id.parse().ok());
             let waits = id.and_then(|id: u64| {
-                self.waiting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&id)
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
             });
             if let Some(waits) = waits {
                 let _hung_up = waits.send(sampled.content.text.into_owned());
@@ -215,14 +194,7 @@ fn stream_events(id: u64, text: &str) -> String {
     let mut event = |delta: &str, finish: &str| {
         let head = format!(r#"data: {{"id":"chatcmpl-{id}","object":"chat.completion.chunk""#);
         let tail = r#","created":0,"model":"auto","choices":[{"index":0,"delta":"#;
-        for piece in [
-            head.as_str(),
-            tail,
-            delta,
-            r#","finish_reason":"#,
-            finish,
-            "}]}\n\n",
-        ] {
+        for piece in [head.as_str(), tail, delta, r#","finish_reason":"#, finish, "}]}\n\n"] {
             events.push_str(piece);
         }
     };

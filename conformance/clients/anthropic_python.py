@@ -97,7 +97,8 @@ def streaming_grammar() -> None:
     seen = grammar.message(body)
     equal((seen.text, seen.stop_reason, seen.stop_sequence), (LONG_TEXT, "end_turn", None), "text and stop reason")
     true(seen.deltas >= 40, "4 KB must come in many deltas", seen.deltas)
-    equal(grammar.message(raw("echo:x", model="claude-test")[0]).start["model"], "claude-test", "model of message_start")
+    named, _ = raw("echo:x", model="claude-test")
+    equal(grammar.message(named).start["model"], "claude-test", "model of message_start")
 
 
 def keep_alive() -> None:
@@ -162,7 +163,8 @@ def parameters() -> None:
     equal((text_of(cut), cut.stop_reason), ("cut off he", "max_tokens"), "a reply cut by the host")
     ignored = {"metadata": {"user_id": "u"}, "thinking": {"type": "adaptive"}, "service_tier": "auto",
                "context_management": {"edits": []}, "unknown_field": {"deep": [1]}}
-    equal(text_of(ask("echo:x", extra_body=ignored, extra_headers={"anthropic-beta": "some-2026-01-01"})), "x", "ignored")
+    beta = {"anthropic-beta": "some-2026-01-01"}
+    equal(text_of(ask("echo:x", extra_body=ignored, extra_headers=beta)), "x", "ignored fields")
     nulls = dict.fromkeys(("stop_sequences", "system", "tools", "tool_choice", "metadata", "thinking"))
     equal(text_of(ask("echo:x", extra_body=nulls)), "x", "null fields")
     equal(text_of(ask("echo:x", extra_query={"beta": "true"})), "x", "?beta=true")
@@ -192,8 +194,9 @@ def errors() -> None:
     matches("prompt is too long", context.body["error"]["message"], "message")
     broken = raises(anthropic.InternalServerError, lambda: ask("fail:broken"), "failing host")
     equal(broken.body["error"]["type"], "api_error", "type")
-    early = lambda: list(once.messages.create(stream=True, **call("fail:quota", {})))  # noqa: E731
-    equal(raises(anthropic.RateLimitError, early, "an early failure of a stream").status_code, 429, "status")
+    early = raises(anthropic.RateLimitError, lambda: list(once.messages.create(
+        stream=True, **call("fail:quota", {}))), "an early failure of a stream")
+    equal(early.status_code, 429, "status")
     tool = {"name": "f", "input_schema": {"type": "object"}}
     refused = raises(anthropic.BadRequestError, lambda: ask("echo:x", tools=[tool]), "tools are not served yet")
     matches("tools", refused.body["error"]["message"], "message")

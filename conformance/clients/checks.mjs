@@ -83,7 +83,8 @@ async function report(check) {
     await check();
     console.log(`PASS ${name}`);
   } catch (error) {
-    const frames = String(error.stack).split('\n').filter((line) => /clients\/(openai|anthropic)_node\.mjs:/.test(line));
+    const lines = String(error.stack).split('\n');
+    const frames = lines.filter((line) => /clients\/(openai|anthropic)_node\.mjs:/.test(line));
     const where = frames.length ? basename(frames[0]).replace(/^.*?:(\d+).*$/, '$1') : '?';
     const kind = error instanceof Unexpected ? '' : `${error.name}: `;
     console.log(`FAIL ${name} (line ${where}): ${kind}${error.message.replace(/\s+/g, ' ').slice(0, 1200)}`);

@@ -1,4 +1,4 @@
-"""The harness of the Python clients: named checks, one line of output each, and expectations that explain themselves."""
+"""The harness of the Python clients: named checks, one line each, and expectations that explain themselves."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def true(condition: object, what: str, got: object = None) -> None:
 
 def matches(pattern: str | re.Pattern, text: object, what: str) -> None:
     if not re.search(pattern, str(text)):
-        raise AssertionError(f"{what}: expected a match of {getattr(pattern, 'pattern', pattern)!r}, got {_short(text)}")
+        wanted = getattr(pattern, "pattern", pattern)
+        raise AssertionError(f"{what}: expected a match of {wanted!r}, got {_short(text)}")
 
 
 def raises(kind: type[E], call: Callable[[], object], what: str) -> E:

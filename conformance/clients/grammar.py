@@ -58,7 +58,8 @@ def chat(body: bytes, choices: int = 1, include_usage: bool = False) -> ChatStre
         last = chunks.pop()
         equal(last["choices"], [], "choices of the usage chunk")
         seen.usage = last["usage"]
-        true(all("usage" in chunk and chunk["usage"] is None for chunk in chunks), "a chunk before the last lacks usage:null")
+        nulls = all("usage" in chunk and chunk["usage"] is None for chunk in chunks)
+        true(nulls, "a chunk before the last lacks usage:null")
     else:
         true(not any(chunk.get("usage") for chunk in chunks), "usage was not asked for")
     for chunk in chunks:

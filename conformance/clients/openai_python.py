@@ -183,8 +183,8 @@ def errors() -> None:
     context = raises(openai.BadRequestError, lambda: ask("fail:context"), "context")
     equal(context.code, "context_length_exceeded", "code")
     equal(raises(openai.InternalServerError, lambda: ask("fail:broken"), "failing host").status_code, 502, "status")
-    early = lambda: list(once.chat.completions.create(model="auto", messages=user("fail:quota"), stream=True))  # noqa: E731
-    raises(openai.RateLimitError, early, "an early failure of a stream keeps its status")
+    raises(openai.RateLimitError, lambda: list(once.chat.completions.create(
+        model="auto", messages=user("fail:quota"), stream=True)), "an early failure of a stream keeps its status")
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     equal(raises(openai.BadRequestError, lambda: ask("echo:x", tools=[tool]), "tools").param, "tools", "param")
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}

@@ -6,6 +6,7 @@
 //! `message_delta`.
 
 mod message;
+mod raw;
 mod reply;
 mod server;
 mod stream;

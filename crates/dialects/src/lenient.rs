@@ -9,13 +9,10 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::marker::PhantomData;
 
-use model::{Dialect, Failure, FailureKind, Json, Opaque};
+use model::{Failure, FailureKind};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
-
-use crate::json::compact_raw;
 
 /// What is wrong with a field; kept as the source of the [`Failure`] for dialects that have a
 /// code for it.
@@ -341,6 +338,9 @@ pub(crate) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> 
 }
 
 /// Defines an object of the wire: a struct of optional fields, each with its key.
+///
+/// With `rest` behind it, fields of other names are kept in a field `rest`; otherwise they are
+/// skipped.
 macro_rules! wire_object {
     ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? { $($key:literal => $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -361,6 +361,34 @@ macro_rules! wire_object {
             }
         }
 
+        $crate::lenient::wire_object! { @read $name $(<$life>)? }
+    };
+    ($(#[$doc:meta])* $name:ident <$life:lifetime> { $($key:literal => $field:ident: $type:ty,)* } rest) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(super) struct $name<$life> {
+            $(pub(super) $field: Option<$type>,)*
+            /// Fields of other names.
+            pub(super) rest: $crate::extras::Rest<$life>,
+        }
+
+        impl<'de: $life, $life> $crate::lenient::WireObject<'de> for $name<$life> {
+            fn field<A: serde::de::MapAccess<'de>>(
+                &mut self,
+                key: &str,
+                map: &mut A,
+            ) -> Result<(), A::Error> {
+                match key {
+                    $($key => self.$field = map.next_value()?,)*
+                    _ => $crate::extras::keep(&mut self.rest, key, map)?,
+                }
+                Ok(())
+            }
+        }
+
+        $crate::lenient::wire_object! { @read $name<$life> }
+    };
+    (@read $name:ident $(<$life:lifetime>)?) => {
         impl<'de $(: $life, $life)?> serde::Deserialize<'de> for $name $(<$life>)? {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 from.deserialize_map($crate::lenient::ObjectVisitor(std::marker::PhantomData))
@@ -369,23 +397,3 @@ macro_rules! wire_object {
     };
 }
 pub(crate) use wire_object;
-
-/// Gathers fields that only the caller's own dialect understands; `None` where there are none.
-pub(crate) fn extras(dialect: Dialect, fields: &[(&str, Option<&RawValue>)]) -> Option<Opaque> {
-    let mut text = String::new();
-    for (name, raw) in fields {
-        let Some(json) = raw.and_then(compact_raw) else {
-            continue;
-        };
-        text.push(if text.is_empty() { '{' } else { ',' });
-        text.push('"');
-        text.push_str(name);
-        text.push_str("\":");
-        text.push_str(json.as_str());
-    }
-    if text.is_empty() {
-        return None;
-    }
-    text.push('}');
-    Json::from_compact(text).map(|json| Opaque { dialect, kind: "request".to_owned(), json })
-}

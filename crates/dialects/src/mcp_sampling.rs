@@ -11,10 +11,11 @@
 mod client;
 mod faults;
 mod reply;
+mod surrogates;
 mod wire;
 
 pub use client::write_request;
-pub use faults::{HostFault, read_error};
+pub use faults::{HostFault, read_error, read_error_about};
 pub use reply::read_result;
 
 use model::Completion;

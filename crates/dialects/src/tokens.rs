@@ -33,9 +33,7 @@ pub fn estimate_text(text: &str) -> u64 {
     let mut sum = Sum(0);
     scan(text, &mut sum);
     // A lone blank waits for the word that takes it, but a text is never free.
-    sum.0
-        .div_ceil(weights::UNIT)
-        .max(u64::from(!text.is_empty()))
+    sum.0.div_ceil(weights::UNIT).max(u64::from(!text.is_empty()))
 }
 
 /// Estimates the tokens that a request makes the model read, at least 1.
@@ -57,12 +55,7 @@ pub fn estimate_input(request: &CompletionRequest) -> u64 {
             ToolInput::Hosted(opaque) => estimate_text(opaque.json.as_str()),
         };
     }
-    if let OutputFormat::JsonSchema {
-        schema,
-        description,
-        ..
-    } = &request.output
-    {
+    if let OutputFormat::JsonSchema { schema, description, .. } = &request.output {
         total += estimate_text(schema.as_str());
         total += description.as_deref().map_or(0, estimate_text);
     }
@@ -101,11 +94,7 @@ fn block(block: &Block) -> u64 {
         }
         Block::ToolResult(result) => PER_MESSAGE + blocks(&result.content),
         Block::Reasoning(reasoning) => {
-            let summary: u64 = reasoning
-                .summary
-                .iter()
-                .map(|part| estimate_text(part))
-                .sum();
+            let summary: u64 = reasoning.summary.iter().map(|part| estimate_text(part)).sum();
             summary + estimate_text(&reasoning.text)
         }
         Block::Opaque(opaque) => estimate_text(opaque.json.as_str()),

@@ -1,14 +1,11 @@
 //! Sampling requests as they are written; what comes back is in `mcp_sampling_replies.rs`.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use dialects::mcp_sampling::{Priorities, SamplingOptions, write_request};
 use model::{
     Block, CompletionRequest, Dialect, Failure, FailureKind, GenerationParams, Json, Loss, Media,
     MediaKind, MediaSource, Message, ModelAlias, Opaque, OutputFormat, Reasoning, Role, Tool,
-    ToolCall, ToolCallInput, ToolChoice, ToolInput, ToolResult,
+    ToolCall, ToolCallInput, ToolChoice, ToolInput, ToolName, ToolResult,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -26,17 +23,11 @@ fn options() -> SamplingOptions {
 }
 
 fn says(role: Role, text: &str) -> Message {
-    Message {
-        role,
-        content: vec![Block::text(text)],
-    }
+    Message::new(role, vec![Block::text(text)])
 }
 
 fn request(messages: Vec<Message>) -> CompletionRequest {
-    CompletionRequest {
-        messages,
-        ..CompletionRequest::default()
-    }
+    CompletionRequest { messages, ..CompletionRequest::default() }
 }
 
 fn written(request: &CompletionRequest, options: &SamplingOptions) -> Result<String, Failure> {
@@ -60,20 +51,11 @@ fn golden(request: &CompletionRequest) -> String {
 }
 
 fn image(source: MediaSource) -> Block {
-    Block::Media(Media {
-        kind: MediaKind::Image,
-        source,
-        name: None,
-        detail: None,
-        cache: None,
-    })
+    Block::Media(Media { kind: MediaKind::Image, source, name: None, detail: None, cache: None })
 }
 
 fn pixel() -> MediaSource {
-    MediaSource::Inline {
-        mime: "image/png".to_owned(),
-        base64: "iVBORw0K".to_owned(),
-    }
+    MediaSource::Inline { mime: "image/png".to_owned(), base64: "iVBORw0K".to_owned() }
 }
 
 fn thought() -> Block {
@@ -95,6 +77,7 @@ fn function(name: &str) -> Tool {
         input: ToolInput::Schema(None),
         strict: None,
         cache: None,
+        extras: None,
     }
 }
 
@@ -104,18 +87,12 @@ fn hosted(name: &str) -> Tool {
         kind: name.to_owned(),
         json: Json::from_compact("{}").unwrap(),
     };
-    Tool {
-        input: ToolInput::Hosted(opaque),
-        ..function(name)
-    }
+    Tool { input: ToolInput::Hosted(opaque), ..function(name) }
 }
 
 #[test]
 fn a_plain_question() {
-    insta::assert_snapshot!(golden(&request(vec![says(
-        Role::User,
-        "Hello\n\"you\" \u{7f}雪"
-    )])));
+    insta::assert_snapshot!(golden(&request(vec![says(Role::User, "Hello\n\"you\" \u{7f}雪")])));
 }
 
 #[test]
@@ -123,17 +100,10 @@ fn everything_that_sampling_carries() {
     let mut request = request(vec![
         says(Role::User, "What is this?"),
         says(Role::Assistant, "Show it."),
-        Message {
-            role: Role::User,
-            content: vec![Block::text("Here:"), image(pixel())],
-        },
+        Message::new(Role::User, vec![Block::text("Here:"), image(pixel())]),
     ]);
     request.model = ModelAlias::new(" gpt-5 ");
-    request.system = vec![
-        Block::text("Be brief."),
-        Block::text(""),
-        Block::text("Be kind."),
-    ];
+    request.system = vec![Block::text("Be brief."), Block::text(""), Block::text("Be kind.")];
     request.params = GenerationParams {
         max_tokens: Some(9000),
         temperature: Some(0.2),
@@ -143,11 +113,7 @@ fn everything_that_sampling_carries() {
     request.losses.insert(Loss::TopP);
     let options = SamplingOptions {
         max_tokens_cap: Some(4096),
-        priorities: Priorities {
-            intelligence: Some(1.0),
-            speed: Some(0.0),
-            cost: Some(0.5),
-        },
+        priorities: Priorities { intelligence: Some(1.0), speed: Some(0.0), cost: Some(0.5) },
         task_ttl_ms: Some(600_000),
         ..options()
     };
@@ -158,10 +124,7 @@ fn everything_that_sampling_carries() {
 fn instructions_in_the_middle_become_marked_user_text() {
     insta::assert_snapshot!(golden(&request(vec![
         says(Role::User, "Hi"),
-        Message {
-            role: Role::System,
-            content: vec![Block::text("Two tools left."), Block::text("Be quick.")],
-        },
+        Message::new(Role::System, vec![Block::text("Two tools left."), Block::text("Be quick.")]),
         says(Role::System, ""),
     ])));
 }
@@ -179,14 +142,8 @@ fn the_assistant_opens_and_ends() {
 fn empty_text_and_thinking_leave_no_message() {
     insta::assert_snapshot!(golden(&request(vec![
         says(Role::User, "Hi"),
-        Message {
-            role: Role::Assistant,
-            content: vec![thought(), Block::text("")]
-        },
-        Message {
-            role: Role::User,
-            content: vec![]
-        },
+        Message::new(Role::Assistant, vec![thought(), Block::text("")]),
+        Message::new(Role::User, vec![]),
         says(Role::User, "Again"),
     ])));
 }
@@ -206,64 +163,29 @@ fn hints_are_sent_only_for_a_named_model_and_a_willing_host() {
         written(&request, options).unwrap()
     };
     for auto in ["auto", "", "  ", "mcp-external-sampling"] {
-        assert!(
-            !ask(auto, &options()).contains("modelPreferences"),
-            "{auto:?}"
-        );
+        assert!(!ask(auto, &options()).contains("modelPreferences"), "{auto:?}");
     }
     assert!(
         ask("claude", &options()).contains(r#""modelPreferences":{"hints":[{"name":"claude"}]}"#)
     );
-    let without = ask(
-        "claude",
-        &SamplingOptions {
-            hints: false,
-            ..options()
-        },
-    );
+    let without = ask("claude", &SamplingOptions { hints: false, ..options() });
     assert!(without.starts_with("losses: model-hint\n"), "{without}");
     assert!(!without.contains("modelPreferences"), "{without}");
-    let speed = Priorities {
-        speed: Some(0.9),
-        ..Priorities::default()
-    };
-    let only = ask(
-        "auto",
-        &SamplingOptions {
-            priorities: speed,
-            ..options()
-        },
-    );
-    assert!(
-        only.contains(r#""modelPreferences":{"speedPriority":0.9}"#),
-        "{only}"
-    );
+    let speed = Priorities { speed: Some(0.9), ..Priorities::default() };
+    let only = ask("auto", &SamplingOptions { priorities: speed, ..options() });
+    assert!(only.contains(r#""modelPreferences":{"speedPriority":0.9}"#), "{only}");
 }
 
 #[test]
 fn the_cap_is_a_loss_only_to_who_asked_for_more() {
     let mut request = request(vec![says(Role::User, "x")]);
-    let capped = SamplingOptions {
-        max_tokens_cap: Some(100),
-        ..options()
-    };
+    let capped = SamplingOptions { max_tokens_cap: Some(100), ..options() };
     let silent = written(&request, &capped).unwrap();
-    assert!(
-        silent.starts_with("losses: \n") && silent.contains(r#""maxTokens":100"#),
-        "{silent}"
-    );
+    assert!(silent.starts_with("losses: \n") && silent.contains(r#""maxTokens":100"#), "{silent}");
     request.params.max_tokens = Some(100);
-    assert!(
-        written(&request, &capped)
-            .unwrap()
-            .starts_with("losses: \n")
-    );
+    assert!(written(&request, &capped).unwrap().starts_with("losses: \n"));
     request.params.max_tokens = Some(101);
-    assert!(
-        written(&request, &capped)
-            .unwrap()
-            .starts_with("losses: max-tokens-clamped\n")
-    );
+    assert!(written(&request, &capped).unwrap().starts_with("losses: max-tokens-clamped\n"));
 }
 
 #[test]
@@ -275,26 +197,16 @@ fn hosted_tools_are_left_out_and_named() {
 
 /// Everything that is refused, with the field that is named.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table of refusals")]
 fn refusals_name_the_field() {
     let base = || request(vec![says(Role::User, "x")]);
     let holding = |block: Block| {
         request(vec![
             says(Role::User, "x"),
-            Message {
-                role: Role::User,
-                content: vec![Block::text("y"), block],
-            },
+            Message::new(Role::User, vec![Block::text("y"), block]),
         ])
     };
     let media = |kind: MediaKind, source: MediaSource| {
-        holding(Block::Media(Media {
-            kind,
-            source,
-            name: None,
-            detail: None,
-            cache: None,
-        }))
+        holding(Block::Media(Media { kind, source, name: None, detail: None, cache: None }))
     };
     let call = ToolCall {
         id: "c".to_owned(),
@@ -306,6 +218,7 @@ fn refusals_name_the_field() {
     };
     let result = ToolResult {
         call_id: "c".to_owned(),
+        item_id: None,
         content: Vec::new(),
         is_error: false,
         custom: false,
@@ -324,76 +237,34 @@ fn refusals_name_the_field() {
         strict: None,
     };
     let cases = [
-        (
-            CompletionRequest {
-                tools: vec![hosted("h"), function("f")],
-                ..base()
-            },
-            "tools",
-        ),
-        (
-            CompletionRequest {
-                tool_choice: ToolChoice::Required,
-                ..base()
-            },
-            "tool_choice",
-        ),
+        (CompletionRequest { tools: vec![hosted("h"), function("f")], ..base() }, "tools"),
+        (CompletionRequest { tool_choice: ToolChoice::Required, ..base() }, "tool_choice"),
         (
             CompletionRequest {
                 tools: vec![hosted("h")],
-                tool_choice: ToolChoice::Named("h".to_owned()),
+                tool_choice: ToolChoice::Named(ToolName::new("h")),
                 ..base()
             },
             "tool_choice",
         ),
-        (
-            CompletionRequest {
-                output: OutputFormat::JsonObject,
-                ..base()
-            },
-            "response_format",
-        ),
-        (
-            CompletionRequest {
-                output: schema,
-                ..base()
-            },
-            "response_format",
-        ),
-        (
-            CompletionRequest {
-                system: vec![image(pixel())],
-                ..base()
-            },
-            "system",
-        ),
+        (CompletionRequest { output: OutputFormat::JsonObject, ..base() }, "response_format"),
+        (CompletionRequest { output: schema, ..base() }, "response_format"),
+        (CompletionRequest { system: vec![image(pixel())], ..base() }, "system"),
         (holding(image(url)), "messages[1].content[1]"),
-        (
-            holding(image(MediaSource::Id("file-1".to_owned()))),
-            "messages[1].content[1]",
-        ),
+        (holding(image(MediaSource::Id("file-1".to_owned()))), "messages[1].content[1]"),
         (media(MediaKind::Audio, pixel()), "messages[1].content[1]"),
         (media(MediaKind::File, pixel()), "messages[1].content[1]"),
         (holding(Block::Opaque(opaque)), "messages[1].content[1]"),
         (holding(Block::ToolCall(call)), "messages[1]"),
         (holding(Block::ToolResult(result)), "messages[1]"),
-        (
-            request(vec![Message {
-                role: Role::System,
-                content: vec![thought()],
-            }]),
-            "messages[0].content[0]",
-        ),
+        (request(vec![Message::new(Role::System, vec![thought()])]), "messages[0].content[0]"),
     ];
     for (request, param) in cases {
         let failure = written(&request, &options()).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unsupported, "{failure:?}");
         assert_eq!(failure.param.as_deref(), Some(param), "{failure:?}");
     }
-    for empty in [
-        request(vec![]),
-        request(vec![says(Role::User, ""), says(Role::System, "")]),
-    ] {
+    for empty in [request(vec![]), request(vec![says(Role::User, ""), says(Role::System, "")])] {
         let failure = written(&empty, &options()).unwrap_err();
         assert_eq!(
             (failure.kind, failure.param.as_deref()),
@@ -402,10 +273,7 @@ fn refusals_name_the_field() {
     }
     let mut nan = base();
     nan.params.temperature = Some(f64::NAN);
-    assert_eq!(
-        written(&nan, &options()).unwrap_err().param.as_deref(),
-        Some("temperature")
-    );
+    assert_eq!(written(&nan, &options()).unwrap_err().param.as_deref(), Some("temperature"));
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -424,7 +292,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         1 => any_text().prop_map(|mime| image(MediaSource::Inline { mime, base64: "AAAA".to_owned() })),
         1 => Just(thought()),
     ];
-    (role, prop::collection::vec(block, 0..4)).prop_map(|(role, content)| Message { role, content })
+    (role, prop::collection::vec(block, 0..4))
+        .prop_map(|(role, content)| Message::new(role, content))
 }
 
 proptest! {

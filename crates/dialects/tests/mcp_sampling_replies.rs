@@ -1,8 +1,5 @@
 //! Results and errors of sampling requests as they are read.
-#![expect(
-    clippy::panic,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::panic, reason = "a test ends where something is not as it should be")]
 
 use dialects::mcp_sampling::{HostFault, SamplingReply, read_error, read_result};
 use model::{Block, Completion, FailureKind, Json, Loss, LossSet, StopReason, ToolCallInput};
@@ -43,19 +40,13 @@ fn completion(json: &str) -> Completion {
 fn content_is_read_in_every_shape() {
     for (json, texts) in [
         (r#"{"content":{"type":"text","text":"a"}}"#, &["a"][..]),
-        (
-            r#"{"content":[{"type":"text","text":"a"},{"text":"b"}],"model":null}"#,
-            &["a", "b"],
-        ),
+        (r#"{"content":[{"type":"text","text":"a"},{"text":"b"}],"model":null}"#, &["a", "b"]),
         (r#"{"content":"a","model":7,"stopReason":{}}"#, &["a"]),
         (r#"{"content":["a",{"type":"text","text":""}]}"#, &["a"]),
         (r#"{"content":""}"#, &[]),
         (r#"{"content":[]}"#, &[]),
         (r#"{"content":null,"content":"last wins"}"#, &["last wins"]),
-        (
-            r#"{"\u0063ontent":{"te\u0078t":"a\nb"},"_meta":{"deep":[[{}]]}}"#,
-            &["a\nb"],
-        ),
+        (r#"{"\u0063ontent":{"te\u0078t":"a\nb"},"_meta":{"deep":[[{}]]}}"#, &["a\nb"]),
     ] {
         let completion = completion(json);
         let expected: Vec<_> = texts.iter().map(|text| Block::text(*text)).collect();
@@ -108,9 +99,7 @@ fn tool_calls_are_read_with_their_arguments_untouched() {
         2]}}],"stopReason":"endTurn"}"#;
     let completion = completion(json);
     assert_eq!(completion.reason, StopReason::ToolUse);
-    let [Block::ToolCall(call)] = &completion.content[..] else {
-        panic!("{completion:?}")
-    };
+    let [Block::ToolCall(call)] = &completion.content[..] else { panic!("{completion:?}") };
     assert_eq!(
         call.input,
         ToolCallInput::Json(Json::from_compact(r#"{"b":1.0,"a":[1e5,2]}"#).unwrap())
@@ -120,25 +109,12 @@ fn tool_calls_are_read_with_their_arguments_untouched() {
 #[test]
 fn refusals_and_tasks_are_told_from_answers() {
     let copilot = r#"{"model":"","stopReason":"cancelled","role":"user","content":{"type":"text","text":"The user cancelled the request."}}"#;
-    assert_eq!(
-        read_result(copilot.as_bytes()).unwrap(),
-        SamplingReply::Cancelled
-    );
+    assert_eq!(read_result(copilot.as_bytes()).unwrap(), SamplingReply::Cancelled);
     let task = r#"{"task":{"taskId":"u1","status":"working","ttl":600000,"pollInterval":1000}}"#;
-    assert_eq!(
-        read_result(task.as_bytes()).unwrap(),
-        SamplingReply::Task {
-            id: "u1".to_owned()
-        }
-    );
-    for none in [
-        "{}",
-        r#"{"content":null,"model":"m"}"#,
-        r#"{"content":7}"#,
-        "[]",
-        "",
-        r#"{"task":{}}"#,
-    ] {
+    assert_eq!(read_result(task.as_bytes()).unwrap(), SamplingReply::Task { id: "u1".to_owned() });
+    for none in
+        ["{}", r#"{"content":null,"model":"m"}"#, r#"{"content":7}"#, "[]", "", r#"{"task":{}}"#]
+    {
         assert_eq!(
             read_result(none.as_bytes()).unwrap_err().kind,
             FailureKind::UpstreamFailed,
@@ -152,12 +128,7 @@ fn errors_are_told_apart() {
     use FailureKind as Kind;
     use HostFault as Fault;
     for (code, message, fault, kind) in [
-        (
-            -1,
-            "User rejected sampling request",
-            Fault::Refused,
-            Kind::Refused,
-        ),
+        (-1, "User rejected sampling request", Fault::Refused, Kind::Refused),
         (-1, "rate limit", Fault::Refused, Kind::Refused),
         (
             -32000,
@@ -166,30 +137,10 @@ fn errors_are_told_apart() {
             Kind::Refused,
         ),
         (-32000, "", Fault::Refused, Kind::Refused),
-        (
-            -32000,
-            "429 Too Many Requests",
-            Fault::RateLimited,
-            Kind::RateLimited,
-        ),
-        (
-            -32603,
-            "User rejected sampling request",
-            Fault::Refused,
-            Kind::Refused,
-        ),
-        (
-            -32601,
-            "Method not found",
-            Fault::NoSampling,
-            Kind::NotReady,
-        ),
-        (
-            -32602,
-            "messages.0.content: bad",
-            Fault::InvalidParams,
-            Kind::BadRequest,
-        ),
+        (-32000, "429 Too Many Requests", Fault::RateLimited, Kind::RateLimited),
+        (-32603, "User rejected sampling request", Fault::Declined, Kind::Refused),
+        (-32601, "Method not found", Fault::NoSampling, Kind::NotReady),
+        (-32602, "messages.0.content: bad", Fault::InvalidParams, Kind::BadRequest),
         (
             -32602,
             "prompt is too long: 210000 tokens > 200000 maximum",
@@ -208,12 +159,7 @@ fn errors_are_told_apart() {
             Fault::RateLimited,
             Kind::RateLimited,
         ),
-        (
-            -32603,
-            "Unknown error: model_not_supported",
-            Fault::UnknownModel,
-            Kind::UnknownModel,
-        ),
+        (-32603, "Unknown error: model_not_supported", Fault::UnknownModel, Kind::UnknownModel),
         (
             -32603,
             "Unknown error: Error: No models available",
@@ -232,12 +178,7 @@ fn errors_are_told_apart() {
             Fault::Other,
             Kind::UpstreamFailed,
         ),
-        (
-            -32603,
-            "failed to generate limit of 14290",
-            Fault::Other,
-            Kind::UpstreamFailed,
-        ),
+        (-32603, "failed to generate limit of 14290", Fault::Other, Kind::UpstreamFailed),
         (0, "", Fault::Other, Kind::UpstreamFailed),
         (i64::MIN, "x", Fault::Other, Kind::UpstreamFailed),
     ] {
@@ -248,20 +189,33 @@ fn errors_are_told_apart() {
 
 #[test]
 fn only_one_clean_line_of_the_host_is_shown() {
-    let (_, failure) = read_error(
-        -32603,
-        "\n  Unknown \u{1b}[31merror\u{202e}: x\r\n  at secret.js\n",
-    );
-    assert_eq!(
-        failure.message,
-        "The MCP host failed: Unknown \\u{1b}[31merror\\u{202e}: x"
-    );
+    let (_, failure) =
+        read_error(-32603, "\n  Unknown \u{1b}[31merror\u{202e}: x\r\n  at secret.js\n");
+    assert_eq!(failure.message, "The MCP host failed: Unknown \\u{1b}[31merror\\u{202e}: x");
     let (_, failure) = read_error(-32603, &"é".repeat(1000));
-    let shown = failure
-        .message
-        .strip_prefix("The MCP host failed: ")
-        .unwrap();
+    let shown = failure.message.strip_prefix("The MCP host failed: ").unwrap();
     assert_eq!(shown.chars().count(), 300);
     assert!(shown.ends_with('…'));
     assert_eq!(read_error(5, " \n ").1.message, "The MCP host failed.");
+}
+
+#[test]
+fn the_name_of_a_model_is_no_evidence() {
+    use dialects::mcp_sampling::read_error_about;
+    for model in ["user denied", "USER DENIED", "model_preferences", "429", "rate limit"] {
+        let message = format!("Unknown model '{model}'");
+        let (fault, failure) = read_error_about(-32603, &message, model);
+        assert_eq!(fault, HostFault::UnknownModel, "{model}");
+        assert!(failure.message.contains(model), "the caller is told: {}", failure.message);
+    }
+}
+
+#[test]
+fn text_that_was_cut_inside_a_character_is_read() {
+    let result =
+        br#"{"role":"assistant","model":"m","content":{"type":"text","text":"cut \ud83d"}}"#;
+    let Ok(SamplingReply::Completion(completion)) = read_result(result) else {
+        panic!("not read");
+    };
+    assert_eq!(completion.text(), "cut \u{fffd}");
 }

@@ -1,7 +1,7 @@
-//! Responses requests as they are read; recorded ones are in `model_proof.rs`.
+//! Responses requests as they are read; recorded ones are in `model_proof`.
 
 use dialects::openai_responses::{ResponsesRequest, read_request};
-use model::{Block, Failure, FailureKind, Loss, Message, OutputFormat, Role, ToolChoice};
+use model::{Block, Failure, FailureKind, Loss, Message, OutputFormat, Role, ToolChoice, ToolName};
 use proptest::prelude::*;
 
 fn read(body: &str) -> Result<ResponsesRequest, Failure> {
@@ -45,37 +45,21 @@ fn items_are_joined_to_turns() {
         (vec![user.as_str()], "user:T"),
         (vec![&system, &user, &system], "user:T system:T"),
         (
-            vec![
-                &user, thought, &assistant, call, call, output, output, thought, &assistant,
-            ],
+            vec![&user, thought, &assistant, call, call, output, output, thought, &assistant],
             "user:T assistant:RTCC user:OO assistant:RT",
         ),
-        (
-            vec![&user, call, thought, call],
-            "user:T assistant:C assistant:RC",
-        ),
+        (vec![&user, call, thought, call], "user:T assistant:C assistant:RC"),
         (vec![&assistant, &assistant], "assistant:T assistant:T"),
         (vec![call, output, &user], "assistant:C user:O user:T"),
         (vec![&user, output], "user:T user:O"),
+        (vec![&user, r#"{"id":"msg_1","type":null}"#], "user:T assistant:?"),
         (
-            vec![&user, r#"{"id":"msg_1","type":null}"#],
-            "user:T assistant:?",
-        ),
-        (
-            vec![
-                &user,
-                r#"{"type":"local_shell_call"}"#,
-                r#"{"type":"local_shell_call_output"}"#,
-            ],
+            vec![&user, r#"{"type":"local_shell_call"}"#, r#"{"type":"local_shell_call_output"}"#],
             "user:T assistant:? user:?",
         ),
     ] {
         let body = format!(r#"{{"model":"m","input":[{}]}}"#, items.join(","));
-        assert_eq!(
-            turns(&read(&body).unwrap().request.messages),
-            expected,
-            "{body}"
-        );
+        assert_eq!(turns(&read(&body).unwrap().request.messages), expected, "{body}");
     }
 }
 
@@ -98,22 +82,48 @@ fn settings_have_their_place() {
     assert_eq!(request.params.reasoning_effort.as_deref(), Some("low"));
     assert_eq!(request.parallel_tool_calls, Some(false));
     assert!(request.losses.contains(Loss::TopP));
-    let names = vec!["f".to_owned(), "web_search".to_owned()];
-    assert_eq!(
-        request.tool_choice,
-        ToolChoice::Allowed {
-            required: true,
-            names
-        }
-    );
-    let OutputFormat::JsonSchema { schema, .. } = &request.output else {
-        panic!("a schema")
-    };
+    let names = vec![ToolName::new("f"), ToolName::new("web_search")];
+    assert_eq!(request.tool_choice, ToolChoice::Allowed { required: true, names });
+    let OutputFormat::JsonSchema { schema, .. } = &request.output else { panic!("a schema") };
     assert_eq!(schema.as_str(), r#"{"b":1,"a":[]}"#);
     assert_eq!(
         request.extras.unwrap().json.as_str(),
-        r#"{"metadata":{"b":"2","a":"1"},"verbosity":"low","reasoning_summary":"auto"}"#
+        r#"{"metadata":{"b":"2","a":"1"},"text":{"verbosity":"low"},"reasoning":{"summary":"auto"}}"#
     );
+}
+
+#[test]
+fn a_tool_is_known_by_its_namespace() {
+    let found = |name: &str| {
+        format!(
+            r#"{{"type":"tool_search_output","call_id":"c","tools":[{{"type":"namespace","name":"n","description":"N","tools":[{{"type":"function","name":"{name}","defer_loading":true}}]}}]}}"#
+        )
+    };
+    let body = format!(
+        r#"{{"input":[{{"role":"developer","content":"x"}},{{"role":"user","content":"x"}},{},{},{}],
+            "tools":[{{"type":"function","name":"f"}}],
+            "tool_choice":{{"type":"function","namespace":"n","name":"f"}}}}"#,
+        found("f"),
+        found("g"),
+        found("f"),
+    );
+    let request = read(&body).unwrap().request;
+    let tools: Vec<_> =
+        request.tools.iter().map(|tool| (tool.namespace.as_deref(), tool.name.as_str())).collect();
+    assert_eq!(tools, [(None, "f"), (Some("n"), "f"), (Some("n"), "g")]);
+    let beside: Vec<_> = request
+        .tools
+        .iter()
+        .map(|tool| tool.extras.as_ref().map(|extras| extras.json.as_str()))
+        .collect();
+    let whole = r#"{"defer_loading":true,"namespace":{"description":"N"},"item":{"type":"tool_search_output","call_id":"c"}}"#;
+    assert_eq!(beside, [None, Some(whole), Some(whole)]);
+    assert_eq!(request.leading, 1);
+    assert_eq!(turns(&request.messages), "user:T user:???");
+    let namespace = Some("n".to_owned());
+    let name = "f".to_owned();
+    let named = ToolName { namespace, name };
+    assert_eq!(request.tool_choice, ToolChoice::Named(named));
 }
 
 #[test]
@@ -135,11 +145,7 @@ fn refusals_name_the_field() {
             BadRequest,
             "input[0].content[0].image_url",
         ),
-        (
-            r#"{"input":[{"role":"robot","content":"x"}]}"#,
-            BadRequest,
-            "input[0].role",
-        ),
+        (r#"{"input":[{"role":"robot","content":"x"}]}"#, BadRequest, "input[0].role"),
         (r#"{"input":["x"]}"#, BadRequest, "input[0]"),
         (
             r#"{"input":[{"type":"function_call","name":"f","arguments":"{}"}]}"#,
@@ -148,61 +154,21 @@ fn refusals_name_the_field() {
         ),
         (r#"{"input":7}"#, BadRequest, "input"),
         (r#"{"model":"m"}"#, BadRequest, "input"),
-        (
-            r#"{"input":"x","max_output_tokens":0}"#,
-            BadRequest,
-            "max_output_tokens",
-        ),
-        (
-            r#"{"input":"x","temperature":3}"#,
-            BadRequest,
-            "temperature",
-        ),
-        (
-            r#"{"input":"x","tools":[{"type":"function"}]}"#,
-            BadRequest,
-            "tools[0].name",
-        ),
+        (r#"{"input":"x","max_output_tokens":0}"#, BadRequest, "max_output_tokens"),
+        (r#"{"input":"x","temperature":3}"#, BadRequest, "temperature"),
+        (r#"{"input":"x","tools":[{"type":"function"}]}"#, BadRequest, "tools[0].name"),
         (
             r#"{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"function","name":1}]}]}"#,
             BadRequest,
             "tools[0].tools[0].name",
         ),
-        (
-            r#"{"input":"x","tool_choice":"maybe"}"#,
-            BadRequest,
-            "tool_choice",
-        ),
-        (
-            r#"{"input":"x","tool_choice":{"type":"web_search"}}"#,
-            Unsupported,
-            "tool_choice",
-        ),
-        (
-            r#"{"input":"x","text":{"format":{"type":"yaml"}}}"#,
-            BadRequest,
-            "text.format.type",
-        ),
-        (
-            r#"{"input":"x","background":true}"#,
-            Unsupported,
-            "background",
-        ),
-        (
-            r#"{"input":"x","conversation":"c"}"#,
-            Unsupported,
-            "conversation",
-        ),
-        (
-            r#"{"input":"x","prompt":{"id":"p"}}"#,
-            Unsupported,
-            "prompt",
-        ),
-        (
-            r#"{"input":"x","top_logprobs":2}"#,
-            Unsupported,
-            "top_logprobs",
-        ),
+        (r#"{"input":"x","tool_choice":"maybe"}"#, BadRequest, "tool_choice"),
+        (r#"{"input":"x","tool_choice":{"type":"web_search"}}"#, Unsupported, "tool_choice"),
+        (r#"{"input":"x","text":{"format":{"type":"yaml"}}}"#, BadRequest, "text.format.type"),
+        (r#"{"input":"x","background":true}"#, Unsupported, "background"),
+        (r#"{"input":"x","conversation":"c"}"#, Unsupported, "conversation"),
+        (r#"{"input":"x","prompt":{"id":"p"}}"#, Unsupported, "prompt"),
+        (r#"{"input":"x","top_logprobs":2}"#, Unsupported, "top_logprobs"),
     ] {
         let failure = read(body).unwrap_err();
         assert_eq!(
@@ -221,17 +187,9 @@ fn refusals_name_the_field() {
 fn no_line_break_survives_in_what_is_carried_whole() {
     let body = "{\"input\":[{\"type\":\"x_call\",\r\n\"a\":\n{\"jsonrpc\":\"2.0\"}\r}],\"metadata\":{\n\"a\":\r\"\\n\"}}";
     let request = read(body).unwrap().request;
-    let Block::Opaque(opaque) = &request.messages[0].content[0] else {
-        panic!("an opaque item")
-    };
-    assert_eq!(
-        opaque.json.as_str(),
-        r#"{"type":"x_call","a":{"jsonrpc":"2.0"}}"#
-    );
-    assert_eq!(
-        request.extras.unwrap().json.as_str(),
-        r#"{"metadata":{"a":"\n"}}"#
-    );
+    let Block::Opaque(opaque) = &request.messages[0].content[0] else { panic!("an opaque item") };
+    assert_eq!(opaque.json.as_str(), r#"{"type":"x_call","a":{"jsonrpc":"2.0"}}"#);
+    assert_eq!(request.extras.unwrap().json.as_str(), r#"{"metadata":{"a":"\n"}}"#);
 }
 
 fn any_value() -> impl Strategy<Value = String> {

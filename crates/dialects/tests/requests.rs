@@ -7,7 +7,7 @@ use std::path::Path;
 
 use dialects::anthropic_messages::{self, ApiVersion};
 use dialects::openai_chat;
-use model::{Block, CompletionRequest, Failure, FailureKind, Loss, MediaSource, Role};
+use model::{Block, CompletionRequest, Failure, FailureKind, Loss, MediaSource, Opaque, Role};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -79,19 +79,26 @@ fn block_line(block: &Block) -> String {
     }
 }
 
+fn beside(extras: Option<&Opaque>) -> String {
+    extras.map_or_else(String::new, |extras| format!(" + {}", extras.json.as_str()))
+}
+
 fn summary(request: &CompletionRequest) -> String {
     let mut out = String::new();
     let line = |blocks: &[Block]| blocks.iter().map(block_line).collect::<Vec<_>>().join(" | ");
     writeln!(out, "model: {}", request.model.as_str()).unwrap();
     writeln!(out, "system: {}", line(&request.system)).unwrap();
     for message in &request.messages {
-        writeln!(out, "{:?}: {}", message.role, line(&message.content)).unwrap();
+        let beside = beside(message.extras.as_ref());
+        writeln!(out, "{:?}: {}{beside}", message.role, line(&message.content)).unwrap();
     }
     for tool in &request.tools {
         let input = format!("{:?}", tool.input);
         let input = input.split('(').next().unwrap();
         let cached = if tool.cache.is_some() { " cached" } else { "" };
-        writeln!(out, "tool: {} {input} strict {:?}{cached}", tool.name, tool.strict).unwrap();
+        let beside = beside(tool.extras.as_ref());
+        writeln!(out, "tool: {} {input} strict {:?}{cached}{beside}", tool.name, tool.strict)
+            .unwrap();
     }
     writeln!(out, "choice: {:?} parallel {:?}", request.tool_choice, request.parallel_tool_calls)
         .unwrap();
@@ -171,14 +178,14 @@ fn every_kind_of_chat_message_has_its_place() {
                 {"type": "text", "text": "see"},
                 {"type": "image_url", "image_url": {"url": "data:image/gif;base64,AAAA"}},
             ]},
-            {"role": "system", "content": "in place"},
+            {"role": "system", "content": "in place", "name": "ho\"use", "unread": {"a": 1.0}},
             {"role": "assistant", "content": null, "function_call": {"name": "old", "arguments": "{}"}},
             {"role": "function", "name": "old", "content": "done"},
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "audio": {"id": "audio-1"}},
         ],
         "tools": [
             {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": true}},
-            {"type": "function", "function": {"name": "none"}},
+            {"type": "function", "function": {"name": "none", "x\"": [ 1 ]}, "cache_control": {"type": "ephemeral"}},
             {"type": "custom", "custom": {"name": "patch", "format": {"type": "text"}}},
             {"type": "web_search", "filters": {"a": 1}},
         ],
@@ -236,10 +243,14 @@ fn every_kind_of_messages_block_has_its_place() {
                     {"type": "tool_reference", "tool_name": "g"},
                 ]},
                 {"type": "tool_result", "tool_use_id": "toolu_2", "content": "plain"},
+                {"type": "tool_result", "tool_use_id": "toolu_4", "content": [
+                    {"type": "tool_reference", "tool_name": "another"},
+                    {"type": "tool_reference", "tool_name": "h"},
+                ]},
                 {"type": "tool_result", "tool_use_id": "toolu_3"},
                 {"type": "text", "text": "go on"},
             ]},
-            {"role": "system", "content": "reminder"},
+            {"role": "system", "content": "reminder", "output_config": {"effort": "low"}},
             {"role": "assistant", "content": "I was say"},
         ],
     });

@@ -4,7 +4,8 @@
 use dialects::sse::{SseEvent, SseReader};
 use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat};
 use model::{
-    Block, CallId, Completion, LossSet, ModelName, StopReason, ToolCall, ToolCallInput, Usage,
+    Block, CallId, Completion, Dialect, LossSet, ModelName, Opaque, StopReason, ToolCall,
+    ToolCallInput, Usage,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -31,6 +32,21 @@ fn input() -> impl Strategy<Value = ToolCallInput> {
     ]
 }
 
+/// Stands in every block that only one dialect understands. No reply may show it.
+const HIDDEN: &str = "only-its-own-dialect";
+
+fn opaque() -> impl Strategy<Value = Block> {
+    let dialects = vec![Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::AnthropicMessages];
+    proptest::sample::select(dialects).prop_map(|dialect| {
+        let text = format!(r#"{{"type":"x_call","x":"{HIDDEN}"}}"#);
+        Block::Opaque(Opaque {
+            dialect,
+            kind: "x_call".to_owned(),
+            json: json::compact(&text).unwrap(),
+        })
+    })
+}
+
 fn block() -> impl Strategy<Value = Block> {
     let text = "(\\PC|[\n\r\u{85}\u{2028}\u{0}]| [a-z]{1,9}){0,120}";
     prop_oneof![
@@ -39,6 +55,7 @@ fn block() -> impl Strategy<Value = Block> {
             let (item_id, namespace, cache) = (None, None, None);
             Block::ToolCall(ToolCall { id, item_id, name, namespace, input, cache })
         }),
+        1 => opaque(),
     ]
 }
 
@@ -76,6 +93,7 @@ fn frames(mut writer: impl StreamWriter, replies: &[Completion]) -> Vec<SseEvent
     let text = std::str::from_utf8(&out).unwrap();
     // Clients that split lines in Python's way see the same lines.
     assert!(!text.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{2028}')));
+    assert!(!text.contains(HIDDEN));
     let mut events = Vec::new();
     SseReader::new(1 << 20).push(&out, &mut events).unwrap();
     events
@@ -186,12 +204,17 @@ proptest! {
         let kept: Vec<&Block> = reply
             .content
             .iter()
-            .filter(|block| !matches!(block, Block::Text(text) if text.text.is_empty()))
+            .filter(|block| match block {
+                Block::Text(text) => !text.text.is_empty(),
+                block => !matches!(block, Block::Opaque(_)),
+            })
             .collect();
         prop_assert_eq!(blocks.len(), kept.len());
         let mut whole = Vec::new();
         anthropic_messages::write_reply(&head(&model, 1), &reply, &mut whole);
         let whole: Value = serde_json::from_slice(&whole).unwrap();
+        prop_assert_eq!(whole["content"].as_array().unwrap().len(), kept.len());
+        prop_assert!(!whole.to_string().contains(HIDDEN));
         for (at, ((start, gathered, stopped), block)) in blocks.iter().zip(kept).enumerate() {
             prop_assert!(*stopped);
             match block {
@@ -214,6 +237,7 @@ proptest! {
         openai_chat::write_reply(&head(&model, 1), std::slice::from_ref(&reply), &mut out);
         let value: Value = serde_json::from_slice(&out).unwrap();
         prop_assert_eq!(text(&value, "/text"), reply.text());
+        prop_assert!(!value.to_string().contains(HIDDEN));
         prop_assert_eq!(text(&value, "/choices/0/message/content"), reply.text());
         let written: Vec<&str> = value["choices"][0]["message"]["tool_calls"]
             .as_array()

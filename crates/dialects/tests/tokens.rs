@@ -1,8 +1,5 @@
 //! The error of the token estimates on a fixed corpus, and their laws.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -45,22 +42,14 @@ fn corpus() -> Vec<Measured> {
         })
         .collect();
     let texts = fs::read_dir(&folder).unwrap().count() - 1;
-    assert_eq!(
-        measured.len(),
-        texts,
-        "every text of the corpus has its count"
-    );
+    assert_eq!(measured.len(), texts, "every text of the corpus has its count");
     measured
 }
 
 /// The value below which `share` of the sorted errors lie.
 fn quantile(errors: &[f64], share: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a few dozen texts")]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "rounded up"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded up")]
     let rank = (errors.len() as f64 * share).ceil() as usize;
     *errors.get(rank.clamp(1, errors.len()) - 1).unwrap()
 }
@@ -90,20 +79,9 @@ fn estimates_are_close_to_o200k() {
     }
     println!("{table}");
     for text in &corpus {
-        println!(
-            "{:15} {:5} {:5} {:+.3}",
-            text.name,
-            text.truth,
-            text.estimate,
-            text.error()
-        );
+        println!("{:15} {:5} {:5} {:+.3}", text.name, text.truth, text.estimate, text.error());
         // No single text may be far off, whatever the others do.
-        assert!(
-            text.error().abs() <= 0.25,
-            "{} {:+.3}",
-            text.name,
-            text.error()
-        );
+        assert!(text.error().abs() <= 0.25, "{} {:+.3}", text.name, text.error());
     }
 }
 
@@ -120,27 +98,11 @@ fn requests_and_replies_are_never_free() {
         losses: LossSet::EMPTY,
     };
     assert_eq!(estimate_output(&empty), 1);
-    let source = MediaSource::Inline {
-        mime: "image/png".to_owned(),
-        base64: "A".repeat(4096),
-    };
-    let image = Media {
-        kind: MediaKind::Image,
-        source,
-        name: None,
-        detail: None,
-        cache: None,
-    };
+    let source = MediaSource::Inline { mime: "image/png".to_owned(), base64: "A".repeat(4096) };
+    let image = Media { kind: MediaKind::Image, source, name: None, detail: None, cache: None };
     let before = estimate_input(&request);
-    request.messages.push(Message {
-        role: Role::User,
-        content: vec![Block::Media(image)],
-    });
-    assert_eq!(
-        estimate_input(&request) - before,
-        1604,
-        "a picture costs the same at any size"
-    );
+    request.messages.push(Message::new(Role::User, vec![Block::Media(image)]));
+    assert_eq!(estimate_input(&request) - before, 1604, "a picture costs the same at any size");
 }
 
 #[test]

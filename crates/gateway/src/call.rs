@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::Caller;
 
@@ -47,7 +47,10 @@ pub struct ChoiceEvents {
 pub struct Running {
     /// What reading the request could not carry.
     pub losses: LossSet,
-    pub(crate) events: mpsc::Receiver<Result<ChoiceEvents, Box<Failure>>>,
+    pub(crate) events: mpsc::Receiver<ChoiceEvents>,
+    /// The failure has a way of its own: a door that is behind neither loses it nor holds the
+    /// call up until it is taken.
+    pub(crate) failure: oneshot::Receiver<Box<Failure>>,
 }
 
 impl Running {
@@ -55,7 +58,8 @@ impl Running {
     ///
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<ChoiceEvents, Box<Failure>>> {
-        self.events.recv().await
+        let batch = self.events.recv().await;
+        self.or_failure(batch)
     }
 
     /// As [`next`](Self::next), for hand-written bodies.
@@ -63,6 +67,17 @@ impl Running {
         &mut self,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<ChoiceEvents, Box<Failure>>>> {
-        self.events.poll_recv(context)
+        self.events.poll_recv(context).map(|batch| self.or_failure(batch))
+    }
+
+    /// What follows the last events.
+    fn or_failure(
+        &mut self,
+        batch: Option<ChoiceEvents>,
+    ) -> Option<Result<ChoiceEvents, Box<Failure>>> {
+        match batch {
+            Some(batch) => Some(Ok(batch)),
+            None => self.failure.try_recv().ok().map(Err),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{CallId, Dialect, Failure, FailureKind, LossSet, StopReason, Usage};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,15 +52,7 @@ impl Gateway {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                upstream,
-                log,
-                limits,
-                tasks,
-                stop,
-            }),
-        }
+        Self { shared: Arc::new(Shared { upstream, log, limits, tasks, stop }) }
     }
 
     /// Who answers.
@@ -104,39 +96,65 @@ impl Gateway {
         }
         let (sender, events) = mpsc::channel(BEHIND);
         let losses = call.request.losses;
-        shared
-            .tasks
-            .spawn(run(Arc::clone(shared), call, sender, received));
-        Ok(Running { losses, events })
+        let (failed, failure) = oneshot::channel();
+        let door = Door { sender, failed };
+        shared.tasks.spawn(run(Arc::clone(shared), call, door, received));
+        Ok(Running { losses, events, failure })
+    }
+
+    /// Resolves when the bridge begins to end.
+    pub async fn stopping(&self) -> Failure {
+        self.shared.stop.cancelled().await;
+        stopping()
+    }
+
+    /// Records a call whose caller hung up before it could be read.
+    pub fn abandoned(&self, id: CallId, dialect: Dialect, caller: &Caller, duration: Duration) {
+        self.record_unread(id, dialect, Some(caller), 0, Outcome::HungUp, duration);
     }
 
     /// Records a call that was refused at the door.
     pub fn refused(&self, refusal: &Refusal<'_>) {
+        let outcome = Outcome::Failed(refusal.failure, refusal.status);
+        let Refusal { id, dialect, caller, bytes_in, duration, .. } = *refusal;
+        self.record_unread(id, dialect, caller, bytes_in, outcome, duration);
+    }
+
+    /// Both halves of the record of a call that was never read.
+    fn record_unread(
+        &self,
+        id: CallId,
+        dialect: Dialect,
+        caller: Option<&Caller>,
+        bytes: usize,
+        outcome: Outcome<'_>,
+        duration: Duration,
+    ) {
         let log = &self.shared.log;
         log.received(&Received {
-            id: refusal.id,
-            dialect: refusal.dialect,
-            caller: refusal.caller,
+            id,
+            dialect,
+            caller,
             model: "",
             stream: false,
             messages: 0,
-            bytes: refusal.bytes_in,
+            bytes,
             input_tokens: 0,
             body: None,
         });
         log.finished(&Finished {
-            id: refusal.id,
-            dialect: refusal.dialect,
+            id,
+            dialect,
             model_asked: "",
             model_served: None,
             upstream: None,
-            outcome: Outcome::Failed(refusal.failure, refusal.status),
+            outcome,
             stop_reason: None,
             usage: Usage::default(),
             losses: LossSet::EMPTY,
             bytes_out: 0,
             first_byte: None,
-            duration: refusal.duration,
+            duration,
             text: None,
         });
     }
@@ -175,11 +193,7 @@ struct End {
 
 impl End {
     fn refused(received: Instant, losses: LossSet) -> Self {
-        Self {
-            seen: Vec::new(),
-            losses,
-            received: Some(received),
-        }
+        Self { seen: Vec::new(), losses, received: Some(received) }
     }
 
     fn write(&self, shared: &Shared, call: &Call, outcome: Outcome<'_>) {
@@ -193,6 +207,9 @@ impl End {
         for seen in &self.seen {
             usage.input += seen.usage.input;
             usage.output += seen.usage.output;
+            usage.cached_input += seen.usage.cached_input;
+            usage.cache_write += seen.usage.cache_write;
+            usage.reasoning += seen.usage.reasoning;
             usage.estimated |= seen.usage.estimated;
             losses = losses.union(seen.losses);
             bytes_out += seen.bytes_out;
@@ -205,15 +222,14 @@ impl End {
                 text.get_or_insert_default().push_str(more);
             }
         }
-        let one = self.seen.first();
+        let model = self.seen.iter().find_map(|seen| seen.model.as_ref());
+        let upstream = self.seen.iter().find_map(|seen| seen.upstream.as_deref());
         shared.log.finished(&Finished {
             id: call.id,
             dialect: call.dialect,
             model_asked: call.request.model.as_str(),
-            model_served: one
-                .and_then(|seen| seen.model.as_ref())
-                .map(model::ModelName::as_str),
-            upstream: one.and_then(|seen| seen.upstream.as_deref()),
+            model_served: model.map(model::ModelName::as_str),
+            upstream,
             outcome,
             stop_reason: reason,
             usage,
@@ -226,10 +242,15 @@ impl End {
     }
 }
 
-type Sender = mpsc::Sender<Result<ChoiceEvents, Box<Failure>>>;
+/// The ways to the door.
+struct Door {
+    sender: mpsc::Sender<ChoiceEvents>,
+    failed: oneshot::Sender<Box<Failure>>,
+}
 
 /// Runs a call to its end. The only place that writes the end of its record.
-async fn run(shared: Arc<Shared>, mut call: Call, sender: Sender, received: Instant) {
+async fn run(shared: Arc<Shared>, mut call: Call, door: Door, received: Instant) {
+    let Door { sender, failed } = door;
     let deadline = received + shared.limits.deadline;
     let choices = call.request.params.choices.unwrap_or(1).max(1);
     let order = Order {
@@ -239,22 +260,18 @@ async fn run(shared: Arc<Shared>, mut call: Call, sender: Sender, received: Inst
         deadline,
     };
     let wants_text = shared.log.wants_bodies();
-    let sinks = (0..choices).map(|choice| EventSink {
-        choice,
-        sender: sender.clone(),
-        seen: Seen {
-            text: wants_text.then(String::new),
-            ..Seen::default()
-        },
-    });
-    let mut end = End {
-        seen: Vec::new(),
-        losses: order.request.losses,
-        received: Some(received),
-    };
+    // They outlive the answer, so that the record of a call that was cut short says what it had.
+    let mut sinks: Vec<_> = (0..choices)
+        .map(|choice| EventSink {
+            choice,
+            sender: sender.clone(),
+            seen: Seen { text: wants_text.then(String::new), ..Seen::default() },
+            hung_up: false,
+        })
+        .collect();
     let ended = tokio::select! {
         biased;
-        ended = answer(&*shared.upstream, &order, sinks, &mut end.seen) => ended.map_err(Some),
+        ended = answer(&*shared.upstream, &order, &mut sinks) => ended,
         () = sender.closed() => Err(None),
         () = tokio::time::sleep_until(deadline) => Err(Some(Failure::new(
             FailureKind::UpstreamTimeout,
@@ -266,6 +283,11 @@ async fn run(shared: Arc<Shared>, mut call: Call, sender: Sender, received: Inst
         ))),
         () = shared.stop.cancelled() => Err(Some(stopping())),
     };
+    let end = End {
+        seen: sinks.into_iter().map(|sink| sink.seen).collect(),
+        losses: order.request.losses,
+        received: Some(received),
+    };
     call.request = order.request;
     match ended {
         Ok(()) => end.write(&shared, &call, Outcome::Answered),
@@ -273,27 +295,25 @@ async fn run(shared: Arc<Shared>, mut call: Call, sender: Sender, received: Inst
         Err(Some(failure)) => {
             let status = (call.status_of)(&failure);
             end.write(&shared, &call, Outcome::Failed(&failure, status));
-            // A door that has gone does not mind, and one that is behind is not waited for
-            // beyond the deadline that every call has.
-            let _ =
-                tokio::time::timeout(Duration::from_secs(5), sender.send(Err(Box::new(failure))))
-                    .await;
+            // A door that has gone does not mind.
+            let _ = failed.send(Box::new(failure));
         }
     }
 }
 
-/// Lets the upstream answer all choices at once; the first failure ends the call.
+/// Lets the upstream answer all choices at once; the first failure ends the call, and `None`
+/// stands for a door that has gone.
 async fn answer(
     upstream: &dyn Upstream,
     order: &Order,
-    sinks: impl Iterator<Item = EventSink>,
-    done: &mut Vec<Seen>,
-) -> Result<(), Failure> {
-    let mut running: FuturesUnordered<_> = sinks
-        .map(|sink| answer_one(upstream, order, sink))
-        .collect();
-    while let Some((seen, outcome)) = running.next().await {
-        done.push(seen);
+    sinks: &mut [EventSink],
+) -> Result<(), Option<Failure>> {
+    if let [only] = sinks {
+        return answer_one(upstream, order, only).await;
+    }
+    let mut running: FuturesUnordered<_> =
+        sinks.iter_mut().map(|sink| answer_one(upstream, order, sink)).collect();
+    while let Some(outcome) = running.next().await {
         outcome?;
     }
     Ok(())
@@ -302,21 +322,20 @@ async fn answer(
 async fn answer_one(
     upstream: &dyn Upstream,
     order: &Order,
-    mut sink: EventSink,
-) -> (Seen, Result<(), Failure>) {
-    let outcome = AssertUnwindSafe(upstream.complete(order, &mut sink))
-        .catch_unwind()
-        .await;
-    let outcome = match outcome {
-        Ok(Ok(())) if sink.seen.reason.is_none() => Err(Failure::new(
+    sink: &mut EventSink,
+) -> Result<(), Option<Failure>> {
+    let outcome =
+        AssertUnwindSafe(async { upstream.complete(order, sink).await }).catch_unwind().await;
+    match outcome {
+        _ if sink.hung_up => Err(None),
+        Ok(Ok(())) if sink.seen.reason.is_none() => Err(Some(Failure::new(
             FailureKind::UpstreamFailed,
             "The answer broke off before its end.",
-        )),
-        Ok(outcome) => outcome,
-        Err(_) => Err(Failure::new(
+        ))),
+        Ok(outcome) => outcome.map_err(Some),
+        Err(_) => Err(Some(Failure::new(
             FailureKind::Internal,
             "The bridge failed while it answered this call.",
-        )),
-    };
-    (sink.seen, outcome)
+        ))),
+    }
 }

@@ -80,8 +80,10 @@ pub struct HungUp;
 #[derive(Debug)]
 pub struct EventSink {
     pub(crate) choice: u8,
-    pub(crate) sender: mpsc::Sender<Result<ChoiceEvents, Box<Failure>>>,
+    pub(crate) sender: mpsc::Sender<ChoiceEvents>,
     pub(crate) seen: Seen,
+    /// Set once events found no door: the call did not reach its caller, whatever comes of it.
+    pub(crate) hung_up: bool,
 }
 
 /// What the record needs of a reply.
@@ -110,11 +112,11 @@ impl EventSink {
         for event in &events {
             self.seen.note(event);
         }
-        let batch = ChoiceEvents {
-            choice: self.choice,
-            events,
-        };
-        self.sender.send(Ok(batch)).await.map_err(|_| HungUp)
+        let batch = ChoiceEvents { choice: self.choice, events };
+        self.sender.send(batch).await.map_err(|_| {
+            self.hung_up = true;
+            HungUp
+        })
     }
 }
 

@@ -55,27 +55,20 @@ impl Slots {
 
     /// A place in the queue, or a refusal that says when to come again.
     pub fn enter_queue(&self) -> Result<Place, Failure> {
-        let entered = self
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-                (waiting < self.max_waiting).then_some(waiting + 1)
-            });
+        let entered = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            (waiting < self.max_waiting).then_some(waiting + 1)
+        });
         if entered.is_err() {
             return Err(self.overloaded("too many calls are waiting for the host"));
         }
-        Ok(Place {
-            waiting: Arc::clone(&self.waiting),
-        })
+        Ok(Place { waiting: Arc::clone(&self.waiting) })
     }
 
     /// Waits for a slot, first come first served.
     ///
     /// Cancel-safe: a dropped wait leaves the queue. Fails with `Overloaded` at the deadline.
     pub async fn wait(&self, place: &Place, deadline: Instant) -> Result<Slot, Failure> {
-        debug_assert!(
-            Arc::ptr_eq(&place.waiting, &self.waiting),
-            "a place in another queue"
-        );
+        debug_assert!(Arc::ptr_eq(&place.waiting, &self.waiting), "a place in another queue");
         let acquire = Arc::clone(&self.free).acquire_owned();
         match tokio::time::timeout_at(deadline, acquire).await {
             Ok(Ok(permit)) => Ok(Slot { _permit: permit }),
@@ -86,8 +79,7 @@ impl Slots {
 
     /// Calls at the host now.
     pub fn in_flight(&self) -> usize {
-        self.concurrency
-            .saturating_sub(self.free.available_permits())
+        self.concurrency.saturating_sub(self.free.available_permits())
     }
 
     /// Calls that may be at the host at once.
@@ -104,10 +96,8 @@ impl Slots {
         let depth = self.waiting();
         // A guess of one second per round through the slots, so that waves of retries spread out.
         let seconds = (depth / self.concurrency).clamp(1, 60) as u64;
-        let message = format!(
-            "The bridge is busy: {why} ({depth} waiting, {} at once).",
-            self.concurrency
-        );
+        let message =
+            format!("The bridge is busy: {why} ({depth} waiting, {} at once).", self.concurrency);
         Failure::new(FailureKind::Overloaded, message)
             .with_retry(Retry::After(Duration::from_secs(seconds)))
     }

@@ -1,1 +1,6 @@
-//! Tests come with the fakes.
+//! The one road and the queue, on fakes and a paused clock.
+
+mod calls;
+mod doors;
+mod fakes;
+mod slots;

@@ -70,11 +70,7 @@ impl AccessRules {
         let loopback = peer.is_loopback() && host_is_loopback && !forwarded;
         let authenticated = self.check_credential(&head.headers, loopback)?;
         Ok(Caller {
-            address: if forwarded {
-                self.forwarded_for(peer, &head.headers)
-            } else {
-                peer
-            },
+            address: if forwarded { self.forwarded_for(peer, &head.headers) } else { peer },
             loopback,
             authenticated,
             agent: agent(&head.headers),
@@ -129,29 +125,18 @@ impl AccessRules {
     }
 
     fn allows_host(&self, name: &str) -> bool {
-        self.allow_hosts
-            .iter()
-            .any(|allowed| match HostName::parse(allowed) {
-                Some(HostName::Name(allowed)) => allowed.eq_ignore_ascii_case(name),
-                Some(HostName::Address(_)) | None => false,
-            })
+        self.allow_hosts.iter().any(|allowed| match HostName::parse(allowed) {
+            Some(HostName::Name(allowed)) => allowed.eq_ignore_ascii_case(name),
+            Some(HostName::Address(_)) | None => false,
+        })
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Failure> {
         for origin in headers.get_all(ORIGIN) {
-            if self
-                .allow_origins
-                .iter()
-                .any(|allowed| allowed.as_bytes() == origin.as_bytes())
-            {
+            if self.allow_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
                 continue;
             }
-            let shown: String = origin
-                .to_str()
-                .unwrap_or("")
-                .chars()
-                .take(AGENT_CHARS)
-                .collect();
+            let shown: String = origin.to_str().unwrap_or("").chars().take(AGENT_CHARS).collect();
             return Err(Failure::new(
                 FailureKind::Forbidden,
                 format!(
@@ -172,11 +157,7 @@ impl AccessRules {
         };
         let Some(token) = &self.token else {
             // A credential on an open door is ignored: the SDKs insist on sending some key.
-            return if open {
-                Ok(false)
-            } else {
-                Err(self.no_token_set())
-            };
+            return if open { Ok(false) } else { Err(self.no_token_set()) };
         };
         match shown(headers, token.expose().as_bytes()) {
             Shown::Valid => Ok(true),
@@ -185,9 +166,9 @@ impl AccessRules {
                 "This bridge asks for its token: send it as `Authorization: Bearer <token>` or \
                  as `x-api-key: <token>`.",
             )),
-            Shown::Invalid => Err(unauthenticated(
-                "The token that came with the request is not valid here.",
-            )),
+            Shown::Invalid => {
+                Err(unauthenticated("The token that came with the request is not valid here."))
+            }
         }
     }
 
@@ -230,9 +211,7 @@ impl AccessRules {
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies
-            .iter()
-            .any(|net| net.contains(&address))
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
     }
 }
 
@@ -275,9 +254,7 @@ impl<'a> HostName<'a> {
         }
         let clean = !name.is_empty()
             && name.len() <= HOST_NAME_BYTES
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         clean.then_some(Self::Name(name))
     }
 }
@@ -298,10 +275,7 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
 
 /// Proxies write an address with or without its port, and sometimes brackets without a port.
 fn forwarded_address(entry: &str) -> Option<IpAddr> {
-    let bare = entry
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(entry);
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     bare.parse::<IpAddr>()
         .or_else(|_| entry.parse::<SocketAddr>().map(|socket| socket.ip()))
         .ok()
@@ -323,16 +297,10 @@ enum Shown {
 /// Compares every credential of the head with the token, without stopping at the first match.
 fn shown(headers: &HeaderMap, token: &[u8]) -> Shown {
     let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
-    let keys = headers
-        .get_all(API_KEY)
-        .iter()
-        .map(|value| value.as_bytes().trim_ascii());
+    let keys = headers.get_all(API_KEY).iter().map(|value| value.as_bytes().trim_ascii());
     let mut any = false;
     let mut valid = Choice::from(0);
-    for credential in bearers
-        .chain(keys)
-        .filter(|credential| !credential.is_empty())
-    {
+    for credential in bearers.chain(keys).filter(|credential| !credential.is_empty()) {
         any = true;
         valid |= same(credential, token);
     }
@@ -357,8 +325,6 @@ fn same(shown: &[u8], token: &[u8]) -> Choice {
     let bytes = shown
         .iter()
         .zip(padded)
-        .fold(Choice::from(1), |equal, (left, right)| {
-            equal & left.ct_eq(&right)
-        });
+        .fold(Choice::from(1), |equal, (left, right)| equal & left.ct_eq(&right));
     bytes & shown.len().ct_eq(&token.len())
 }

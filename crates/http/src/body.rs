@@ -50,9 +50,7 @@ impl BodyBudget {
     /// A budget of this many bytes, rounded up to whole KiB.
     pub fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Self {
-            units: Arc::new(Semaphore::new(units)),
-        }
+        Self { units: Arc::new(Semaphore::new(units)) }
     }
 
     /// What is not charged at the moment, in bytes.
@@ -101,9 +99,7 @@ pub struct HeldBody {
 impl fmt::Debug for HeldBody {
     /// Prints the length only: what callers write is nobody's business in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeldBody")
-            .field("bytes", &self.bytes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("HeldBody").field("bytes", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
@@ -148,11 +144,8 @@ where
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
-            Failure::new(
-                FailureKind::BadRequest,
-                "The request body broke off or is malformed.",
-            )
-            .with_source(error)
+            Failure::new(FailureKind::BadRequest, "The request body broke off or is malformed.")
+                .with_source(error)
         })?;
         // Trailers say nothing that a request needs.
         let Ok(piece) = frame.into_data() else {
@@ -174,10 +167,7 @@ where
         }
         timer.as_mut().reset(end.min(now + idle));
     }
-    Ok(HeldBody {
-        bytes: joined.into_bytes(),
-        permit,
-    })
+    Ok(HeldBody { bytes: joined.into_bytes(), permit })
 }
 
 /// The pieces of a body so far.
@@ -234,9 +224,7 @@ fn reserve(buffer: &mut BytesMut, more: usize, announced: Option<u64>) {
     }
     let announced = announced.and_then(|length| usize::try_from(length).ok());
     let doubled = needed.saturating_mul(2).max(FIRST_BUFFER);
-    let size = announced
-        .map_or(doubled, |length| doubled.min(length))
-        .max(needed);
+    let size = announced.map_or(doubled, |length| doubled.min(length)).max(needed);
     buffer.reserve(size - buffer.len());
 }
 
@@ -276,8 +264,5 @@ fn too_large(max_bytes: usize) -> Failure {
 }
 
 fn too_late() -> Failure {
-    Failure::new(
-        FailureKind::RequestTimeout,
-        "The request body did not arrive in time.",
-    )
+    Failure::new(FailureKind::RequestTimeout, "The request body did not arrive in time.")
 }

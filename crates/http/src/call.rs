@@ -8,14 +8,14 @@ use axum::response::Response;
 use dialects::anthropic_messages::{self, ApiVersion, MessagesStream};
 use dialects::openai_chat::{self, ChatStream};
 use dialects::{ReplyHead, StreamWriter, tokens};
-use gateway::{Call, ChoiceEvents, Running};
+use gateway::{Call, Caller, ChoiceEvents, Running};
 use http::StatusCode;
 use model::{
     Completion, CompletionEvent, CompletionRequest, Dialect, Failure, FailureKind, Fold, LossSet,
 };
 
 use crate::body::{HeldBody, read_body};
-use crate::doors::{Arrival, Doors, Refused, write_failure};
+use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::headers;
 use crate::stream_body::StreamBody;
 
@@ -37,14 +37,8 @@ enum ReplyShape {
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiChat, request, |_, body| {
         let chat = openai_chat::read_request(body)?;
-        let reply = ReplyShape::Chat {
-            include_usage: chat.include_usage,
-        };
-        Ok(Asked {
-            request: chat.request,
-            stream: chat.stream,
-            reply,
-        })
+        let reply = ReplyShape::Chat { include_usage: chat.include_usage };
+        Ok(Asked { request: chat.request, stream: chat.stream, reply })
     })
     .await
 }
@@ -52,25 +46,12 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
     let done_marker = doors.settings().anthropic_done;
-    answer(
-        &doors,
-        Dialect::AnthropicMessages,
-        request,
-        move |head, body| {
-            let version = head
-                .headers
-                .get("anthropic-version")
-                .and_then(|value| value.to_str().ok());
-            let messages =
-                anthropic_messages::read_request(body, ApiVersion::from_header(version))?;
-            let reply = ReplyShape::Messages { done_marker };
-            Ok(Asked {
-                request: messages.request,
-                stream: messages.stream,
-                reply,
-            })
-        },
-    )
+    answer(&doors, Dialect::AnthropicMessages, request, move |head, body| {
+        let version = head.headers.get("anthropic-version").and_then(|value| value.to_str().ok());
+        let messages = anthropic_messages::read_request(body, ApiVersion::from_header(version))?;
+        let reply = ReplyShape::Messages { done_marker };
+        Ok(Asked { request: messages.request, stream: messages.stream, reply })
+    })
     .await
 }
 
@@ -95,20 +76,27 @@ async fn take(
     body: Body,
     read: impl FnOnce(&http::request::Parts, &[u8]) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
-    let caller = Arc::new(doors.admit(head)?);
-    let settings = doors.settings();
-    let known = |failure| Refused {
-        caller: Some(Arc::clone(&caller)),
-        ..Refused::from(failure)
+    let unread = headers::announce_body(&head.headers);
+    let caller = match doors.admit(head) {
+        Ok(caller) => Arc::new(caller),
+        Err(failure) => {
+            let caller = Some(Arc::new(stranger(head)));
+            return Err(Refused { caller, unread, ..failure.into() });
+        }
     };
-    let HeldBody { bytes, permit } = read_body(&head.headers, body, &settings.body, doors.budget())
-        .await
-        .map_err(known)?;
+    let settings = doors.settings();
+    let known = |failure| Refused { caller: Some(Arc::clone(&caller)), ..Refused::from(failure) };
+    let reading = Reading { doors, arrival, caller: &caller, ended: false };
+    let body = tokio::select! {
+        biased;
+        body = read_body(&head.headers, body, &settings.body, doors.budget()) => body,
+        failure = doors.gateway().stopping() => Err(failure),
+    };
+    reading.end();
+    let HeldBody { bytes, permit } =
+        body.map_err(|failure| Refused { unread, ..known(failure) })?;
     let bytes_in = bytes.len();
-    let asked = read(head, &bytes).map_err(|failure| Refused {
-        bytes_in,
-        ..known(failure)
-    })?;
+    let asked = read(head, &bytes).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
 
     let input_tokens = match arrival.dialect {
         // Claude Code compacts by this number: too high is safe, too low is not.
@@ -142,10 +130,7 @@ async fn take(
             Dialect::AnthropicMessages => anthropic_status,
         },
     };
-    let recorded = |failure| Refused {
-        recorded: true,
-        ..Refused::from(failure)
-    };
+    let recorded = |failure| Refused { recorded: true, ..Refused::from(failure) };
     let running = doors.gateway().complete(call).map_err(recorded)?;
     let answered = if asked.stream {
         stream(doors, reply, running).await
@@ -155,17 +140,36 @@ async fn take(
     answered.map_err(recorded)
 }
 
+/// A body on its way. Dropped before its end, the caller has hung up: that leaves a record too.
+struct Reading<'a> {
+    doors: &'a Doors,
+    arrival: &'a Arrival,
+    caller: &'a Caller,
+    ended: bool,
+}
+
+impl Reading<'_> {
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let Arrival { id, dialect, at, .. } = *self.arrival;
+            self.doors.gateway().abandoned(id, dialect, self.caller, at.elapsed());
+        }
+    }
+}
+
 fn openai_status(failure: &Failure) -> u16 {
     openai_chat::write_failure(failure).0
 }
 
 fn anthropic_status(failure: &Failure) -> u16 {
-    write_failure(
-        Dialect::AnthropicMessages,
-        failure,
-        model::CallId::from_uuid(uuid::Uuid::nil()),
-    )
-    .0
+    write_failure(Dialect::AnthropicMessages, failure, model::CallId::from_uuid(uuid::Uuid::nil()))
+        .0
 }
 
 /// How one call is answered.
@@ -207,11 +211,8 @@ impl Replying {
 async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Failure> {
     let mut folds: Vec<Fold> = (0..reply.head.choices).map(|_| Fold::new()).collect();
     let broken = |fault| {
-        Failure::new(
-            FailureKind::UpstreamFailed,
-            "The answer broke off before its end.",
-        )
-        .with_source(fault)
+        Failure::new(FailureKind::UpstreamFailed, "The answer broke off before its end.")
+            .with_source(fault)
     };
     while let Some(batch) = running.next().await {
         let ChoiceEvents { choice, events } = batch.map_err(|failure| *failure)?;
@@ -222,22 +223,14 @@ async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Fa
             fold.push(event).map_err(broken)?;
         }
     }
-    let completions: Vec<Completion> = folds
-        .into_iter()
-        .map(Fold::finish)
-        .collect::<Result<_, _>>()
-        .map_err(broken)?;
+    let completions: Vec<Completion> =
+        folds.into_iter().map(Fold::finish).collect::<Result<_, _>>().map_err(broken)?;
     let Some(first) = completions.first() else {
-        return Err(Failure::new(
-            FailureKind::Internal,
-            "The call had no choices.",
-        ));
+        return Err(Failure::new(FailureKind::Internal, "The call had no choices."));
     };
     let losses = completions
         .iter()
-        .fold(running.losses, |losses, completion| {
-            losses.union(completion.losses)
-        });
+        .fold(running.losses, |losses, completion| losses.union(completion.losses));
     let model = first.model.as_str().to_owned();
     reply.served(&model);
     let mut body = Vec::with_capacity(1024);
@@ -271,11 +264,7 @@ async fn stream(
     let mut model = String::new();
     if let Some(first) = &first {
         for event in &first.events {
-            if let CompletionEvent::Started {
-                model: served,
-                losses: lost,
-            } = event
-            {
+            if let CompletionEvent::Started { model: served, losses: lost } = event {
                 served.as_str().clone_into(&mut model);
                 losses = losses.union(*lost);
             }

@@ -67,16 +67,13 @@ pub(crate) struct Refused {
     pub(crate) recorded: bool,
     pub(crate) caller: Option<Arc<Caller>>,
     pub(crate) bytes_in: usize,
+    /// Whether the body was left unread, wholly or in part.
+    pub(crate) unread: bool,
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            recorded: false,
-            caller: None,
-            bytes_in: 0,
-        }
+        Self { failure, recorded: false, caller: None, bytes_in: 0, unread: false }
     }
 }
 
@@ -84,14 +81,7 @@ impl From<Failure> for Refused {
 pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
     let budget = BodyBudget::new(settings.body_memory);
     let started = unix_seconds();
-    let doors = Doors {
-        shared: Arc::new(Shared {
-            gateway,
-            settings,
-            budget,
-            started,
-        }),
-    };
+    let doors = Doors { shared: Arc::new(Shared { gateway, settings, budget, started }) };
     let mut routes = Router::new();
     for prefix in ["", "/v1"] {
         let path = |rest: &str| format!("{prefix}{rest}");
@@ -133,14 +123,7 @@ impl Doors {
 
     /// Finds out who asks, or refuses.
     pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
-        // Without the listener's extension the peer is a stranger, never loopback.
-        let peer = head
-            .extensions
-            .get::<Peer>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| {
-                address.ip()
-            });
-        self.shared.settings.access.admit(peer, head)
+        self.shared.settings.access.admit(peer(head), head)
     }
 
     /// Adds what every reply carries.
@@ -165,14 +148,27 @@ impl Doors {
                 duration: arrival.at.elapsed(),
             });
         }
-        self.failure_response(arrival, failure, status, body)
+        let mut response = self.failure_response(arrival, failure, status, body);
+        if refused.unread {
+            headers::close(response.headers_mut());
+        }
+        response
     }
 
     /// As [`refuse`](Self::refuse) for routes that are no calls and leave no record.
-    pub(crate) fn turn_away(&self, dialect: Dialect, failure: &Failure) -> Response {
+    pub(crate) fn turn_away(
+        &self,
+        head: &request::Parts,
+        dialect: Dialect,
+        failure: &Failure,
+    ) -> Response {
         let arrival = Arrival::now(dialect);
         let (status, body) = write_failure(dialect, failure, arrival.id);
-        self.failure_response(&arrival, failure, status, body)
+        let mut response = self.failure_response(&arrival, failure, status, body);
+        if headers::announce_body(&head.headers) {
+            headers::close(response.headers_mut());
+        }
+        response
     }
 
     fn failure_response(
@@ -188,9 +184,7 @@ impl Doors {
         headers::advise_retry(response.headers_mut(), failure);
         if failure.kind == FailureKind::Unauthenticated {
             let challenge = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(http::header::WWW_AUTHENTICATE, challenge);
+            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
         }
         self.sign(response)
     }
@@ -199,19 +193,32 @@ impl Doors {
 impl Arrival {
     /// Names a call that has just come in. The only place where the doors look at a clock.
     pub(crate) fn now(dialect: Dialect) -> Self {
-        Self {
-            id: CallId::generate(),
-            dialect,
-            at: Instant::now(),
-            created: unix_seconds(),
-        }
+        Self { id: CallId::generate(), dialect, at: Instant::now(), created: unix_seconds() }
     }
 }
 
+/// What is known of a caller who is not let in.
+pub(crate) fn stranger(head: &request::Parts) -> Caller {
+    let agent = head.headers.get(http::header::USER_AGENT);
+    let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    Caller {
+        address: peer(head),
+        loopback: false,
+        authenticated: false,
+        agent: agent.map(|agent| agent.chars().take(200).collect()),
+    }
+}
+
+/// The address at the other end of the socket. Without the listener's extension the peer is a
+/// stranger, never loopback.
+fn peer(head: &request::Parts) -> IpAddr {
+    head.extensions
+        .get::<Peer>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip())
+}
+
 fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The failure in the words of a dialect.
@@ -251,7 +258,7 @@ async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
         ),
         Err(failure) => failure,
     };
-    doors.turn_away(dialect, &failure)
+    doors.turn_away(&head, dialect, &failure)
 }
 
 async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {
@@ -259,15 +266,11 @@ async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Re
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(
             FailureKind::NoSuchRoute,
-            format!(
-                "There is no {} {} here.",
-                head.method,
-                printable(head.uri.path())
-            ),
+            format!("There is no {} {} here.", head.method, printable(head.uri.path())),
         ),
         Err(failure) => failure,
     };
-    doors.turn_away(dialect_of(&head.uri, &head.headers), &failure)
+    doors.turn_away(&head, dialect_of(&head.uri, &head.headers), &failure)
 }
 
 async fn method_not_allowed(State(doors): State<Doors>, request: Request<Body>) -> Response {
@@ -275,15 +278,11 @@ async fn method_not_allowed(State(doors): State<Doors>, request: Request<Body>) 
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(
             FailureKind::MethodNotAllowed,
-            format!(
-                "{} does not take {}.",
-                printable(head.uri.path()),
-                head.method
-            ),
+            format!("{} does not take {}.", printable(head.uri.path()), head.method),
         ),
         Err(failure) => failure,
     };
-    doors.turn_away(dialect_of(&head.uri, &head.headers), &failure)
+    doors.turn_away(&head, dialect_of(&head.uri, &head.headers), &failure)
 }
 
 /// A path for a message: not longer than a line.

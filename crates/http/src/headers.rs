@@ -2,7 +2,10 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING,
+};
 use http::{HeaderMap, StatusCode};
 use model::{CallId, Dialect, Failure, LossSet, Retry};
 
@@ -55,11 +58,8 @@ pub(crate) fn name_losses(headers: &mut HeaderMap, losses: LossSet) {
 /// Names the model that answered. Names that do not fit a header lose what does not fit.
 pub(crate) fn name_model(headers: &mut HeaderMap, model: &str) {
     if !model.is_empty() {
-        let visible: String = model
-            .chars()
-            .filter(|char| matches!(char, ' '..='~'))
-            .take(200)
-            .collect();
+        let visible: String =
+            model.chars().filter(|char| matches!(char, ' '..='~')).take(200).collect();
         insert(headers, MODEL, &visible);
     }
 }
@@ -77,6 +77,20 @@ pub(crate) fn advise_retry(headers: &mut HeaderMap, failure: &Failure) {
             insert(headers, RETRY_AFTER, &format!("{seconds}"));
         }
     }
+}
+
+/// Says that the connection ends with this reply.
+///
+/// hyper ends it silently where a body was left unread, and a client that sends its next request
+/// on it would see a connection error for a call that has done nothing wrong.
+pub(crate) fn close(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Whether the head of a request announces a body.
+pub(crate) fn announce_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -44,7 +44,7 @@ fn alive(doors: &Doors, request: Request, body: &'static str) -> Response {
     match doors.admit(&head) {
         // Probes need no credential, but a foreign page must not find out that we are here.
         Err(failure) if failure.kind != FailureKind::Unauthenticated => {
-            doors.turn_away(Dialect::OpenAiChat, &failure)
+            doors.turn_away(&head, Dialect::OpenAiChat, &failure)
         }
         _ => doors.sign(headers::json(StatusCode::OK, body)),
     }
@@ -56,7 +56,7 @@ pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Resp
     let details = match doors.admit(&head) {
         Ok(_) => true,
         Err(failure) if failure.kind == FailureKind::Unauthenticated => false,
-        Err(failure) => return doors.turn_away(Dialect::OpenAiChat, &failure),
+        Err(failure) => return doors.turn_away(&head, Dialect::OpenAiChat, &failure),
     };
     let failure = doors.gateway().ready().err();
     let hosts = details.then(|| {
@@ -75,24 +75,13 @@ pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Resp
             .collect()
     });
     let body = Ready {
-        status: if failure.is_none() {
-            "ready"
-        } else {
-            "not ready"
-        },
-        reason: failure
-            .as_ref()
-            .filter(|_| details)
-            .map(|failure| failure.message.as_str()),
+        status: if failure.is_none() { "ready" } else { "not ready" },
+        reason: failure.as_ref().filter(|_| details).map(|failure| failure.message.as_str()),
         hosts,
     };
     // A struct of strings and numbers always serialises.
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    let status = if failure.is_none() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if failure.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = headers::json(status, body);
     if let Some(failure) = &failure {
         headers::advise_retry(response.headers_mut(), failure);

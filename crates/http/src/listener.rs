@@ -75,11 +75,7 @@ pub struct Peer(pub SocketAddr);
 ///
 /// `AddrInUse` where somebody listens there already, and whatever else the system says.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // On Unix this lets a restart take a port whose old connections are not gone yet. On Windows
     // it would let two processes share the port, which the exclusive default prevents.
     #[cfg(unix)]
@@ -107,9 +103,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     limits.head_timeout = limits.head_timeout.min(FOREVER);
-    let slots = Arc::new(Semaphore::new(
-        limits.max_connections.clamp(1, Semaphore::MAX_PERMITS),
-    ));
+    let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let door = Arc::new(Door {
         http: http_settings(&limits),
         tls: tls.map(TlsAcceptor::from),
@@ -154,10 +148,7 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, slot))
 }
@@ -227,10 +218,8 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let io = TokioIo::new(Patient::new(stream, self.limits.head_timeout));
-        let service = WithPeer {
-            peer: Peer(peer),
-            router: TowerToHyperService::new(self.router.clone()),
-        };
+        let service =
+            WithPeer { peer: Peer(peer), router: TowerToHyperService::new(self.router.clone()) };
         let mut connection = self.http.serve_connection(io, service);
         let ended = tokio::select! {
             biased;
@@ -298,12 +287,7 @@ struct Patient<S> {
 
 impl<S> Patient<S> {
     fn new(stream: S, patience: Duration) -> Self {
-        Self {
-            stream,
-            patience,
-            timer: None,
-            waiting: false,
-        }
+        Self { stream, patience, timer: None, waiting: false }
     }
 
     fn watch<T>(

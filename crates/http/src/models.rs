@@ -17,7 +17,7 @@ pub(crate) async fn list(State(doors): State<Doors>, request: Request) -> Respon
     let (head, _) = request.into_parts();
     let dialect = dialect_of(&head.uri, &head.headers);
     if let Err(failure) = doors.admit(&head) {
-        return doors.turn_away(dialect, &failure);
+        return doors.turn_away(&head, dialect, &failure);
     }
     let names = names(&doors);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -39,9 +39,16 @@ pub(crate) async fn one(
     let (head, _) = request.into_parts();
     let dialect = dialect_of(&head.uri, &head.headers);
     if let Err(failure) = doors.admit(&head) {
-        return doors.turn_away(dialect, &failure);
+        return doors.turn_away(&head, dialect, &failure);
     }
-    let id = id.map(|Path(id)| id).unwrap_or_default();
+    let Ok(Path(id)) = id else {
+        let failure = Failure::new(
+            FailureKind::BadRequest,
+            "The model id in the path is not UTF-8 once its percent escapes are decoded.",
+        )
+        .with_param("model");
+        return doors.turn_away(&head, dialect, &failure);
+    };
     if !names(&doors).contains(&id) {
         let name: String = id.chars().take(100).collect();
         let failure = Failure::new(
@@ -49,7 +56,7 @@ pub(crate) async fn one(
             format!("The model `{name}` does not exist or has not answered yet."),
         )
         .with_param("model");
-        return doors.turn_away(dialect, &failure);
+        return doors.turn_away(&head, dialect, &failure);
     }
     let body = match dialect {
         Dialect::AnthropicMessages => anthropic_messages::write_model(&id),

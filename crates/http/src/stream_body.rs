@@ -64,8 +64,7 @@ impl StreamBody {
 
     fn take(&mut self, batch: ChoiceEvents) {
         let choice = batch.choice;
-        self.waiting
-            .extend(batch.events.into_iter().map(|event| (choice, event)));
+        self.waiting.extend(batch.events.into_iter().map(|event| (choice, event)));
     }
 
     /// Writes waiting events until the frame is full.
@@ -110,9 +109,7 @@ impl StreamBody {
 
     fn send(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = std::mem::take(&mut self.frame);
-        self.silence
-            .as_mut()
-            .reset(Instant::now() + self.keep_alive);
+        self.silence.as_mut().reset(Instant::now() + self.keep_alive);
         Poll::Ready(Some(Ok(Frame::data(frame.into()))))
     }
 }

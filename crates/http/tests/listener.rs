@@ -50,21 +50,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let tasks = TaskTracker::new();
         let shutdown = CancellationToken::new();
-        let running = serve(
-            listener,
-            tls,
-            router,
-            limits,
-            tasks.clone(),
-            shutdown.clone(),
-        );
+        let running = serve(listener, tls, router, limits, tasks.clone(), shutdown.clone());
         tasks.spawn(running);
         tasks.close();
-        Self {
-            address,
-            tasks,
-            shutdown,
-        }
+        Self { address, tasks, shutdown }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -84,10 +73,7 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &str) {
 async fn read_until<S: AsyncRead + Unpin>(stream: &mut S, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
-        let byte = stream
-            .read_u8()
-            .await
-            .unwrap_or_else(|error| panic!("{error} after {text:?}"));
+        let byte = stream.read_u8().await.unwrap_or_else(|error| panic!("{error} after {text:?}"));
         text.push(char::from(byte));
     }
     text
@@ -104,11 +90,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 async fn ask_hello<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     send(stream, GET).await;
-    assert!(
-        read_until(stream, "hello")
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(read_until(stream, "hello").await.starts_with("HTTP/1.1 200"));
 }
 
 /// Tells the test when it is dropped.
@@ -121,11 +103,7 @@ impl Drop for Guard {
 }
 
 /// A handler that says when it begins and when it is dropped, and waits for `go` in between.
-fn waiting() -> (
-    Router,
-    Arc<Semaphore>,
-    mpsc::UnboundedReceiver<&'static str>,
-) {
+fn waiting() -> (Router, Arc<Semaphore>, mpsc::UnboundedReceiver<&'static str>) {
     let (events, seen) = mpsc::unbounded_channel();
     let go = Arc::new(Semaphore::new(0));
     let gate = Arc::clone(&go);
@@ -135,11 +113,7 @@ fn waiting() -> (
         let _pass = gate.acquire().await.unwrap();
         "done"
     };
-    (
-        Router::new().route("/", get(handler.clone()).post(handler)),
-        go,
-        seen,
-    )
+    (Router::new().route("/", get(handler.clone()).post(handler)), go, seen)
 }
 
 #[tokio::test]
@@ -171,11 +145,7 @@ async fn requests_know_their_peer() {
     let mut stream = server.connect().await;
     send(&mut stream, GET).await;
     let own = stream.local_addr().unwrap().to_string();
-    assert!(
-        read_until(&mut stream, &own)
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(read_until(&mut stream, &own).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
@@ -190,14 +160,7 @@ async fn pipelined_requests_are_all_answered() {
 
 #[tokio::test]
 async fn a_slow_head_is_cut() {
-    let server = Server::start(
-        hello(),
-        ServeLimits {
-            head_timeout: SHORT,
-            ..LIMITS
-        },
-        None,
-    );
+    let server = Server::start(hello(), ServeLimits { head_timeout: SHORT, ..LIMITS }, None);
     let mut silent = server.connect().await;
     assert_eq!(read_rest(&mut silent).await, "");
     let mut slow = server.connect().await;
@@ -210,10 +173,7 @@ async fn a_slow_head_is_cut() {
 
 #[tokio::test]
 async fn endless_timeouts_do_not_overflow_the_clock() {
-    let limits = ServeLimits {
-        head_timeout: Duration::MAX,
-        ..LIMITS
-    };
+    let limits = ServeLimits { head_timeout: Duration::MAX, ..LIMITS };
     let server = Server::start(hello(), limits, None);
     ask_hello(&mut server.connect().await).await;
 }
@@ -221,20 +181,14 @@ async fn endless_timeouts_do_not_overflow_the_clock() {
 #[tokio::test]
 async fn bad_heads_are_answered() {
     let server = Server::start(hello(), LIMITS, None);
-    let long = format!(
-        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
-        "x".repeat(20_000)
-    );
+    let long = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(20_000));
     for (head, status) in [("no http at all\r\n\r\n", "400"), (long.as_str(), "431")] {
         let mut stream = server.connect().await;
         send(&mut stream, head).await;
         let reply = read_rest(&mut stream).await;
         assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{reply}");
     }
-    let below = format!(
-        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
-        "x".repeat(15_000)
-    );
+    let below = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(15_000));
     let mut stream = server.connect().await;
     send(&mut stream, &below).await;
     read_until(&mut stream, "hello").await;
@@ -248,22 +202,11 @@ async fn connections_above_the_limit_wait_their_turn() {
         "hello"
     };
     let router = Router::new().fallback(handler);
-    let server = Server::start(
-        router,
-        ServeLimits {
-            max_connections: 1,
-            ..LIMITS
-        },
-        None,
-    );
+    let server = Server::start(router, ServeLimits { max_connections: 1, ..LIMITS }, None);
     let mut first = server.connect().await;
     ask_hello(&mut first).await;
     let mut second = server.connect().await;
-    send(
-        &mut second,
-        "GET /second HTTP/1.1\r\nhost: localhost\r\n\r\n",
-    )
-    .await;
+    send(&mut second, "GET /second HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     for _ in 0..20 {
         ask_hello(&mut first).await;
     }
@@ -311,10 +254,7 @@ async fn shutdown_ends_idle_connections_and_finishes_running_ones() {
     let _ = unused.read_to_end(&mut Vec::new()).await;
     drop(pass);
     let reply = read_rest(&mut running).await;
-    assert!(
-        reply.contains("connection: close") && reply.ends_with("done"),
-        "{reply}"
-    );
+    assert!(reply.contains("connection: close") && reply.ends_with("done"), "{reply}");
     server.tasks.wait().await;
     let refused = TcpStream::connect(server.address).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -347,24 +287,15 @@ impl http_body::Body for Flood {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(
-            &[b'x'; 16 * 1024],
-        )))))
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
     }
 }
 
 #[tokio::test]
 async fn a_caller_who_takes_nothing_is_cut() {
     let (events, mut seen) = mpsc::unbounded_channel();
-    let handler = move || async move {
-        Body::new(Flood {
-            _guard: Guard(events),
-        })
-    };
-    let limits = ServeLimits {
-        head_timeout: SHORT,
-        ..LIMITS
-    };
+    let handler = move || async move { Body::new(Flood { _guard: Guard(events) }) };
+    let limits = ServeLimits { head_timeout: SHORT, ..LIMITS };
     let server = Server::start(Router::new().route("/", get(handler)), limits, None);
     let mut stream = server.connect().await;
     send(&mut stream, GET).await;
@@ -382,9 +313,7 @@ fn certificate() -> (Arc<ServerConfig>, TlsConnector) {
     let server = server_config(&cert, &key).unwrap();
 
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(made.cert.der().to_vec()))
-        .unwrap();
+    roots.add(CertificateDer::from(made.cert.der().to_vec())).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -402,17 +331,10 @@ async fn tls_is_served() {
     let router = router.route("/hello", get(|| async { "hello" }));
     let server = Server::start(router, LIMITS, Some(tls));
     let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = connector
-        .connect(name.clone(), server.connect().await)
-        .await
-        .unwrap();
+    let mut stream = connector.connect(name.clone(), server.connect().await).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     for _ in 0..2 {
-        send(
-            &mut stream,
-            "GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n",
-        )
-        .await;
+        send(&mut stream, "GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         read_until(&mut stream, "hello").await;
     }
     send(&mut stream, GET).await;
@@ -420,28 +342,18 @@ async fn tls_is_served() {
     drop(stream);
     assert_eq!(seen.recv().await.unwrap(), "dropped");
 
-    let mut idle = connector
-        .connect(name, server.connect().await)
-        .await
-        .unwrap();
+    let mut idle = connector.connect(name, server.connect().await).await.unwrap();
     send(&mut idle, "GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     read_until(&mut idle, "hello").await;
     server.shutdown.cancel();
-    assert_eq!(
-        read_rest(&mut idle).await,
-        "",
-        "the end is announced, not a cut"
-    );
+    assert_eq!(read_rest(&mut idle).await, "", "the end is announced, not a cut");
     server.tasks.wait().await;
 }
 
 #[tokio::test]
 async fn a_slow_or_false_handshake_is_cut() {
     let (tls, _) = certificate();
-    let limits = ServeLimits {
-        tls_handshake: SHORT,
-        ..LIMITS
-    };
+    let limits = ServeLimits { tls_handshake: SHORT, ..LIMITS };
     let server = Server::start(hello(), limits, Some(tls));
     let mut silent = server.connect().await;
     assert_eq!(read_rest(&mut silent).await, "");

@@ -29,10 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_line: 64 << 20,
-            max_queued: 64 << 20,
-        }
+        Self { max_line: 64 << 20, max_queued: 64 << 20 }
     }
 }
 
@@ -70,12 +67,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// [`run`]: Connection::run
     pub fn new(source: R, sink: W, limits: Limits) -> Self {
         let peer = Peer::new(Arc::new(Outbox::new(limits.max_queued)));
-        Self {
-            source,
-            sink,
-            limits,
-            peer,
-        }
+        Self { source, sink, limits, peer }
     }
 
     /// The handle for our own requests.
@@ -89,12 +81,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// for at most half a second more. Dropping the future fails them as well, but writes nothing
     /// more.
     pub async fn run(self, handler: &dyn Handler, stop: CancellationToken) -> Ended {
-        let Self {
-            source,
-            mut sink,
-            limits,
-            peer,
-        } = self;
+        let Self { source, mut sink, limits, peer } = self;
         // Nobody may wait for ever on a connection that was dropped or whose handler panicked.
         let open = CloseOnDrop(&peer);
         let outbox = Arc::clone(peer.outbox());
@@ -132,6 +119,7 @@ async fn read<R: AsyncRead + Unpin>(
     handler: &dyn Handler,
 ) -> Ended {
     let mut lines = LineReader::new(source, limits.max_line);
+    let mut at_end = false;
     loop {
         match lines.next().await {
             Ok(Some(Line::Whole(line))) => dispatch(&line, peer, handler),
@@ -142,7 +130,17 @@ async fn read<R: AsyncRead + Unpin>(
             Ok(None) => return Ended::Eof,
             Err(error) => return Ended::Failed(error),
         }
-        peer.outbox().has_room().await;
+        // A host that asks and does not read is not read either; that it has gone is still seen,
+        // and what it said before that still counts.
+        while !at_end && !peer.outbox().may_read() {
+            tokio::select! {
+                () = peer.outbox().until_may_read() => {}
+                more = lines.fill() => match more {
+                    Ok(more) => at_end = !more,
+                    Err(error) => return Ended::Failed(error),
+                },
+            }
+        }
     }
 }
 
@@ -172,10 +170,8 @@ fn dispatch_batch(line: &Bytes, peer: &Peer, handler: &dyn Handler) {
             Err(_) => fail_malformed(entry.get().as_bytes(), peer),
         }
     }
-    let requests = messages
-        .iter()
-        .filter(|message| message.id.is_some() && message.method.is_some())
-        .count();
+    let requests =
+        messages.iter().filter(|message| message.id.is_some() && message.method.is_some()).count();
     let batch = BatchReplies::new(Arc::clone(peer.outbox()), requests);
     for message in &messages {
         let reply_to = ReplyTo::Batch(Arc::clone(&batch));
@@ -200,12 +196,8 @@ fn dispatch_message(
         }
         (Some(method), Some(id)) => {
             let params = message.params.map(slice);
-            let request = Request::new(
-                id.get().to_owned(),
-                method.clone().into_owned(),
-                params,
-                reply_to,
-            );
+            let request =
+                Request::new(id.get().to_owned(), method.clone().into_owned(), params, reply_to);
             handler.request(peer, request);
         }
         (Some(method), None) => handler.notification(peer, method, message.params.map(slice)),
@@ -227,15 +219,14 @@ fn dispatch_message(
     }
 }
 
+/// Reads code and message one by one: a message that cannot be read must not hide the code.
 fn read_error(raw: &RawValue) -> ReplyError {
-    let error: ErrorObject = serde_json::from_str(raw.get()).unwrap_or_default();
-    ReplyError::Host {
-        code: error
-            .code
-            .and_then(|code| code.as_i64())
-            .unwrap_or_default(),
-        message: error.message.unwrap_or_default(),
-    }
+    let error: ErrorObject<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let code = error.code.and_then(|code| serde_json::from_str(code.get()).ok());
+    let code = code.unwrap_or_default();
+    let message = error.message.map(RawValue::get).unwrap_or_default();
+    let message = serde_json::from_str(message).unwrap_or_else(|_| message.to_owned());
+    ReplyError::Host { code, message }
 }
 
 /// What is not a JSON-RPC message may still answer a request of ours.
@@ -250,11 +241,7 @@ fn fail_unread(peer: &Peer, found: Option<Found>, why: &ReplyError) {
     let Some(found) = found else { return };
     if found.is_request {
         let valid_id = serde_json::from_str::<&RawValue>(&found.id).is_ok();
-        let raw_id = if valid_id {
-            found.id
-        } else {
-            "null".to_owned()
-        };
+        let raw_id = if valid_id { found.id } else { "null".to_owned() };
         let mut line = Vec::new();
         let message = match why {
             ReplyError::TooLarge => "the request is longer than the limit",

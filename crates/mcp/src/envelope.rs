@@ -1,6 +1,7 @@
 //! JSON-RPC 2.0 envelopes, read leniently and written by hand.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,11 +31,18 @@ pub(crate) struct Envelope<'a> {
 }
 
 /// The `error` member of an answer. Hosts are known to leave fields out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ErrorObject {
-    pub(crate) code: Option<serde_json::Number>,
-    pub(crate) message: Option<String>,
+#[derive(Debug, Default)]
+pub(crate) struct ErrorObject<'a> {
+    pub(crate) code: Option<&'a RawValue>,
+    pub(crate) message: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ErrorObject<'a> {
+    /// By hand, because a derived reader fails as a whole on a doubled field.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = <BTreeMap<Cow<'a, str>, &'a RawValue>>::deserialize(deserializer)?;
+        Ok(Self { code: fields.get("code").copied(), message: fields.get("message").copied() })
+    }
 }
 
 /// Our ids: `"s-<n>"`.
@@ -89,9 +97,7 @@ mod tests {
     #[test]
     fn only_our_own_ids_are_ours() {
         assert_eq!(parse_own_id("\"s-17\""), Some(17));
-        for other in [
-            "17", "\"17\"", "\"s-\"", "\"s-x\"", "s-17", "null", "\"s-17",
-        ] {
+        for other in ["17", "\"17\"", "\"s-\"", "\"s-x\"", "s-17", "null", "\"s-17"] {
             assert_eq!(parse_own_id(other), None, "{other}");
         }
     }

@@ -51,10 +51,7 @@ impl IdScanner {
     pub(crate) fn finish(mut self) -> Option<Found> {
         self.end_scalar();
         let id = String::from_utf8(self.found?).ok()?;
-        Some(Found {
-            id,
-            is_request: self.method,
-        })
+        Some(Found { id, is_request: self.method })
     }
 
     fn step(&mut self, byte: u8) {
@@ -93,11 +90,7 @@ impl IdScanner {
             b':' if self.depth == 1 && self.expects == Expects::Colon => {
                 let key = std::mem::take(&mut self.capture);
                 self.method |= key == b"\"method\"";
-                self.expects = if key == b"\"id\"" {
-                    Expects::Value
-                } else {
-                    Expects::Key
-                };
+                self.expects = if key == b"\"id\"" { Expects::Value } else { Expects::Key };
                 if self.expects == Expects::Key {
                     // Any other value is skipped: its strings look like keys, but only a key is
                     // followed by a colon.
@@ -161,10 +154,7 @@ mod tests {
     }
 
     fn answer(id: &str) -> Found {
-        Found {
-            id: id.to_owned(),
-            is_request: false,
-        }
+        Found { id: id.to_owned(), is_request: false }
     }
 
     #[test]
@@ -177,22 +167,13 @@ mod tests {
         assert_eq!(scan(&[br#"{"a":"id","id":12}"#]), Some(answer("12")));
         assert_eq!(
             scan(&[br#"{"method":"ping","id":12}"#]),
-            Some(Found {
-                id: "12".into(),
-                is_request: true
-            })
+            Some(Found { id: "12".into(), is_request: true })
         );
         assert_eq!(
             scan(&[br#"{"jsonrpc":"2.0","id":"s-7","result":{"broken"#]),
             Some(answer("\"s-7\""))
         );
-        for none in [
-            &br#"{"a":1}"#[..],
-            b"garbage",
-            b"",
-            br#"[{"id":1}]"#,
-            br#"{"id""#,
-        ] {
+        for none in [&br#"{"a":1}"#[..], b"garbage", b"", br#"[{"id":1}]"#, br#"{"id""#] {
             assert_eq!(scan(&[none]), None, "{}", String::from_utf8_lossy(none));
         }
     }

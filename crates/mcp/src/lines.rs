@@ -34,13 +34,7 @@ pub(crate) struct LineReader<R> {
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(crate) fn new(source: R, max: usize) -> Self {
-        Self {
-            source,
-            buffer: BytesMut::new(),
-            searched: 0,
-            max,
-            skipping: None,
-        }
+        Self { source, buffer: BytesMut::new(), searched: 0, max, skipping: None }
     }
 
     /// The next line, or `None` at the end of input. An unterminated last line is a line.
@@ -56,6 +50,18 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                 return Ok(self.take_rest());
             }
         }
+    }
+
+    /// Reads on without looking at what comes, as long as the buffer holds less than one line may
+    /// have; `false` at the end of input.
+    ///
+    /// Cancel-safe. Waits for ever once the buffer is full.
+    pub(crate) async fn fill(&mut self) -> io::Result<bool> {
+        if self.buffer.len() > self.max {
+            std::future::pending::<()>().await;
+        }
+        self.buffer.reserve(READ);
+        Ok(self.source.read_buf(&mut self.buffer).await? > 0)
     }
 
     /// A line that is complete in the buffer.
@@ -98,16 +104,9 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         while line.last().is_some_and(u8::is_ascii_whitespace) {
             line.truncate(line.len() - 1);
         }
-        let start = line
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
+        let start = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let line = line.split_off(start);
-        if line.is_empty() {
-            None
-        } else {
-            Some(Line::Whole(line.freeze()))
-        }
+        if line.is_empty() { None } else { Some(Line::Whole(line.freeze())) }
     }
 
     /// Drops what is buffered of a line above the cap, keeping only what the scanner saw.
@@ -125,16 +124,12 @@ mod tests {
 
     /// Reads everything from input that arrives in the given pieces.
     fn read(chunks: Vec<Vec<u8>>, max: usize) -> Vec<String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (mut near, far) = tokio::io::duplex(16);
             let feed = async move {
                 for chunk in chunks {
-                    tokio::io::AsyncWriteExt::write_all(&mut near, &chunk)
-                        .await
-                        .unwrap();
+                    tokio::io::AsyncWriteExt::write_all(&mut near, &chunk).await.unwrap();
                 }
             };
             let collect = async {
@@ -160,14 +155,8 @@ mod tests {
 
     #[test]
     fn a_line_above_the_cap_is_skipped_with_its_id() {
-        let long = format!(
-            "{{\"result\":\"{}\",\"id\":\"s-3\"}}\n{{}}\n",
-            "x".repeat(500)
-        );
-        assert_eq!(
-            read(vec![long.into_bytes()], 64),
-            ["too long Some(\"\\\"s-3\\\"\")", "{}"]
-        );
+        let long = format!("{{\"result\":\"{}\",\"id\":\"s-3\"}}\n{{}}\n", "x".repeat(500));
+        assert_eq!(read(vec![long.into_bytes()], 64), ["too long Some(\"\\\"s-3\\\"\")", "{}"]);
     }
 
     proptest! {

@@ -23,10 +23,18 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    lines: VecDeque<Vec<u8>>,
-    /// Bytes queued and being written.
+    lines: VecDeque<Line>,
+    /// Bytes of waiting lines that were queued when there was room.
     bytes: usize,
+    /// Bytes of waiting lines that were queued at once.
+    urgent: usize,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: Vec<u8>,
+    urgent: bool,
 }
 
 /// The connection has ended.
@@ -35,12 +43,7 @@ pub(crate) struct Closed;
 
 impl Outbox {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self {
-            state: Mutex::default(),
-            ready: Notify::new(),
-            room: Notify::new(),
-            max_bytes,
-        }
+        Self { state: Mutex::default(), ready: Notify::new(), room: Notify::new(), max_bytes }
     }
 
     /// Queues a line when there is room. Cancelling the wait queues nothing.
@@ -56,7 +59,7 @@ impl Outbox {
                 if state.bytes < self.max_bytes
                     && let Some(line) = line.take()
                 {
-                    Self::append(&mut state, line);
+                    state.append(line, false);
                     drop(state);
                     self.ready.notify_one();
                     return Ok(());
@@ -68,26 +71,32 @@ impl Outbox {
 
     /// Queues a line at once, above the bound if need be.
     ///
-    /// For answers and cancellations only. Their number is bounded elsewhere: by the requests in
-    /// flight, and by [`Outbox::has_room`], which the reader waits for before it reads on.
+    /// For answers, progress and cancellations only. The number of cancellations is bounded by the
+    /// requests in flight; the rest is what the other side asks for, and reading stops until
+    /// [`Outbox::may_read`] when too much of it waits.
     pub(crate) fn push_now(&self, line: Vec<u8>) {
         let mut state = self.lock();
         if !state.closed {
-            Self::append(&mut state, line);
+            state.append(line, true);
             drop(state);
             self.ready.notify_one();
         }
     }
 
-    /// Waits until less than the bound is queued, or the outbox is closed.
-    pub(crate) async fn has_room(&self) {
+    /// Whether so little waits that was queued at once that more may be asked of us.
+    ///
+    /// Requests of our own do not count: the other side may have to be read before it reads them.
+    pub(crate) fn may_read(&self) -> bool {
+        let state = self.lock();
+        state.closed || state.urgent < self.max_bytes
+    }
+
+    /// Waits until [`may_read`](Self::may_read).
+    pub(crate) async fn until_may_read(&self) {
         loop {
             let room = self.room.notified();
-            {
-                let state = self.lock();
-                if state.closed || state.bytes < self.max_bytes {
-                    return;
-                }
+            if self.may_read() {
+                return;
             }
             room.await;
         }
@@ -103,50 +112,61 @@ impl Outbox {
     /// Writes lines until the outbox is closed and empty, or the sink fails.
     pub(crate) async fn drain<W: AsyncWrite + Unpin>(&self, sink: &mut W) -> io::Result<()> {
         let mut batch = Vec::new();
-        let mut taken = VecDeque::new();
         loop {
-            let closed = {
-                let mut state = self.lock();
-                std::mem::swap(&mut state.lines, &mut taken);
-                state.closed
-            };
-            if taken.is_empty() {
+            let ready = self.ready.notified();
+            let (bytes, urgent, closed) = self.lock().take(&mut batch);
+            if batch.is_empty() {
                 if closed {
                     return sink.shutdown().await;
                 }
-                self.ready.notified().await;
+                ready.await;
                 continue;
             }
-            let mut written = 0;
-            for line in taken.drain(..) {
-                written += line.len();
-                if batch.len() + line.len() > BATCH && !batch.is_empty() {
-                    sink.write_all(&batch).await?;
-                    batch.clear();
-                }
-                if line.len() > BATCH {
-                    sink.write_all(&line).await?;
-                } else {
-                    batch.extend_from_slice(&line);
-                }
-            }
-            if !batch.is_empty() {
-                sink.write_all(&batch).await?;
-                batch.clear();
-            }
+            sink.write_all(&batch).await?;
             sink.flush().await?;
-            self.lock().bytes -= written;
+            batch.clear();
+            // A burst must not stay in memory for ever.
+            batch.shrink_to(BATCH);
+            {
+                let mut state = self.lock();
+                state.bytes -= bytes;
+                state.urgent -= urgent;
+            }
             self.room.notify_waiters();
         }
-    }
-
-    fn append(state: &mut State, line: Vec<u8>) {
-        state.bytes += line.len();
-        state.lines.push_back(line);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // The state is consistent between any two statements, so a poisoned lock is still good.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn append(&mut self, text: Vec<u8>, urgent: bool) {
+        let account = if urgent { &mut self.urgent } else { &mut self.bytes };
+        *account += text.len();
+        self.lines.push_back(Line { text, urgent });
+    }
+
+    /// Takes the lines of the next write: many small ones, or one large one as it is. Returns how
+    /// many bytes of either account they hold, and whether the queue is closed.
+    fn take(&mut self, batch: &mut Vec<u8>) -> (usize, usize, bool) {
+        let (mut bytes, mut urgent) = (0, 0);
+        while let Some(line) = self.lines.front() {
+            if !batch.is_empty() && batch.len() + line.text.len() > BATCH {
+                break;
+            }
+            let Some(line) = self.lines.pop_front() else {
+                break;
+            };
+            *(if line.urgent { &mut urgent } else { &mut bytes }) += line.text.len();
+            if batch.is_empty() && line.text.len() > BATCH {
+                *batch = line.text;
+            } else {
+                batch.extend_from_slice(&line.text);
+            }
+        }
+        (bytes, urgent, self.closed)
     }
 }

@@ -92,11 +92,7 @@ struct Pending {
 impl Peer {
     pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                outbox,
-                next: AtomicU64::new(1),
-                pending: Mutex::default(),
-            }),
+            inner: Arc::new(Inner { outbox, next: AtomicU64::new(1), pending: Mutex::default() }),
         }
     }
 
@@ -128,17 +124,9 @@ impl Peer {
             }
             pending.replies.insert(id, sender);
         }
-        let late = LateReply {
-            receiver,
-            peer: self.clone(),
-            id,
-        };
+        let late = LateReply { receiver, peer: self.clone(), id };
         // A cancelled wait drops `late`, which forgets the id without a word to the host.
-        self.inner
-            .outbox
-            .push(line)
-            .await
-            .map_err(|_| SendError::Closed)?;
+        self.inner.outbox.push(line).await.map_err(|_| SendError::Closed)?;
         Ok(PendingReply { late: Some(late) })
     }
 

@@ -53,12 +53,7 @@ struct State {
 impl<S: Service> Server<S> {
     /// A server with this name and version in `serverInfo`.
     pub fn new(service: S, name: &'static str, version: &'static str) -> Self {
-        Self {
-            service,
-            name,
-            version,
-            state: Mutex::default(),
-        }
+        Self { service, name, version, state: Mutex::default() }
     }
 
     /// What stands behind the methods.

@@ -37,14 +37,15 @@ pub fn open(mode: Mode) -> io::Result<(Source, Sink)> {
     if mode == Mode::Auto {
         let source = match unix::source()? {
             Some(source) => source,
-            None => threads::source()?,
+            None => threads::source()?.0,
         };
         let sink = match unix::sink()? {
             Some(sink) => sink,
-            None => threads::sink()?,
+            None => threads::sink(None)?,
         };
         return Ok((source, sink));
     }
     let _ = mode;
-    Ok((threads::source()?, threads::sink()?))
+    let (source, failing) = threads::source()?;
+    Ok((source, threads::sink(Some(failing))?))
 }

@@ -1,6 +1,7 @@
 //! The bridge as an MCP host starts it: MCP on stdin and stdout, HTTP beside it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::{Connection, Ended, Limits, stdio};
@@ -8,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Problem;
 use crate::settings::Config;
-use crate::telemetry::{self, LineQueue};
+use crate::telemetry::{self, CallLines, LineQueue};
 use crate::wiring::Parts;
 
 /// How long the end waits for calls to tell their callers; hosts kill us soon after.
-const LAST_CALLS: Duration = Duration::from_millis(1000);
+const LAST_CALLS: Duration = Duration::from_secs(1);
 /// How long the end waits for the last log lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
@@ -34,59 +35,72 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
         .enable_all()
         .build()
         .map_err(|error| Problem::new(error.to_string(), "free some threads or memory"))?;
-    let stdio_mode = config.stdio;
-    let serve = config.serve;
-    let outcome = runtime.block_on(async {
-        let parts = Parts::new(config, std::sync::Arc::clone(&lines), log);
-        let (source, sink) = stdio::open(stdio_mode).map_err(|error| {
-            Problem::new(
-                format!("stdin and stdout cannot be used: {error}"),
-                "let an MCP host start mcptb, or try MCPTB_STDIO=threads",
-            )
-        })?;
-        let signal = CancellationToken::new();
-        parts.background.spawn(end_on_signal(signal.clone()));
-        parts.calls.spawn({
-            let (http, router) = (parts.http.clone(), parts.router.clone());
-            let (calls, stop) = (parts.calls.clone(), parts.stop.clone());
-            let attached = parts.attached.clone();
-            async move {
-                // Dual-era hosts start a throw-away sibling to probe: until a host says
-                // `initialize` there is no side effect.
-                tokio::select! {
-                    () = attached.cancelled() => {}
-                    () = stop.cancelled() => return,
-                }
-                if let Some(listener) = http.bind(&stop).await {
-                    http.serve(listener, tls, router, serve, calls, stop).await;
-                }
-            }
-        });
-        let server = parts.mcp_server();
-        // The connection outlives the calls: their cancellations still reach the host.
-        let hang_up = CancellationToken::new();
-        let connection = Connection::new(source, sink, Limits::default());
-        let mut running = std::pin::pin!(connection.run(&server, hang_up.clone()));
-        let ended = tokio::select! {
-            ended = &mut running => {
-                close(&parts).await;
-                ended
-            }
-            () = fail_calls_on(signal, &parts) => {
-                hang_up.cancel();
-                running.await
-            }
-        };
-        match ended {
-            Ended::Eof | Ended::Stopped => tracing::info!(?ended, "the bridge ends"),
-            Ended::Failed(error) => tracing::warn!(%error, "the host's connection failed"),
-        }
-        Ok(ExitCode::SUCCESS)
+    // On the runtime's own threads: whatever `block_on` runs itself would be woken across threads
+    // for every line of the host.
+    let life = runtime.spawn(live(config, tls, Arc::clone(&lines), log));
+    let outcome = runtime.block_on(life).unwrap_or_else(|error| {
+        Err(Problem::new(format!("the bridge failed: {error}"), "please report this"))
     });
     end_log(&lines);
     // A thread may still be reading stdin; nobody waits for it.
     runtime.shutdown_background();
     outcome
+}
+
+/// The whole life of the bridge, as one task.
+async fn live(
+    config: Config,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    lines: Arc<LineQueue>,
+    log: Arc<CallLines>,
+) -> Result<ExitCode, Problem> {
+    let stdio_mode = config.stdio;
+    let serve = config.serve;
+    let parts = Parts::new(config, lines, log);
+    let (source, sink) = stdio::open(stdio_mode).map_err(|error| {
+        Problem::new(
+            format!("stdin and stdout cannot be used: {error}"),
+            "let an MCP host start mcptb, or try MCPTB_STDIO=threads",
+        )
+    })?;
+    let signal = CancellationToken::new();
+    parts.background.spawn(end_on_signal(signal.clone()));
+    parts.calls.spawn({
+        let (http, router) = (parts.http.clone(), parts.router.clone());
+        let (calls, stop) = (parts.calls.clone(), parts.stop.clone());
+        let attached = parts.attached.clone();
+        async move {
+            // Dual-era hosts start a throw-away sibling to probe: until a host says
+            // `initialize` there is no side effect.
+            tokio::select! {
+                () = attached.cancelled() => {}
+                () = stop.cancelled() => return,
+            }
+            if let Some(listener) = http.bind(&stop).await {
+                http.serve(listener, tls, router, serve, calls, stop).await;
+            }
+        }
+    });
+    let server = parts.mcp_server();
+    // The connection outlives the calls: their cancellations still reach the host.
+    let hang_up = CancellationToken::new();
+    let connection = Connection::new(source, sink, Limits::default());
+    let mut running = std::pin::pin!(connection.run(&server, hang_up.clone()));
+    let ended = tokio::select! {
+        ended = &mut running => {
+            close(&parts).await;
+            ended
+        }
+        () = fail_calls_on(signal, &parts) => {
+            hang_up.cancel();
+            running.await
+        }
+    };
+    match ended {
+        Ended::Eof | Ended::Stopped => tracing::info!(?ended, "the bridge ends"),
+        Ended::Failed(error) => tracing::warn!(%error, "the host's connection failed"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// After a signal: fails the calls while the host can still hear that they are cancelled.
@@ -126,14 +140,11 @@ fn warn_of_exposure(config: &Config) {
     }
 }
 
+/// Cancels the token when the process is told to end.
 #[cfg(unix)]
-async fn end_on_signal(signal: CancellationToken) {
+pub(crate) async fn end_on_signal(signal: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal as on};
-    let kinds = [
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-        SignalKind::interrupt(),
-    ];
+    let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
     let [Ok(mut terminate), Ok(mut hang_up), Ok(mut interrupt)] = kinds.map(on) else {
         tracing::warn!("signals cannot be handled; end the bridge by closing its stdin");
         return;
@@ -146,8 +157,9 @@ async fn end_on_signal(signal: CancellationToken) {
     signal.cancel();
 }
 
+/// Cancels the token when the process is told to end.
 #[cfg(not(unix))]
-async fn end_on_signal(signal: CancellationToken) {
+pub(crate) async fn end_on_signal(signal: CancellationToken) {
     if tokio::signal::ctrl_c().await.is_ok() {
         signal.cancel();
     }

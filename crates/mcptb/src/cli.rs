@@ -47,12 +47,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(code) => code,
         Err(problem) => {
             // Nothing can be done where stderr is closed.
-            let _ = writeln!(
-                std::io::stderr(),
-                "mcptb: {}\nhint: {}",
-                problem.what,
-                problem.hint
-            );
+            let _ = writeln!(std::io::stderr(), "mcptb: {}\nhint: {}", problem.what, problem.hint);
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -67,9 +62,6 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            hint: hint.into(),
-        }
+        Self { what: what.into(), hint: hint.into() }
     }
 }

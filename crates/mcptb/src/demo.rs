@@ -46,53 +46,58 @@ pub(crate) fn run(settings: &DemoSettings) -> Result<ExitCode, Problem> {
         .enable_all()
         .build()
         .map_err(|error| Problem::new(error.to_string(), "free some threads or memory"))?;
-    let address = config.address;
+    let wanted = config.address;
     let serve = config.serve;
     let outcome = runtime.block_on(async {
         let parts = Parts::new(config, Arc::clone(&lines), log);
         let (near, far) = tokio::io::duplex(PIPE);
         let ended = CancellationToken::new();
-        parts
-            .background
-            .spawn(host::run(far, parts.background.clone(), ended.clone()));
+        parts.background.spawn(host::run(far, parts.background.clone(), ended.clone()));
         parts.background.spawn({
             let (source, sink) = tokio::io::split(near);
             let server = parts.mcp_server();
             let ended = ended.clone();
             async move {
-                Connection::new(source, sink, Limits::default())
-                    .run(&server, ended)
-                    .await;
+                Connection::new(source, sink, Limits::default()).run(&server, ended).await;
             }
         });
         parts.attached.cancelled().await;
         let Some(listener) = parts.http.bind(&parts.stop).await else {
             return Err(Problem::new("the demo was stopped", "start it again"));
         };
+        // Port 0 has become a real one.
+        let address = listener.local_addr().unwrap_or(wanted);
         let (http, router) = (Arc::clone(&parts.http), parts.router.clone());
         let (calls, stop) = (parts.calls.clone(), parts.stop.clone());
         parts.calls.spawn(async move {
             http.serve(listener, None, router, serve, calls, stop).await;
         });
 
-        wait_until_ready(&parts).await;
-        let shown = show::three_calls(address).await;
-        // The log's lines belong before what comes next.
-        lines.flush(Duration::from_millis(300));
-        if shown && !settings.once {
-            show::how_to_go_on(address);
-            let _ = tokio::signal::ctrl_c().await;
-            show::goodbye();
-        }
+        let signal = CancellationToken::new();
+        parts.background.spawn(crate::bridge::end_on_signal(signal.clone()));
+        let show = async {
+            wait_until_ready(&parts).await;
+            let shown = show::three_calls(address).await;
+            // The log's lines belong before what comes next.
+            lines.flush(Duration::from_millis(300));
+            if shown && !settings.once {
+                show::how_to_go_on(address);
+                std::future::pending::<()>().await;
+            }
+            shown
+        };
+        let shown = tokio::select! {
+            shown = show => shown,
+            () = signal.cancelled() => {
+                show::goodbye();
+                true
+            }
+        };
         parts.stop.cancel();
         parts.calls.close();
         let _ = tokio::time::timeout(Duration::from_secs(1), parts.calls.wait()).await;
         ended.cancel();
-        Ok(if shown {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     });
     lines.flush(Duration::from_millis(300));
     runtime.shutdown_background();

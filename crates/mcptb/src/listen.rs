@@ -36,12 +36,7 @@ struct State {
 
 impl HttpSide {
     pub(crate) fn new(wanted: SocketAddr, secure: bool, lines: Arc<LineQueue>) -> Arc<Self> {
-        Arc::new(Self {
-            wanted,
-            secure,
-            state: Mutex::default(),
-            lines,
-        })
+        Arc::new(Self { wanted, secure, state: Mutex::default(), lines })
     }
 
     /// Binds, retrying every second while that fails. `None` when stopped before.
@@ -54,10 +49,7 @@ impl HttpSide {
             match listener::bind(self.wanted) {
                 Ok(listener) => {
                     let bound = listener.local_addr().unwrap_or(self.wanted);
-                    *self.lock() = State {
-                        bound: Some(bound),
-                        problem: None,
-                    };
+                    *self.lock() = State { bound: Some(bound), problem: None };
                     tracing::info!(url = self.url(), "listening");
                     return Some(listener);
                 }

@@ -34,35 +34,20 @@ pub(crate) struct Settings {
     /// Port to listen on; 0 takes any free one.
     #[arg(long, env = "MCPTB_PORT", default_value_t = 8000)]
     port: u16,
-    /// File that holds the token callers must show (or set MCPTB_TOKEN); at least 20 characters.
+    /// File that holds the token callers must show (or set `MCPTB_TOKEN`); at least 20 characters.
     #[arg(long, value_name = "PATH", env = "MCPTB_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Who must show the token.
     #[arg(long, env = "MCPTB_AUTH", value_enum, default_value = "auto")]
     auth: Auth,
     /// Host names accepted beside localhost and IP addresses.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "MCPTB_ALLOW_HOST",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "NAME", env = "MCPTB_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Origins accepted; every other request with an Origin is refused.
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        env = "MCPTB_ALLOW_ORIGIN",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ORIGIN", env = "MCPTB_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
     /// Networks of proxies whose X-Forwarded-For names the caller.
-    #[arg(
-        long,
-        value_name = "CIDR",
-        env = "MCPTB_TRUSTED_PROXY",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "CIDR", env = "MCPTB_TRUSTED_PROXY", value_delimiter = ',')]
     trusted_proxy: Vec<IpNet>,
     /// Certificate chain (PEM) for HTTPS.
     #[arg(long, value_name = "PEM", env = "MCPTB_TLS_CERT", requires = "tls_key")]
@@ -109,6 +94,10 @@ pub(crate) struct Settings {
     /// Whether one tiny sampling at the start asks for consent: on, off, or the number of tries.
     #[arg(long, env = "MCPTB_WARMUP", default_value = "on")]
     warmup: WarmUp,
+    /// Seconds that the warm-up waits for a click.
+    #[arg(long, env = "MCPTB_WARMUP_WAIT", default_value_t = 300,
+        value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    warmup_wait: u64,
     /// Largest request body in bytes.
     #[arg(long, env = "MCPTB_BODY_LIMIT", default_value_t = 32 << 20)]
     body_limit: usize,
@@ -208,26 +197,18 @@ impl Config {
             host: HostSettings {
                 concurrency: 8,
                 queue: 1024,
-                deadline,
+                warm_up_wait: deadline,
                 max_wait: 3600 * second,
                 slot_return: 60 * second,
                 warm_up_tries: WarmUp::DEFAULT_TRIES,
                 default_max_tokens: 8192,
                 max_tokens_cap: None,
                 hints: HintPolicy::Auto,
-                priorities: Priorities {
-                    intelligence: None,
-                    speed: None,
-                    cost: None,
-                },
+                priorities: Priorities { intelligence: None, speed: None, cost: None },
                 tasks: true,
             },
             deadline,
-            body: BodyLimits {
-                max_bytes: 32 << 20,
-                idle: 30 * second,
-                total: 300 * second,
-            },
+            body: BodyLimits { max_bytes: 32 << 20, idle: 30 * second, total: 300 * second },
             body_memory: 256 << 20,
             serve: serve_limits(30 * second, 16_384),
             anthropic_done: false,
@@ -252,9 +233,9 @@ fn serve_limits(head_timeout: Duration, max_connections: usize) -> ServeLimits {
 }
 
 fn colour() -> Colour {
-    if variable("MCPTB_NO_COLOR").is_some() || variable("NO_COLOR").is_some() {
+    if switch("MCPTB_NO_COLOR") || switch("NO_COLOR") {
         Colour::Never
-    } else if variable("MCPTB_FORCE_COLOR").is_some() {
+    } else if switch("MCPTB_FORCE_COLOR") {
         Colour::Always
     } else {
         Colour::Terminal
@@ -262,9 +243,12 @@ fn colour() -> Colour {
 }
 
 /// A variable that is set to something other than nothing and `0`.
-fn variable(name: &str) -> Option<String> {
+fn switch(name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// A variable that is set, to whatever.
+fn variable(name: &str) -> Option<std::ffi::OsString> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-    std::env::var(name)
-        .ok()
-        .filter(|value| !value.is_empty() && value != "0")
+    std::env::var_os(name)
 }

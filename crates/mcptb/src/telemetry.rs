@@ -79,10 +79,8 @@ pub(crate) fn start(settings: LogSettings) -> (Arc<LineQueue>, Arc<CallLines>) {
         Colour::Never => false,
         Colour::Terminal => std::io::stderr().is_terminal(),
     };
-    let style = Style {
-        format: settings.format,
-        colour: colour && settings.format == LogFormat::Text,
-    };
+    let style =
+        Style { format: settings.format, colour: colour && settings.format == LogFormat::Text };
     let queue = Arc::new(LineQueue::start(style));
     let filter = match settings.level {
         LogLevel::Off => LevelFilter::OFF,
@@ -93,17 +91,9 @@ pub(crate) fn start(settings: LogSettings) -> (Arc<LineQueue>, Arc<CallLines>) {
     };
     let layer = events::EventLines::new(Arc::clone(&queue), style);
     // A second subscriber in one process can only come from a test; the first one stays.
-    let _ = tracing_subscriber::registry()
-        .with(filter)
-        .with(layer)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
     let on = settings.level != LogLevel::Off;
-    let calls = Arc::new(CallLines::new(
-        Arc::clone(&queue),
-        style,
-        on,
-        settings.bodies,
-    ));
+    let calls = Arc::new(CallLines::new(Arc::clone(&queue), style, on, settings.bodies));
     (queue, calls)
 }
 

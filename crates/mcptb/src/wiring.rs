@@ -50,9 +50,7 @@ impl Parts {
         let gateway = Gateway::new(
             Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
             log,
-            GatewayLimits {
-                deadline: config.deadline,
-            },
+            GatewayLimits { deadline: config.deadline },
             calls.clone(),
             stop.clone(),
         );
@@ -69,15 +67,7 @@ impl Parts {
             },
         );
         let attached = CancellationToken::new();
-        Self {
-            pool,
-            http,
-            router,
-            calls,
-            background,
-            attached,
-            stop,
-        }
+        Self { pool, http, router, calls, background, attached, stop }
     }
 
     /// The MCP server for one host connection.

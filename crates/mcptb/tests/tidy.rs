@@ -4,6 +4,14 @@
 //! exists, that files stay small, that both READMEs say the same, and that settings and losses are
 //! documented.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "a test may stop at the first surprise, and our own files are in lower case"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,7 +56,8 @@ fn crate_graph() -> BTreeMap<String, BTreeSet<String>> {
     let folder_of = |manifest: &str| {
         let folder = Path::new(manifest).parent()?;
         let parent = folder.parent()?.file_name()?;
-        (parent == "crates").then(|| folder.file_name().map(|n| n.to_string_lossy().into_owned()))?
+        (parent == "crates")
+            .then(|| folder.file_name().map(|n| n.to_string_lossy().into_owned()))?
     };
     let folders: BTreeMap<String, String> = packages
         .iter()
@@ -89,8 +98,7 @@ fn the_crate_graph_is_the_picture() {
         }
         let name = cells[1].trim_matches('`').to_owned();
         floors.insert(name.clone(), cells[2].parse::<u8>().expect("a floor"));
-        let imports: BTreeSet<String> =
-            ticked(cells[3]).into_iter().map(str::to_owned).collect();
+        let imports: BTreeSet<String> = ticked(cells[3]).into_iter().map(str::to_owned).collect();
         pictured.insert(name, imports);
     }
     let graph = crate_graph();
@@ -105,16 +113,16 @@ fn the_crate_graph_is_the_picture() {
         Some((floor.parse::<u8>().ok()?, names))
     }) {
         let drawn: BTreeSet<&str> = line.split_whitespace().collect();
-        let listed: BTreeSet<&str> = floors
-            .iter()
-            .filter(|(_, on)| **on == floor)
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let listed: BTreeSet<&str> =
+            floors.iter().filter(|(_, on)| **on == floor).map(|(name, _)| name.as_str()).collect();
         assert_eq!(drawn, listed, "floor {floor} of the picture");
     }
     let deny = read("deny.toml");
     for name in graph.keys().filter(|name| !["model", "mcptb"].contains(&name.as_str())) {
-        assert!(deny.contains(&format!("crate = \"mcptb-{name}\", wrappers")), "{name} in deny.toml");
+        assert!(
+            deny.contains(&format!("crate = \"mcptb-{name}\", wrappers")),
+            "{name} in deny.toml"
+        );
     }
 }
 
@@ -187,7 +195,8 @@ fn both_readmes_say_the_same() {
     assert_eq!(headings(&english), headings(&chinese), "the headings' levels");
     let rows = |text: &str| text.lines().filter(|line| line.starts_with('|')).count();
     assert_eq!(rows(&english), rows(&chinese), "the tables' rows");
-    let fences = |text: &str| text.lines().filter(|line| line.trim_start().starts_with("```")).count();
+    let fences =
+        |text: &str| text.lines().filter(|line| line.trim_start().starts_with("```")).count();
     assert_eq!(fences(&english), fences(&chinese), "the code blocks");
 }
 

@@ -22,10 +22,7 @@ pub enum Block {
 impl Block {
     /// A plain text block without a cache mark.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(Text {
-            text: text.into(),
-            cache: None,
-        })
+        Self::Text(Text { text: text.into(), cache: None })
     }
 }
 
@@ -118,6 +115,8 @@ pub struct ToolCall {
 pub struct ToolResult {
     /// The id of the call that is answered.
     pub call_id: String,
+    /// The item id of the Responses dialect (`fco_…`), where the caller gave one.
+    pub item_id: Option<String>,
     /// What the tool returned: text, media or opaque blocks.
     pub content: Vec<Block>,
     /// Whether the tool failed.

@@ -11,7 +11,7 @@ use crate::{
 pub struct Completion {
     /// The model that answered.
     pub model: ModelName,
-    /// The reply: text, tool calls and reasoning blocks.
+    /// The reply: text, tool calls, reasoning, and blocks that only one dialect understands.
     pub content: Vec<Block>,
     /// Why it ended.
     pub reason: StopReason,
@@ -37,21 +37,16 @@ impl Completion {
 
     /// Whether any block is a tool call.
     pub fn has_tool_calls(&self) -> bool {
-        self.content
-            .iter()
-            .any(|block| matches!(block, Block::ToolCall(_)))
+        self.content.iter().any(|block| matches!(block, Block::ToolCall(_)))
     }
 
     /// Takes the reply apart into its events; [`Fold`] is the inverse.
     ///
-    /// Blocks that an answer cannot hold (media, tool results, opaque ones) are left out: readers
-    /// of upstream replies never make them. Cache marks are the caller's and are not carried.
+    /// Blocks that an answer cannot hold (media, tool results) are left out: readers of upstream
+    /// replies never make them. Cache marks are the caller's and are not carried.
     pub fn into_events(self) -> Vec<CompletionEvent> {
         let mut events = Vec::with_capacity(3 + 3 * self.content.len());
-        events.push(CompletionEvent::Started {
-            model: self.model,
-            losses: self.losses,
-        });
+        events.push(CompletionEvent::Started { model: self.model, losses: self.losses });
         let mut at = 0;
         for block in self.content {
             let (kind, delta) = match block {
@@ -69,7 +64,8 @@ impl Completion {
                     let delta = std::mem::take(&mut reasoning.text);
                     (BlockKind::Reasoning(reasoning), delta)
                 }
-                Block::Media(_) | Block::ToolResult(_) | Block::Opaque(_) => continue,
+                Block::Opaque(opaque) => (BlockKind::Opaque(opaque), String::new()),
+                Block::Media(_) | Block::ToolResult(_) => continue,
             };
             events.push(CompletionEvent::BlockStarted { at, kind });
             if !delta.is_empty() {
@@ -147,6 +143,7 @@ impl Fold {
                     BlockKind::Text => Block::Text(Text::default()),
                     BlockKind::ToolCall(call) => Block::ToolCall(call),
                     BlockKind::Reasoning(reasoning) => Block::Reasoning(reasoning),
+                    BlockKind::Opaque(opaque) => Block::Opaque(opaque),
                 };
                 self.open = Some((at, block));
             }
@@ -159,10 +156,9 @@ impl Fold {
                 _ => return Err(StreamFault::OutOfOrder),
             },
             CompletionEvent::Usage(usage) if started => self.usage = usage,
-            CompletionEvent::Finished {
-                reason,
-                stop_sequence,
-            } if started && self.open.is_none() => {
+            CompletionEvent::Finished { reason, stop_sequence }
+                if started && self.open.is_none() =>
+            {
                 self.finished = Some((reason, stop_sequence));
             }
             CompletionEvent::Started { .. }

@@ -1,6 +1,6 @@
 //! What an upstream says while it answers.
 
-use crate::{LossSet, ModelName, ToolCall};
+use crate::{LossSet, ModelName, Opaque, Reasoning, ToolCall};
 
 /// One step of an answer. A finished reply is the fold of its events ([`crate::Fold`]).
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,9 @@ pub enum BlockKind {
     /// for streaming writers); otherwise the input is empty text and deltas append to it.
     ToolCall(ToolCall),
     /// Thinking; deltas append to its text.
-    Reasoning(crate::Reasoning),
+    Reasoning(Reasoning),
+    /// Something that only its own dialect understands. It stands here whole; no deltas follow.
+    Opaque(Opaque),
 }
 
 /// Why an answer ended.

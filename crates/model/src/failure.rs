@@ -155,14 +155,7 @@ impl Failure {
     /// A failure with the blame and retry that its kind usually has.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let (blame, retry) = kind.usual();
-        Self {
-            kind,
-            blame,
-            retry,
-            message: message.into(),
-            param: None,
-            source: None,
-        }
+        Self { kind, blame, retry, message: message.into(), param: None, source: None }
     }
 
     /// Names the field at fault.
@@ -208,8 +201,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn std::error::Error + 'static))
+        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
     }
 }

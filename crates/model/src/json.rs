@@ -16,11 +16,7 @@ impl Json {
     /// Wraps compact JSON text; `None` if it holds a raw control character.
     pub fn from_compact(text: impl Into<Arc<str>>) -> Option<Self> {
         let text: Arc<str> = text.into();
-        if text.bytes().any(|byte| byte < 0x20) {
-            None
-        } else {
-            Some(Self(text))
-        }
+        if text.bytes().any(|byte| byte < 0x20) { None } else { Some(Self(text)) }
     }
 
     /// The text.

@@ -34,6 +34,7 @@ pub use loss::{Loss, LossSet};
 pub use names::{Dialect, ModelAlias, ModelName};
 pub use request::{
     CompletionRequest, GenerationParams, Message, OutputFormat, Role, Tool, ToolChoice, ToolInput,
+    ToolName,
 };
 pub use secret::Secret;
 pub use stop::first_stop;

@@ -92,10 +92,7 @@ impl LossSet {
 
     /// The losses in the order of their declaration.
     pub fn iter(self) -> impl Iterator<Item = Loss> {
-        Loss::ALL
-            .iter()
-            .copied()
-            .filter(move |loss| self.contains(*loss))
+        Loss::ALL.iter().copied().filter(move |loss| self.contains(*loss))
     }
 }
 

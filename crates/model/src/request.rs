@@ -9,6 +9,9 @@ pub struct CompletionRequest {
     pub model: ModelAlias,
     /// Leading system and developer text.
     pub system: Vec<Block>,
+    /// How many messages of the caller's list went to `system`: a failure that names a place in
+    /// `messages` counts from there.
+    pub leading: usize,
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
     /// Tools that the model may call.
@@ -28,6 +31,8 @@ pub struct CompletionRequest {
 }
 
 /// Who speaks.
+///
+/// `OpenAI`'s `developer` is [`Role::System`]: no upstream tells the two apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Instructions in the middle of a conversation; leading ones are in
@@ -46,6 +51,16 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: Vec<Block>,
+    /// Fields of the turn that only the caller's own dialect understands: a speaker's name, an
+    /// item's id, settings that begin with this turn.
+    pub extras: Option<Opaque>,
+}
+
+impl Message {
+    /// A turn that says `content` and nothing beside it.
+    pub const fn new(role: Role, content: Vec<Block>) -> Self {
+        Self { role, content, extras: None }
+    }
 }
 
 /// What a tool takes.
@@ -74,6 +89,25 @@ pub struct Tool {
     pub strict: Option<bool>,
     /// The caller's cache mark behind this tool.
     pub cache: Option<CacheMark>,
+    /// Fields that only the caller's own dialect understands, such as `defer_loading` or the
+    /// description of the namespace.
+    pub extras: Option<Opaque>,
+}
+
+/// How a tool is called by name. A namespace may hold a tool of the same name as another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ToolName {
+    /// Namespace (Responses).
+    pub namespace: Option<String>,
+    /// Name inside it.
+    pub name: String,
+}
+
+impl ToolName {
+    /// The name of a tool outside all namespaces.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { namespace: None, name: name.into() }
+    }
 }
 
 /// Whether and which tools must be called.
@@ -87,13 +121,13 @@ pub enum ToolChoice {
     /// Some tool must be called.
     Required,
     /// This tool must be called.
-    Named(String),
+    Named(ToolName),
     /// Only these tools may be called.
     Allowed {
         /// Whether one of them must be called.
         required: bool,
         /// Their names.
-        names: Vec<String>,
+        names: Vec<ToolName>,
     },
 }
 

@@ -39,10 +39,7 @@ mod tests {
     #[test]
     fn never_prints() {
         let secret = Secret::new("correct horse battery staple");
-        assert_eq!(
-            format!("{secret} {secret:?} {:?}", Some(&secret)),
-            "**** **** Some(****)"
-        );
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "**** **** Some(****)");
         assert_eq!(*secret.expose(), "correct horse battery staple");
     }
 }

@@ -26,10 +26,7 @@ mod tests {
 
     #[test]
     fn the_earliest_wins_and_ties_go_to_the_first_listed() {
-        assert_eq!(
-            first_stop("one END two STOP", &stops(&["STOP", "END"])),
-            Some((4, "END"))
-        );
+        assert_eq!(first_stop("one END two STOP", &stops(&["STOP", "END"])), Some((4, "END")));
         assert_eq!(first_stop("abc", &stops(&["b", "bc"])), Some((1, "b")));
         assert_eq!(first_stop("abc", &stops(&["bc", "b"])), Some((1, "bc")));
         assert_eq!(first_stop("abc", &stops(&["", "x"])), None);

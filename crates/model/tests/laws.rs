@@ -3,7 +3,7 @@
 
 use model::{
     Block, BlockKind, Completion, CompletionEvent, Dialect, Fold, Json, Loss, LossSet, ModelName,
-    Reasoning, StopReason, StreamFault, ToolCall, ToolCallInput, Usage, first_stop,
+    Opaque, Reasoning, StopReason, StreamFault, ToolCall, ToolCallInput, Usage, first_stop,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -28,22 +28,9 @@ fn input() -> impl Strategy<Value = ToolCallInput> {
 }
 
 fn tool_call() -> impl Strategy<Value = Block> {
-    (
-        any::<String>(),
-        option::of("[a-z]{1,6}"),
-        any::<String>(),
-        option::of("[a-z]{1,6}"),
-        input(),
-    )
+    (any::<String>(), option::of("[a-z]{1,6}"), any::<String>(), option::of("[a-z]{1,6}"), input())
         .prop_map(|(id, item_id, name, namespace, input)| {
-            Block::ToolCall(ToolCall {
-                id,
-                item_id,
-                name,
-                namespace,
-                input,
-                cache: None,
-            })
+            Block::ToolCall(ToolCall { id, item_id, name, namespace, input, cache: None })
         })
 }
 
@@ -54,22 +41,24 @@ fn reasoning() -> impl Strategy<Value = Block> {
         any::<String>(),
         option::of("[a-zA-Z0-9+/]{0,12}"),
         option::of("[a-zA-Z0-9+/]{0,12}"),
-        select(vec![
-            Dialect::OpenAiChat,
-            Dialect::OpenAiResponses,
-            Dialect::AnthropicMessages,
-        ]),
+        dialect(),
     )
         .prop_map(|(id, summary, text, signature, encrypted, dialect)| {
-            Block::Reasoning(Reasoning {
-                id,
-                summary,
-                text,
-                signature,
-                encrypted,
-                dialect,
-            })
+            Block::Reasoning(Reasoning { id, summary, text, signature, encrypted, dialect })
         })
+}
+
+fn dialect() -> impl Strategy<Value = Dialect> {
+    select(vec![Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::AnthropicMessages])
+}
+
+fn opaque() -> impl Strategy<Value = Block> {
+    (dialect(), "[a-z_]{1,8}", "[\\{\\}\":a-z0-9 中]{0,24}").prop_filter_map(
+        "no control characters",
+        |(dialect, kind, json)| {
+            Json::from_compact(json).map(|json| Block::Opaque(Opaque { dialect, kind, json }))
+        },
+    )
 }
 
 fn block() -> impl Strategy<Value = Block> {
@@ -77,28 +66,21 @@ fn block() -> impl Strategy<Value = Block> {
         3 => any::<String>().prop_map(Block::text),
         2 => tool_call(),
         1 => reasoning(),
+        1 => opaque(),
     ]
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    (
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
-        any::<bool>(),
+    (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+        |(input, output, cached_input, cache_write, reasoning, estimated)| Usage {
+            input,
+            output,
+            cached_input,
+            cache_write,
+            reasoning,
+            estimated,
+        },
     )
-        .prop_map(
-            |(input, output, cached_input, cache_write, reasoning, estimated)| Usage {
-                input,
-                output,
-                cached_input,
-                cache_write,
-                reasoning,
-                estimated,
-            },
-        )
 }
 
 fn losses() -> impl Strategy<Value = LossSet> {
@@ -120,16 +102,14 @@ fn completion() -> impl Strategy<Value = Completion> {
         usage(),
         losses(),
     )
-        .prop_map(
-            |(model, content, reason, stop_sequence, usage, losses)| Completion {
-                model: ModelName::new(model),
-                content,
-                reason,
-                stop_sequence,
-                usage,
-                losses,
-            },
-        )
+        .prop_map(|(model, content, reason, stop_sequence, usage, losses)| Completion {
+            model: ModelName::new(model),
+            content,
+            reason,
+            stop_sequence,
+            usage,
+            losses,
+        })
 }
 
 /// Text and reasoning pieces append, so moving one of two pieces is another text and not a fault;
@@ -286,31 +266,30 @@ fn nothing_may_follow_the_end() {
 
 #[test]
 fn a_piece_of_another_block_is_refused() {
-    let started = CompletionEvent::Started {
-        model: ModelName::default(),
-        losses: LossSet::EMPTY,
-    };
-    let opened = CompletionEvent::BlockStarted {
-        at: 0,
-        kind: BlockKind::Text,
-    };
+    let started = CompletionEvent::Started { model: ModelName::default(), losses: LossSet::EMPTY };
+    let opened = CompletionEvent::BlockStarted { at: 0, kind: BlockKind::Text };
     for stray in [
-        CompletionEvent::BlockDelta {
-            at: 1,
-            delta: "x".into(),
-        },
+        CompletionEvent::BlockDelta { at: 1, delta: "x".into() },
         CompletionEvent::BlockStopped { at: 1 },
-        CompletionEvent::BlockStarted {
-            at: 1,
-            kind: BlockKind::Text,
-        },
+        CompletionEvent::BlockStarted { at: 1, kind: BlockKind::Text },
     ] {
         let events = [started.clone(), opened.clone(), stray];
         assert_eq!(fold(events), Err(StreamFault::OutOfOrder));
     }
-    assert_eq!(
-        fold([started, opened]),
-        Err(StreamFault::NotFinished),
-        "an open block has no end"
-    );
+    assert_eq!(fold([started, opened]), Err(StreamFault::NotFinished), "an open block has no end");
+}
+
+#[test]
+fn an_opaque_block_stands_whole_and_takes_no_pieces() {
+    let opaque = Opaque {
+        dialect: Dialect::OpenAiResponses,
+        kind: "tool_search_call".to_owned(),
+        json: Json::from_compact(r#"{"type":"tool_search_call"}"#).unwrap(),
+    };
+    let events = [
+        CompletionEvent::Started { model: ModelName::default(), losses: LossSet::EMPTY },
+        CompletionEvent::BlockStarted { at: 0, kind: BlockKind::Opaque(opaque) },
+        CompletionEvent::BlockDelta { at: 0, delta: "x".to_owned() },
+    ];
+    assert_eq!(fold(events), Err(StreamFault::OutOfOrder));
 }

@@ -27,8 +27,8 @@ pub struct HostSettings {
     pub concurrency: usize,
     /// Calls that may wait per host.
     pub queue: usize,
-    /// Longest wait for the answer to a warm-up sampling.
-    pub deadline: Duration,
+    /// Longest wait for the answer to the warm-up: a person may have to find the dialog.
+    pub warm_up_wait: Duration,
     /// Upper bound of any wait.
     pub max_wait: Duration,
     /// How long a cancelled sampling keeps its slot if the host says nothing.
@@ -70,42 +70,20 @@ pub struct HostPool {
 impl HostPool {
     /// An empty pool. Watchers of cancelled samplings are spawned on `tasks`.
     pub fn new(settings: HostSettings, tasks: TaskTracker) -> Arc<Self> {
-        Arc::new(Self {
-            sessions: ArcSwap::default(),
-            settings: Arc::new(settings),
-            tasks,
-        })
+        Arc::new(Self { sessions: ArcSwap::default(), settings: Arc::new(settings), tasks })
     }
 
     /// Adds a host that has said who it is. Must be called inside a Tokio runtime.
     pub fn attach(&self, peer: &Peer, info: HostInfo) -> Arc<HostSession> {
-        let session = HostSession::new(
-            peer.clone(),
-            info,
-            Arc::clone(&self.settings),
-            self.tasks.clone(),
-        );
+        let session =
+            HostSession::new(peer.clone(), info, Arc::clone(&self.settings), self.tasks.clone());
         self.sessions.rcu(|sessions| {
-            let mut sessions: Vec<_> = sessions
-                .iter()
-                .filter(|session| !session.is_gone())
-                .cloned()
-                .collect();
+            let mut sessions: Vec<_> =
+                sessions.iter().filter(|session| !session.is_gone()).cloned().collect();
             sessions.push(Arc::clone(&session));
             sessions
         });
         session
-    }
-
-    /// Takes a host out.
-    pub fn detach(&self, gone: &Arc<HostSession>) {
-        self.sessions.rcu(|sessions| {
-            sessions
-                .iter()
-                .filter(|session| !Arc::ptr_eq(session, gone))
-                .cloned()
-                .collect::<Vec<_>>()
-        });
     }
 
     /// The least loaded host that takes calls, or why there is none.
@@ -139,11 +117,7 @@ impl Upstream for HostPool {
     }
 
     fn statuses(&self) -> Vec<UpstreamStatus> {
-        self.sessions
-            .load()
-            .iter()
-            .map(|session| session.status())
-            .collect()
+        self.sessions.load().iter().map(|session| session.status()).collect()
     }
 
     fn models(&self) -> Vec<ModelName> {

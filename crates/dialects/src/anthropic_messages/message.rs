@@ -7,9 +7,11 @@ use model::{
 use serde_json::value::RawValue;
 
 use super::ApiVersion;
+use super::raw::RawText;
 use super::wire;
+use crate::extras::from_rest;
 use crate::json::compact_raw;
-use crate::lenient::{FieldProblem, PathStyle, TextOr, TextOrObject, parse};
+use crate::lenient::{FieldProblem, PathStyle, TextOr, TextOrObject};
 use crate::media;
 
 const STYLE: PathStyle = PathStyle::Dots;
@@ -36,17 +38,19 @@ pub(super) fn read_conversation(
     body: &str,
     request: &mut CompletionRequest,
 ) -> Result<(), Failure> {
-    let reader = Reader { version, body };
+    let mut reader = Reader { version, raw: RawText::new(body) };
     if let Some(system) = system {
         request.system = reader.read_system(system)?;
     }
     request.messages.reserve(messages.len());
     for (at, message) in messages.into_iter().enumerate() {
-        let message = reader.read_message(message, at)?;
-        if message.role == Role::System && request.messages.is_empty() {
-            request.system.extend(message.content);
+        let extras = from_rest(Dialect::AnthropicMessages, "message", &message.rest);
+        let (role, content) = reader.read_message(message, at)?;
+        if role == Role::System && request.messages.is_empty() {
+            request.system.extend(content);
+            request.leading += 1;
         } else {
-            request.messages.push(message);
+            request.messages.push(Message { role, content, extras });
         }
     }
     Ok(())
@@ -54,7 +58,7 @@ pub(super) fn read_conversation(
 
 struct Reader<'a> {
     version: ApiVersion,
-    body: &'a str,
+    raw: RawText<'a>,
 }
 
 /// Where a block stands; written out only where something is wrong.
@@ -86,7 +90,7 @@ impl Place {
 }
 
 impl Reader<'_> {
-    fn read_system(&self, system: TextOr<wire::Block<'_>>) -> Result<Vec<Block>, Failure> {
+    fn read_system(&mut self, system: TextOr<wire::Block<'_>>) -> Result<Vec<Block>, Failure> {
         let mut blocks = match system {
             TextOr::Text(text) if text.is_empty() => Vec::new(),
             TextOr::Text(text) => vec![Block::text(text)],
@@ -102,7 +106,11 @@ impl Reader<'_> {
         Ok(blocks)
     }
 
-    fn read_message(&self, message: wire::Message<'_>, at: usize) -> Result<Message, Failure> {
+    fn read_message(
+        &mut self,
+        message: wire::Message<'_>,
+        at: usize,
+    ) -> Result<(Role, Vec<Block>), Failure> {
         let role = match message.role.as_deref() {
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
@@ -139,10 +147,10 @@ impl Reader<'_> {
                 blocks
             }
         };
-        Ok(Message { role, content })
+        Ok((role, content))
     }
 
-    fn read_block(&self, block: wire::Block<'_>, place: Place) -> Result<Block, Failure> {
+    fn read_block(&mut self, block: wire::Block<'_>, place: Place) -> Result<Block, Failure> {
         let Some(kind) = block.kind.as_deref() else {
             return Err(place.refuse(FieldProblem::Missing, "type", ""));
         };
@@ -196,7 +204,7 @@ impl Reader<'_> {
     }
 
     fn read_tool_result(
-        &self,
+        &mut self,
         block: wire::Block<'_>,
         cache: Option<CacheMark>,
         place: Place,
@@ -223,6 +231,7 @@ impl Reader<'_> {
         };
         Ok(Block::ToolResult(ToolResult {
             call_id: place.required(block.tool_use_id, "tool_use_id")?,
+            item_id: None,
             content,
             is_error: block.is_error.unwrap_or(false),
             custom: false,
@@ -230,39 +239,18 @@ impl Reader<'_> {
         }))
     }
 
-    /// Keeps a block as it is; only now its raw text is looked for.
-    fn read_opaque(&self, kind: &str, place: Place) -> Result<Block, Failure> {
-        let json = self.find(place)?.ok_or_else(|| {
+    /// Keeps a block as it is.
+    fn read_opaque(&mut self, kind: &str, place: Place) -> Result<Block, Failure> {
+        let json = match place {
+            Place::System { block } => self.raw.system(block)?,
+            Place::Message { message, block, .. } => self.raw.block(message, block)?,
+            Place::Result { message, block, inner } => self.raw.inner(message, block, inner)?,
+        };
+        let json = json.ok_or_else(|| {
             place.refuse(FieldProblem::BadValue, "type", "the block cannot be carried")
         })?;
         let kind = kind.to_owned();
         Ok(Block::Opaque(Opaque { dialect: Dialect::AnthropicMessages, kind, json }))
-    }
-
-    fn find(&self, place: Place) -> Result<Option<Json>, Failure> {
-        let raw: wire::RawRequest<'_> = parse(self.body, STYLE)?;
-        let (list, at) = match place {
-            Place::System { block } => (raw.system, block),
-            Place::Message { message, block, .. } | Place::Result { message, block, .. } => {
-                let message = raw.messages.and_then(|list| list.into_iter().nth(message));
-                (message.and_then(|message| message.content), block)
-            }
-        };
-        let block = nth(list, at);
-        Ok(match (place, block) {
-            (Place::Result { inner, .. }, Some(block)) => {
-                let outer: wire::RawMessage<'_> = parse(block.get(), STYLE)?;
-                nth(outer.content, inner).and_then(compact_raw)
-            }
-            (_, block) => block.and_then(compact_raw),
-        })
-    }
-}
-
-fn nth(list: Option<TextOr<&RawValue>>, at: usize) -> Option<&RawValue> {
-    match list {
-        Some(TextOr::Items(items)) => items.get(at).copied(),
-        _ => None,
     }
 }
 

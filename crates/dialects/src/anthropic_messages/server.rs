@@ -6,8 +6,9 @@ use model::{
 };
 
 use super::{message, tool, wire};
+use crate::extras::Extras;
 use crate::json::{check_body, push_string};
-use crate::lenient::{FieldProblem, PathStyle, extras, parse};
+use crate::lenient::{FieldProblem, PathStyle, parse};
 
 const STYLE: PathStyle = PathStyle::Dots;
 
@@ -64,6 +65,7 @@ pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest,
         ));
     }
     let (tool_choice, parallel_tool_calls) = tool::read_tool_choice(wire.tool_choice.take())?;
+    let extras = read_extras(&wire);
     let config = wire.output_config.take().unwrap_or_default();
     let output = match config.format {
         Some(format) => tool::read_output(Some(format), "output_config.format")?,
@@ -73,7 +75,7 @@ pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest,
         model: ModelAlias::new(wire.model.take().unwrap_or_default()),
         params: GenerationParams { reasoning_effort: config.effort, ..params },
         losses: read_losses(&wire),
-        extras: read_extras(&wire),
+        extras,
         tools: tool::read_tools(wire.tools.take(), body)?,
         tool_choice,
         parallel_tool_calls,
@@ -138,27 +140,29 @@ fn read_losses(wire: &wire::Request<'_>) -> LossSet {
         (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0)),
         (Loss::HostedTools, servers),
     ]
-        .into_iter()
-        .filter_map(|(loss, lost)| lost.then_some(loss))
-        .collect()
+    .into_iter()
+    .filter_map(|(loss, lost)| lost.then_some(loss))
+    .collect()
 }
 
 fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {
-    extras(
-        Dialect::AnthropicMessages,
-        &[
-            ("thinking", wire.thinking),
-            ("metadata", wire.metadata),
-            ("cache_control", wire.cache_control),
-            ("context_management", wire.context_management),
-            ("container", wire.container),
-            ("mcp_servers", wire.mcp_servers),
-            ("service_tier", wire.service_tier),
-            ("speed", wire.speed),
-            ("inference_geo", wire.inference_geo),
-            ("diagnostics", wire.diagnostics),
-        ],
-    )
+    let mut extras = Extras::default();
+    extras.fields(&[
+        ("thinking", wire.thinking),
+        ("metadata", wire.metadata),
+        ("cache_control", wire.cache_control),
+        ("context_management", wire.context_management),
+        ("container", wire.container),
+        ("mcp_servers", wire.mcp_servers),
+        ("service_tier", wire.service_tier),
+        ("speed", wire.speed),
+        ("inference_geo", wire.inference_geo),
+        ("diagnostics", wire.diagnostics),
+    ]);
+    if let Some(config) = &wire.output_config {
+        extras.object("output_config", &config.rest);
+    }
+    extras.finish(Dialect::AnthropicMessages, "request")
 }
 
 /// Status and `type` of a failure. One row per kind, so that a new kind cannot be forgotten.

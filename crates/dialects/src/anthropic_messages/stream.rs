@@ -118,6 +118,7 @@ impl MessagesStream {
                 }
             },
             BlockKind::ToolCall(call) => self.call_started(call, out),
+            BlockKind::Opaque(_) => Open::Hidden,
         };
     }
 

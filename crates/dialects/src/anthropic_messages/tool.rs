@@ -1,10 +1,14 @@
 //! Tools, tool choice and the shape of the answer in a Messages request.
 
-use model::{CacheMark, Dialect, Failure, Opaque, OutputFormat, Tool, ToolChoice, ToolInput};
+use model::{
+    CacheMark, Dialect, Failure, Opaque, OutputFormat, Tool, ToolChoice, ToolInput, ToolName,
+};
 
+use super::raw::RawText;
 use super::wire;
+use crate::extras::from_rest;
 use crate::json::compact_raw;
-use crate::lenient::{FieldProblem, PathStyle, parse};
+use crate::lenient::{FieldProblem, PathStyle};
 
 const STYLE: PathStyle = PathStyle::Dots;
 
@@ -14,6 +18,7 @@ pub(super) fn read_tools(
     body: &str,
 ) -> Result<Vec<Tool>, Failure> {
     let mut read = Vec::new();
+    let mut raw = RawText::new(body);
     for (at, tool) in tools.into_iter().flatten().enumerate() {
         let name = |name: Option<String>| {
             name.ok_or_else(|| STYLE.refuse(FieldProblem::Missing, &format!("tools.{at}.name"), ""))
@@ -30,6 +35,7 @@ pub(super) fn read_tools(
                     raw => raw.and_then(compact_raw),
                 };
                 Tool {
+                    extras: from_rest(Dialect::AnthropicMessages, "tool", &tool.rest),
                     name: name(tool.name)?,
                     namespace: None,
                     description: tool.description,
@@ -42,19 +48,19 @@ pub(super) fn read_tools(
                 name: tool.name.unwrap_or_else(|| kind.to_owned()),
                 namespace: None,
                 description: tool.description,
-                input: ToolInput::Hosted(read_hosted(kind, at, body)?),
+                input: ToolInput::Hosted(read_hosted(kind, at, &mut raw)?),
                 strict: tool.strict,
                 cache,
+                extras: None,
             },
         });
     }
     Ok(read)
 }
 
-/// Keeps a tool that Anthropic defines as it is; only now its raw text is looked for.
-fn read_hosted(kind: &str, at: usize, body: &str) -> Result<Opaque, Failure> {
-    let raw: wire::RawRequest<'_> = parse(body, STYLE)?;
-    let json = raw.tools.as_ref().and_then(|tools| tools.get(at)).and_then(|raw| compact_raw(raw));
+/// Keeps a tool that Anthropic defines as it is.
+fn read_hosted(kind: &str, at: usize, raw: &mut RawText<'_>) -> Result<Opaque, Failure> {
+    let json = raw.tool(at)?;
     let json = json.ok_or_else(|| {
         STYLE.refuse(FieldProblem::BadValue, &format!("tools.{at}"), "the tool cannot be carried")
     })?;
@@ -73,11 +79,11 @@ pub(super) fn read_tool_choice(
         Some("auto") => ToolChoice::Auto,
         Some("any") => ToolChoice::Required,
         Some("none") => ToolChoice::None,
-        Some("tool") => ToolChoice::Named(
+        Some("tool") => ToolChoice::Named(ToolName::new(
             choice
                 .name
                 .ok_or_else(|| STYLE.refuse(FieldProblem::Missing, "tool_choice.name", ""))?,
-        ),
+        )),
         Some(other) => {
             let why = format!("{other:?} is not one of 'auto', 'any', 'tool' and 'none'");
             return Err(STYLE.refuse(FieldProblem::BadValue, "tool_choice.type", &why));

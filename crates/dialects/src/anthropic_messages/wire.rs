@@ -42,7 +42,7 @@ wire_object! {
 }
 
 wire_object! {
-    Message<'a> { "role" => role: Word<'a>, "content" => content: TextOr<Block<'a>>, }
+    Message<'a> { "role" => role: Word<'a>, "content" => content: TextOr<Block<'a>>, } rest
 }
 
 wire_object! {
@@ -86,7 +86,7 @@ wire_object! {
         "input_schema" => input_schema: &'a RawValue,
         "strict" => strict: bool,
         "cache_control" => cache_control: &'a RawValue,
-    }
+    } rest
 }
 
 wire_object! {
@@ -98,7 +98,7 @@ wire_object! {
 }
 
 wire_object! {
-    OutputConfig<'a> { "effort" => effort: String, "format" => format: Format<'a>, }
+    OutputConfig<'a> { "effort" => effort: String, "format" => format: Format<'a>, } rest
 }
 
 wire_object! {

@@ -46,7 +46,7 @@ fn write_params(
     out.extend_from_slice(b"{\"messages\":");
     let mut messages = Messages { out, last: None };
     for (index, message) in request.messages.iter().enumerate() {
-        let place = Place { message: index };
+        let place = Place { message: request.leading + index };
         match message.role {
             Role::System => messages.system_in_place(&message.content, place, &mut losses)?,
             Role::User | Role::Assistant => {
@@ -211,10 +211,7 @@ impl Messages<'_> {
                 Block::Opaque(opaque) => {
                     return Err(place.refuse(
                         index,
-                        &format!(
-                            "is of type `{}`, which MCP sampling cannot carry.",
-                            opaque.kind
-                        ),
+                        &format!("is of type `{}`, which MCP sampling cannot carry.", opaque.kind),
                     ));
                 }
             }
@@ -240,11 +237,7 @@ impl Messages<'_> {
             if text.text.is_empty() {
                 continue;
             }
-            all.push_str(if all.is_empty() {
-                "<system-reminder>\n"
-            } else {
-                "\n\n"
-            });
+            all.push_str(if all.is_empty() { "<system-reminder>\n" } else { "\n\n" });
             all.push_str(&text.text);
         }
         if !all.is_empty() {
@@ -284,10 +277,9 @@ impl Messages<'_> {
 fn inline_image(media: &Media, place: Place, block: usize) -> Result<(&str, &str), Failure> {
     match (media.kind, &media.source) {
         (MediaKind::Audio, _) => Err(place.refuse(block, "is audio, which hosts cannot read.")),
-        (MediaKind::File, _) => Err(place.refuse(
-            block,
-            "is a file; MCP sampling carries only text and images.",
-        )),
+        (MediaKind::File, _) => {
+            Err(place.refuse(block, "is a file; MCP sampling carries only text and images."))
+        }
         (MediaKind::Image, MediaSource::Url(_)) => Err(place.refuse(
             block,
             "is a URL; the bridge fetches no URL, send the image as base64 (a data URL).",
@@ -326,11 +318,7 @@ fn write_preferences(
     }
     for (name, value) in priorities {
         let Some(value) = value else { continue };
-        out.extend_from_slice(if opened {
-            b",\""
-        } else {
-            b",\"modelPreferences\":{\""
-        });
+        out.extend_from_slice(if opened { b",\"" } else { b",\"modelPreferences\":{\"" });
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
         push_number(out, value, name)?;
@@ -387,10 +375,8 @@ fn push_joined(out: &mut Vec<u8>, texts: &[&str]) {
 fn push_number(out: &mut Vec<u8>, value: f64, param: &str) -> Result<(), Failure> {
     if !value.is_finite() {
         // JSON has no way to write it; serde_json would write `null`.
-        return Err(
-            Failure::new(FailureKind::BadRequest, format!("{param} is not a number."))
-                .with_param(param),
-        );
+        return Err(Failure::new(FailureKind::BadRequest, format!("{param} is not a number."))
+            .with_param(param));
     }
     let _ = serde_json::to_writer(out, &value);
     Ok(())

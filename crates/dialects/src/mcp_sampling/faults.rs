@@ -8,8 +8,10 @@ use model::{Failure, FailureKind};
 /// caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HostFault {
-    /// A person said no.
+    /// A person said no: the error's code says so.
     Refused,
+    /// The text speaks of a no, but the code does not: this holds for the one call.
+    Declined,
     /// The host does not sample at all.
     NoSampling,
     /// The host fails on `modelPreferences`: the call may be repeated without hints.
@@ -41,70 +43,68 @@ const SHOWN: usize = 300;
 /// Only the first line of the message counts and is shown: VS Code puts a whole stack trace
 /// there, whose function names would also mislead the search for causes.
 pub fn read_error(code: i64, message: &str) -> (HostFault, Failure) {
-    let line = message
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or_default();
-    let fault = classify(code, &line.to_lowercase());
+    read_error_about(code, message, "")
+}
+
+/// As [`read_error`], for a request that named this model.
+///
+/// Hosts repeat the name in their errors, and callers choose it: a model called `user denied`
+/// must not pass for a person's no. The name is left out before the text is looked at.
+pub fn read_error_about(code: i64, message: &str, model: &str) -> (HostFault, Failure) {
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut words = line.to_lowercase();
+    let model = model.trim().to_lowercase();
+    if !model.is_empty() {
+        words = words.replace(&model, "…");
+    }
+    let fault = classify(code, &words);
     let shown = show(line);
     let (kind, text) = match fault {
-        HostFault::Refused => (
-            FailureKind::Refused,
-            "The person at the MCP host declined this request",
-        ),
+        HostFault::Refused | HostFault::Declined => {
+            (FailureKind::Refused, "The person at the MCP host declined this request")
+        }
         HostFault::NoSampling => (FailureKind::NotReady, "The MCP host offers no sampling"),
-        HostFault::ModelPreferences => (
-            FailureKind::UpstreamFailed,
-            "The MCP host cannot take a model name",
-        ),
-        HostFault::RateLimited => (
-            FailureKind::RateLimited,
-            "The MCP host or its provider limits the rate",
-        ),
-        HostFault::UnknownModel => (
-            FailureKind::UnknownModel,
-            "The MCP host does not offer this model",
-        ),
-        HostFault::ContextTooLong => (
-            FailureKind::ContextTooLong,
-            "The conversation is too long for the MCP host's model",
-        ),
-        HostFault::InvalidParams => (
-            FailureKind::BadRequest,
-            "The MCP host does not accept this request",
-        ),
+        HostFault::ModelPreferences => {
+            (FailureKind::UpstreamFailed, "The MCP host cannot take a model name")
+        }
+        HostFault::RateLimited => {
+            (FailureKind::RateLimited, "The MCP host or its provider limits the rate")
+        }
+        HostFault::UnknownModel => {
+            (FailureKind::UnknownModel, "The MCP host does not offer this model")
+        }
+        HostFault::ContextTooLong => {
+            (FailureKind::ContextTooLong, "The conversation is too long for the MCP host's model")
+        }
+        HostFault::InvalidParams => {
+            (FailureKind::BadRequest, "The MCP host does not accept this request")
+        }
         HostFault::Other => (FailureKind::UpstreamFailed, "The MCP host failed"),
     };
-    let text = if shown.is_empty() {
-        format!("{text}.")
-    } else {
-        format!("{text}: {shown}")
-    };
+    let text = if shown.is_empty() { format!("{text}.") } else { format!("{text}: {shown}") };
     let failure = Failure::new(kind, text);
-    let failure = if kind == FailureKind::UnknownModel {
-        failure.with_param("model")
-    } else {
-        failure
-    };
+    let failure =
+        if kind == FailureKind::UnknownModel { failure.with_param("model") } else { failure };
     (fault, failure)
 }
 
 fn classify(code: i64, line: &str) -> HostFault {
     let said = |words: &[&str]| words.iter().any(|word| holds(line, word));
-    if code == REJECTED
-        || said(&[
-            "denied permission",
-            "user denied",
-            "user declined",
-            "user rejected",
-            "rejected by user",
-            "rejected by the user",
-            "denied by user",
-            "denied by the user",
-        ])
-    {
+    if code == REJECTED {
         return HostFault::Refused;
+    }
+    let declined = said(&[
+        "denied permission",
+        "user denied",
+        "user declined",
+        "user rejected",
+        "rejected by user",
+        "rejected by the user",
+        "denied by user",
+        "denied by the user",
+    ]);
+    if declined {
+        return if code == DENIED { HostFault::Refused } else { HostFault::Declined };
     }
     if code == METHOD_NOT_FOUND {
         return HostFault::NoSampling;
@@ -174,13 +174,8 @@ fn classify(code: i64, line: &str) -> HostFault {
 fn holds(line: &str, words: &str) -> bool {
     line.match_indices(words).any(|(at, found)| {
         let before = line.get(..at).and_then(|text| text.chars().next_back());
-        let after = line
-            .get(at + found.len()..)
-            .and_then(|text| text.chars().next());
-        ![before, after]
-            .into_iter()
-            .flatten()
-            .any(|c| c.is_alphanumeric() || c == '_')
+        let after = line.get(at + found.len()..).and_then(|text| text.chars().next());
+        ![before, after].into_iter().flatten().any(|c| c.is_alphanumeric() || c == '_')
     })
 }
 

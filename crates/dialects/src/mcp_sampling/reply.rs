@@ -5,8 +5,8 @@ use model::{
     ToolCallInput, Usage,
 };
 
-use super::SamplingReply;
 use super::wire::{Content, ContentBlock, SamplingResult};
+use super::{SamplingReply, surrogates};
 
 /// Reads the `result` of `sampling/createMessage` or `tasks/result`.
 ///
@@ -14,13 +14,20 @@ use super::wire::{Content, ContentBlock, SamplingResult};
 /// or no model. Blocks that an answer has no place for are left out and named as
 /// [`Loss::ReplyBlock`]. Fails with [`FailureKind::UpstreamFailed`] if there is no content at all.
 pub fn read_result(json: &[u8]) -> Result<SamplingReply, Failure> {
-    let result: SamplingResult<'_> = serde_json::from_slice(json).map_err(|error| {
-        Failure::new(
-            FailureKind::UpstreamFailed,
-            "The MCP host's answer could not be read.",
-        )
-        .with_source(error)
-    })?;
+    let unreadable = |error: serde_json::Error| {
+        Failure::new(FailureKind::UpstreamFailed, "The MCP host's answer could not be read.")
+            .with_source(error)
+    };
+    match serde_json::from_slice(json) {
+        Ok(result) => read(result),
+        Err(error) => match surrogates::mend(json) {
+            Some(mended) => read(serde_json::from_slice(&mended).map_err(unreadable)?),
+            None => Err(unreadable(error)),
+        },
+    }
+}
+
+fn read(result: SamplingResult<'_>) -> Result<SamplingReply, Failure> {
     if let Some(reason) = &result.stop_reason
         && is_cancelled(reason)
     {
@@ -41,10 +48,9 @@ pub fn read_result(json: &[u8]) -> Result<SamplingReply, Failure> {
             }))
         }
         (None, Some(id)) => Ok(SamplingReply::Task { id }),
-        (None, None) => Err(Failure::new(
-            FailureKind::UpstreamFailed,
-            "The MCP host's answer has no content.",
-        )),
+        (None, None) => {
+            Err(Failure::new(FailureKind::UpstreamFailed, "The MCP host's answer has no content."))
+        }
     }
 }
 
@@ -93,10 +99,7 @@ fn read_block(block: ContentBlock<'_>) -> Option<Block> {
 /// A tool call in the answer decides alone, because clients that are told of a call must find
 /// one and the other way round.
 fn read_reason(reason: Option<&str>, content: &[Block]) -> StopReason {
-    if content
-        .iter()
-        .any(|block| matches!(block, Block::ToolCall(_)))
-    {
+    if content.iter().any(|block| matches!(block, Block::ToolCall(_))) {
         return StopReason::ToolUse;
     }
     match reason {
@@ -105,10 +108,7 @@ fn read_reason(reason: Option<&str>, content: &[Block]) -> StopReason {
         Some("maxTokens" | "max_tokens" | "length") => StopReason::MaxTokens,
         Some(other) => {
             let other = other.to_ascii_lowercase();
-            if ["filter", "refus", "safety"]
-                .iter()
-                .any(|word| other.contains(word))
-            {
+            if ["filter", "refus", "safety"].iter().any(|word| other.contains(word)) {
                 StopReason::Refusal
             } else {
                 StopReason::EndTurn

@@ -149,10 +149,7 @@ impl<'de> Visitor<'de> for BlockVisitor {
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<MaybeBlock<'de>, E> {
-        Ok(MaybeBlock(Some(ContentBlock {
-            text: Some(text),
-            ..ContentBlock::default()
-        })))
+        Ok(MaybeBlock(Some(ContentBlock { text: Some(text), ..ContentBlock::default() })))
     }
 
     fn visit_unit<E: Error>(self) -> Result<MaybeBlock<'de>, E> {
@@ -208,10 +205,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
-        let block = ContentBlock {
-            text: Some(text),
-            ..ContentBlock::default()
-        };
+        let block = ContentBlock { text: Some(text), ..ContentBlock::default() };
         Ok(Some(Content(vec![Some(block)])))
     }
 
@@ -238,9 +232,7 @@ struct MaybeContent<'a>(Option<Content<'a>>);
 
 impl<'de> Deserialize<'de> for MaybeContent<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(ContentVisitor)
-            .map(MaybeContent)
+        deserializer.deserialize_any(ContentVisitor).map(MaybeContent)
     }
 }
 

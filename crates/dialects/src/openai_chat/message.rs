@@ -2,15 +2,19 @@
 
 use model::{
     Block, CacheMark, CompletionRequest, Dialect, Failure, Loss, LossSet, Media, MediaKind,
-    MediaSource, Message, Reasoning, Role, Text, ToolCall, ToolCallInput, ToolResult,
+    MediaSource, Message, Opaque, Reasoning, Role, Text, ToolCall, ToolCallInput, ToolResult,
 };
 
 use super::wire;
+use crate::extras::Extras;
 use crate::json::{compact, compact_raw};
 use crate::lenient::{FieldProblem, PathStyle, TextOr, TextOrObject};
 use crate::media;
 
 const STYLE: PathStyle = PathStyle::Brackets;
+
+/// Who speaks and what is said.
+type Turn = (Role, Vec<Block>);
 
 /// Reads all messages into the request; leading system and developer ones become its system text.
 pub(super) fn read_messages(
@@ -21,15 +25,32 @@ pub(super) fn read_messages(
         Reader { losses: LossSet::EMPTY, legacy_calls: Vec::new(), custom_calls: Vec::new() };
     request.messages.reserve(messages.len());
     for (at, message) in messages.into_iter().enumerate() {
-        let message = reader.read(message, at)?;
-        if message.role == Role::System && request.messages.is_empty() {
-            request.system.extend(message.content);
+        let extras = read_extras(&message);
+        let (role, content) = reader.read(message, at)?;
+        if role == Role::System && request.messages.is_empty() {
+            request.system.extend(content);
+            request.leading += 1;
         } else {
-            request.messages.push(message);
+            request.messages.push(Message { role, content, extras });
         }
     }
     request.losses = request.losses.union(reader.losses);
     Ok(())
+}
+
+/// What only this dialect understands of a message. The name of a `function` message is the
+/// function's and has its place.
+fn read_extras(message: &wire::Message<'_>) -> Option<Opaque> {
+    if message.name.is_none() && message.rest.is_empty() {
+        return None;
+    }
+    let mut extras = Extras::default();
+    let name = message.name.as_deref().filter(|name| !name.is_empty());
+    if let Some(name) = name.filter(|_| message.role.as_deref() != Some("function")) {
+        extras.text("name", name);
+    }
+    extras.rest(&message.rest);
+    extras.finish(Dialect::OpenAiChat, "message")
 }
 
 struct Reader {
@@ -42,7 +63,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, message: wire::Message<'_>, at: usize) -> Result<Message, Failure> {
+    fn read(&mut self, message: wire::Message<'_>, at: usize) -> Result<Turn, Failure> {
         let path = || format!("messages[{at}]");
         let Some(role) = message.role.as_deref() else {
             return Err(STYLE.refuse(FieldProblem::Missing, &format!("{}.role", path()), ""));
@@ -66,7 +87,7 @@ impl Reader {
         let Some(content) = message.content else {
             return Err(STYLE.refuse(FieldProblem::Missing, &format!("{}.content", path()), ""));
         };
-        Ok(Message { role, content: self.read_content(content, at)? })
+        Ok((role, self.read_content(content, at)?))
     }
 
     fn note_name(&mut self, message: &wire::Message<'_>) {
@@ -75,11 +96,7 @@ impl Reader {
         }
     }
 
-    fn read_assistant(
-        &mut self,
-        message: wire::Message<'_>,
-        at: usize,
-    ) -> Result<Message, Failure> {
+    fn read_assistant(&mut self, message: wire::Message<'_>, at: usize) -> Result<Turn, Failure> {
         self.note_name(&message);
         let mut content = Vec::new();
         if let Some(text) = message.reasoning_content.filter(|text| !text.is_empty()) {
@@ -121,14 +138,10 @@ impl Reader {
                 cache: None,
             }));
         }
-        Ok(Message { role: Role::Assistant, content })
+        Ok((Role::Assistant, content))
     }
 
-    fn read_tool_result(
-        &mut self,
-        message: wire::Message<'_>,
-        at: usize,
-    ) -> Result<Message, Failure> {
+    fn read_tool_result(&mut self, message: wire::Message<'_>, at: usize) -> Result<Turn, Failure> {
         let call_id = required(message.tool_call_id, &format!("messages[{at}]"), "tool_call_id")?;
         let content = match message.content {
             Some(content) => self.read_content(content, at)?,
@@ -142,7 +155,7 @@ impl Reader {
         &mut self,
         message: wire::Message<'_>,
         at: usize,
-    ) -> Result<Message, Failure> {
+    ) -> Result<Turn, Failure> {
         let name = message.name.as_deref().unwrap_or_default();
         let call = self.legacy_calls.iter().rposition(|called| called == name);
         let call_id = call.map_or_else(|| name.to_owned(), |call| format!("call_legacy_{call}"));
@@ -286,9 +299,10 @@ fn read_arguments(arguments: String) -> ToolCallInput {
     }
 }
 
-fn answer(call_id: String, content: Vec<Block>, custom: bool) -> Message {
-    let result = ToolResult { call_id, content, is_error: false, custom, cache: None };
-    Message { role: Role::User, content: vec![Block::ToolResult(result)] }
+fn answer(call_id: String, content: Vec<Block>, custom: bool) -> Turn {
+    let result =
+        ToolResult { call_id, item_id: None, content, is_error: false, custom, cache: None };
+    (Role::User, vec![Block::ToolResult(result)])
 }
 
 fn media_block(kind: MediaKind, source: MediaSource, cache: Option<CacheMark>) -> Block {

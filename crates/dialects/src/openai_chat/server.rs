@@ -5,8 +5,9 @@ use model::{
 };
 
 use super::{message, tool, wire};
+use crate::extras::Extras;
 use crate::json::{check_body, push_optional, push_string};
-use crate::lenient::{FieldProblem, PathStyle, TextOr, extras, parse};
+use crate::lenient::{FieldProblem, PathStyle, TextOr, parse};
 
 const STYLE: PathStyle = PathStyle::Brackets;
 
@@ -147,25 +148,24 @@ fn read_losses(wire: &wire::Request<'_>) -> LossSet {
 }
 
 fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {
-    extras(
-        Dialect::OpenAiChat,
-        &[
-            ("seed", wire.seed),
-            ("user", wire.user),
-            ("metadata", wire.metadata),
-            ("store", wire.store),
-            ("service_tier", wire.service_tier),
-            ("verbosity", wire.verbosity),
-            ("safety_identifier", wire.safety_identifier),
-            ("prompt_cache_key", wire.prompt_cache_key),
-            ("prompt_cache_options", wire.prompt_cache_options),
-            ("prompt_cache_retention", wire.prompt_cache_retention),
-            ("web_search_options", wire.web_search_options),
-            ("moderation", wire.moderation),
-            ("logit_bias", wire.logit_bias),
-            ("prediction", wire.prediction),
-        ],
-    )
+    let mut extras = Extras::default();
+    extras.fields(&[
+        ("seed", wire.seed),
+        ("user", wire.user),
+        ("metadata", wire.metadata),
+        ("store", wire.store),
+        ("service_tier", wire.service_tier),
+        ("verbosity", wire.verbosity),
+        ("safety_identifier", wire.safety_identifier),
+        ("prompt_cache_key", wire.prompt_cache_key),
+        ("prompt_cache_options", wire.prompt_cache_options),
+        ("prompt_cache_retention", wire.prompt_cache_retention),
+        ("web_search_options", wire.web_search_options),
+        ("moderation", wire.moderation),
+        ("logit_bias", wire.logit_bias),
+        ("prediction", wire.prediction),
+    ]);
+    extras.finish(Dialect::OpenAiChat, "request")
 }
 
 /// Status, `type` and `code` of a failure. One row per kind, so that a new kind cannot be

@@ -114,7 +114,7 @@ impl ChatStream {
                 state.block = Open::Text;
                 return;
             }
-            BlockKind::Reasoning(_) => {
+            BlockKind::Reasoning(_) | BlockKind::Opaque(_) => {
                 state.block = Open::Hidden;
                 return;
             }

@@ -1,9 +1,10 @@
 //! Tools, tool choice and the shape of the answer in a Chat Completions request.
 
-use model::{Dialect, Failure, Opaque, OutputFormat, Tool, ToolChoice, ToolInput};
+use model::{Dialect, Failure, Opaque, OutputFormat, Tool, ToolChoice, ToolInput, ToolName};
 
 use super::message::required;
 use super::wire;
+use crate::extras::{Extras, Rest};
 use crate::json::compact_raw;
 use crate::lenient::{FieldProblem, PathStyle, TextOrObject, parse};
 
@@ -17,16 +18,18 @@ pub(super) fn read_tools(
     body: &str,
 ) -> Result<Vec<Tool>, Failure> {
     let mut read = Vec::new();
+    let mut raws = None;
     for (at, tool) in tools.into_iter().flatten().enumerate() {
         let path = format!("tools[{at}]");
         read.push(match tool.kind.as_deref() {
             None | Some("function") => {
                 let path = format!("{path}.function");
-                read_function(tool.function.unwrap_or_default(), &path)?
+                read_function(tool.function.unwrap_or_default(), &tool.rest, &path)?
             }
             Some("custom") => {
                 let custom = tool.custom.unwrap_or_default();
                 Tool {
+                    extras: read_extras(&custom.rest, &tool.rest),
                     name: required(custom.name, &path, "custom.name")?,
                     namespace: None,
                     description: custom.description,
@@ -35,16 +38,29 @@ pub(super) fn read_tools(
                     cache: None,
                 }
             }
-            Some(kind) => read_hosted(kind, at, body)?,
+            Some(kind) => read_hosted(kind, at, body, &mut raws)?,
         });
     }
     for (at, function) in functions.into_iter().flatten().enumerate() {
-        read.push(read_function(function, &format!("functions[{at}]"))?);
+        read.push(read_function(function, &Rest::default(), &format!("functions[{at}]"))?);
     }
     Ok(read)
 }
 
-fn read_function(function: wire::Function<'_>, path: &str) -> Result<Tool, Failure> {
+/// What only this dialect understands of a tool: fields of the function or custom tool, and those
+/// of the object around it under `tool`.
+fn read_extras(inner: &Rest<'_>, outer: &Rest<'_>) -> Option<Opaque> {
+    let mut extras = Extras::default();
+    extras.rest(inner);
+    extras.object("tool", outer);
+    extras.finish(Dialect::OpenAiChat, "tool")
+}
+
+fn read_function(
+    function: wire::Function<'_>,
+    outer: &Rest<'_>,
+    path: &str,
+) -> Result<Tool, Failure> {
     let schema = match function.parameters {
         Some(raw) if !raw.get().starts_with('{') => {
             let path = format!("{path}.parameters");
@@ -57,6 +73,7 @@ fn read_function(function: wire::Function<'_>, path: &str) -> Result<Tool, Failu
         raw => raw.and_then(compact_raw),
     };
     Ok(Tool {
+        extras: read_extras(&function.rest, outer),
         name: required(function.name, path, "name")?,
         namespace: None,
         description: function.description,
@@ -66,10 +83,24 @@ fn read_function(function: wire::Function<'_>, path: &str) -> Result<Tool, Failu
     })
 }
 
-/// Keeps a tool of an unknown type as it is; only now its raw text is looked for.
-fn read_hosted(kind: &str, at: usize, body: &str) -> Result<Tool, Failure> {
-    let raw: wire::RawTools<'_> = parse(body, STYLE)?;
-    let json = raw.tools.as_ref().and_then(|tools| tools.get(at)).and_then(|raw| compact_raw(raw));
+/// Keeps a tool of an unknown type as it is; only now its raw text is looked for. `raws` are all
+/// tools as raw text once they have been read.
+fn read_hosted<'a>(
+    kind: &str,
+    at: usize,
+    body: &'a str,
+    raws: &mut Option<wire::RawTools<'a>>,
+) -> Result<Tool, Failure> {
+    let read = match raws.take() {
+        Some(read) => read,
+        None => parse(body, STYLE)?,
+    };
+    let json = raws
+        .insert(read)
+        .tools
+        .as_ref()
+        .and_then(|tools| tools.get(at).copied())
+        .and_then(compact_raw);
     let json = json.ok_or_else(|| {
         STYLE.refuse(FieldProblem::BadValue, &format!("tools[{at}]"), "it cannot be carried")
     })?;
@@ -81,6 +112,7 @@ fn read_hosted(kind: &str, at: usize, body: &str) -> Result<Tool, Failure> {
         input: ToolInput::Hosted(Opaque { dialect: Dialect::OpenAiChat, kind, json }),
         strict: None,
         cache: None,
+        extras: None,
     })
 }
 
@@ -94,17 +126,17 @@ pub(super) fn read_tool_choice(
         (Some(TextOrObject::Text(word)), _) => read_word(&word, "tool_choice"),
         (None, Some(TextOrObject::Text(word))) => read_word(&word, "function_call"),
         (None, Some(TextOrObject::Object(named))) => {
-            required(named.name, "function_call", "name").map(ToolChoice::Named)
+            required(named.name, "function_call", "name").map(one)
         }
         (Some(TextOrObject::Object(choice)), _) => {
             match choice.kind.as_deref() {
                 None | Some("function") => {
                     let name = choice.function.and_then(|named| named.name);
-                    required(name, "tool_choice", "function.name").map(ToolChoice::Named)
+                    required(name, "tool_choice", "function.name").map(one)
                 }
                 Some("custom") => {
                     let name = choice.custom.and_then(|named| named.name);
-                    required(name, "tool_choice", "custom.name").map(ToolChoice::Named)
+                    required(name, "tool_choice", "custom.name").map(one)
                 }
                 Some("allowed_tools") => read_allowed(choice.allowed_tools.unwrap_or_default()),
                 Some(other) => Err(STYLE
@@ -112,6 +144,11 @@ pub(super) fn read_tool_choice(
             }
         }
     }
+}
+
+/// This dialect has no namespaces.
+fn one(name: String) -> ToolChoice {
+    ToolChoice::Named(ToolName::new(name))
 }
 
 fn read_word(word: &str, path: &str) -> Result<ToolChoice, Failure> {
@@ -140,7 +177,7 @@ fn read_allowed(allowed: wire::AllowedTools<'_>) -> Result<ToolChoice, Failure> 
     for (at, tool) in allowed.tools.into_iter().flatten().enumerate() {
         let name = tool.function.or(tool.custom).and_then(|named| named.name).or(tool.name);
         let path = format!("tool_choice.allowed_tools.tools[{at}]");
-        names.push(required(name, &path, "function.name")?);
+        names.push(ToolName::new(required(name, &path, "function.name")?));
     }
     Ok(ToolChoice::Allowed { required: required_mode, names })
 }

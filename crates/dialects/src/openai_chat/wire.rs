@@ -70,7 +70,7 @@ wire_object! {
         "tool_call_id" => tool_call_id: String,
         "function_call" => function_call: FunctionCall,
         "audio" => audio: Id,
-    }
+    } rest
 }
 
 wire_object! {
@@ -133,7 +133,7 @@ wire_object! {
         "type" => kind: Word<'a>,
         "function" => function: Function<'a>,
         "custom" => custom: Custom<'a>,
-    }
+    } rest
 }
 
 wire_object! {
@@ -142,7 +142,7 @@ wire_object! {
         "description" => description: String,
         "parameters" => parameters: &'a RawValue,
         "strict" => strict: bool,
-    }
+    } rest
 }
 
 wire_object! {
@@ -150,7 +150,7 @@ wire_object! {
         "name" => name: String,
         "description" => description: String,
         "format" => format: &'a RawValue,
-    }
+    } rest
 }
 
 wire_object! {

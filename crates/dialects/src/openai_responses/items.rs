@@ -15,6 +15,7 @@ use super::wire::{
     CallItem, Head, MessageItem, OutputItem, Part, ReasoningItem, STYLE, ToolsItem, missing,
     opaque, parse_at, unknown,
 };
+use crate::extras::{Extras, from_rest};
 use crate::lenient::{FieldProblem, TextOr};
 use crate::{json, media};
 
@@ -25,8 +26,12 @@ pub(super) struct Conversation {
     pub(super) system: Vec<Block>,
     /// The rest.
     pub(super) messages: Vec<Message>,
+    /// How many items went to `system`.
+    pub(super) leading: usize,
     /// Tools that stand among the items.
     pub(super) tools: Vec<Tool>,
+    /// Tools that a search found. They may be found twice, and the item stays as it came, too.
+    pub(super) found: Vec<Tool>,
     /// What was lost.
     pub(super) losses: LossSet,
 }
@@ -53,6 +58,8 @@ impl Conversation {
                 for (index, raw) in items.into_iter().enumerate() {
                     self.item(raw, &format!("instructions[{index}]"))?;
                 }
+                // They are not in the list that failures count in.
+                self.leading = 0;
             }
         }
         Ok(())
@@ -84,12 +91,11 @@ impl Conversation {
                 self.join(Role::Assistant, Block::Reasoning(reasoning));
                 Ok(())
             }
-            Some("additional_tools") => {
-                let item: ToolsItem<'_> = parse_at(raw, at)?;
-                let tools = item.tools.unwrap_or_default();
-                read_tools(&tools, &format!("{at}.tools"), &mut self.tools)
-            }
+            Some("additional_tools") => read_item_tools(raw, at, &mut self.tools),
             Some(kind) => {
+                if kind == "tool_search_output" {
+                    read_item_tools(raw, at, &mut self.found)?;
+                }
                 let block = Block::Opaque(opaque(kind, raw, at)?);
                 self.join(side(kind), block);
                 Ok(())
@@ -115,27 +121,29 @@ impl Conversation {
         };
         if role == Role::System && self.messages.is_empty() {
             self.system.extend(content);
+            self.leading += 1;
             return Ok(());
         }
+        let mut extras = Extras::default();
+        extras.rest_but(&item.rest, "type");
+        let extras = extras.finish(Dialect::OpenAiResponses, "message");
         // Reasoning stands before the message that it led to.
         match self.messages.last_mut() {
             Some(last)
                 if role == Role::Assistant
                     && last.role == role
-                    && last
-                        .content
-                        .iter()
-                        .all(|block| matches!(block, Block::Reasoning(_))) =>
+                    && last.content.iter().all(|block| matches!(block, Block::Reasoning(_))) =>
             {
                 last.content.extend(content);
+                last.extras = extras;
             }
-            _ => self.push(role, content),
+            _ => self.messages.push(Message { role, content, extras }),
         }
         Ok(())
     }
 
     fn push(&mut self, role: Role, content: Vec<Block>) {
-        self.messages.push(Message { role, content });
+        self.messages.push(Message::new(role, content));
     }
 
     /// Adds a block to the open turn of its side, or opens one.
@@ -155,9 +163,8 @@ impl Conversation {
             None => Vec::new(),
         };
         Ok(ToolResult {
-            call_id: item
-                .call_id
-                .ok_or_else(|| missing(&format!("{at}.call_id")))?,
+            call_id: item.call_id.ok_or_else(|| missing(&format!("{at}.call_id")))?,
+            item_id: item.id,
             content,
             is_error: false,
             custom,
@@ -178,27 +185,18 @@ impl Conversation {
 
     fn part(&mut self, raw: &RawValue, at: &str) -> Result<Block, Failure> {
         let part: Part<'_> = parse_at(raw, at)?;
-        let cache = part
-            .cache
-            .and_then(|raw| json::compact(raw.get()))
-            .map(CacheMark);
+        let cache = part.cache.and_then(|raw| json::compact(raw.get())).map(CacheMark);
         match part.kind.as_deref() {
             Some("input_text" | "output_text" | "text") => {
                 let text = part.text.ok_or_else(|| missing(&format!("{at}.text")))?;
                 Ok(Block::Text(Text { text, cache }))
             }
             Some("refusal") => {
-                let text = part
-                    .refusal
-                    .ok_or_else(|| missing(&format!("{at}.refusal")))?;
+                let text = part.refusal.ok_or_else(|| missing(&format!("{at}.refusal")))?;
                 Ok(Block::Text(Text { text, cache }))
             }
             Some("input_image") => {
-                if part
-                    .detail
-                    .as_deref()
-                    .is_some_and(|detail| detail != "auto")
-                {
+                if part.detail.as_deref().is_some_and(|detail| detail != "auto") {
                     self.losses.insert(Loss::ImageDetail);
                 }
                 let source = match (part.image_url, part.file_id) {
@@ -228,13 +226,7 @@ impl Conversation {
                     (None, None, None) => return Err(missing(&format!("{at}.file_data"))),
                 };
                 let name = part.filename;
-                Ok(Block::Media(Media {
-                    kind: MediaKind::File,
-                    source,
-                    name,
-                    detail: None,
-                    cache,
-                }))
+                Ok(Block::Media(Media { kind: MediaKind::File, source, name, detail: None, cache }))
             }
             Some("input_audio") => {
                 let at = format!("{at}.input_audio");
@@ -245,18 +237,10 @@ impl Conversation {
                     Some(format) => format!("audio/{format}"),
                     None => return Err(missing(&format!("{at}.format"))),
                 };
-                let source = refuse_media(
-                    media::read_base64(mime, bytes, "audio/"),
-                    &format!("{at}.data"),
-                )?;
+                let source =
+                    refuse_media(media::read_base64(mime, bytes, "audio/"), &format!("{at}.data"))?;
                 let kind = MediaKind::Audio;
-                Ok(Block::Media(Media {
-                    kind,
-                    source,
-                    name: None,
-                    detail: None,
-                    cache,
-                }))
+                Ok(Block::Media(Media { kind, source, name: None, detail: None, cache }))
             }
             Some(other) => Err(unknown(
                 &format!("{at}.type"),
@@ -268,14 +252,22 @@ impl Conversation {
     }
 }
 
+/// Reads the tools of an item; what else it holds is kept beside each of them.
+fn read_item_tools(raw: &RawValue, at: &str, tools: &mut Vec<Tool>) -> Result<(), Failure> {
+    let item: ToolsItem<'_> = parse_at(raw, at)?;
+    let beside = from_rest(Dialect::OpenAiResponses, "item", &item.rest);
+    read_tools(
+        &item.tools.unwrap_or_default(),
+        &format!("{at}.tools"),
+        beside.as_ref().map(|beside| &beside.json),
+        tools,
+    )
+}
+
 /// Which side an item stands on that the model carries whole.
 fn side(kind: &str) -> Role {
     let by_caller = ["_output", "_response", "_update", "_trigger"];
-    if by_caller.iter().any(|end| kind.ends_with(end)) {
-        Role::User
-    } else {
-        Role::Assistant
-    }
+    if by_caller.iter().any(|end| kind.ends_with(end)) { Role::User } else { Role::Assistant }
 }
 
 /// Whether a block belongs to a turn that holds `content`.
@@ -290,9 +282,7 @@ fn may_join(content: &[Block], block: &Block) -> bool {
     };
     match block {
         // A new thought after a call or a message opens a new turn of the model.
-        Block::Reasoning(_) => content
-            .iter()
-            .all(|block| matches!(block, Block::Reasoning(_))),
+        Block::Reasoning(_) => content.iter().all(|block| matches!(block, Block::Reasoning(_))),
         block if output(block) => content.iter().all(output),
         _ => true,
     }
@@ -303,18 +293,14 @@ fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure
     let input = if custom {
         ToolCallInput::Text(item.input.ok_or_else(|| missing(&format!("{at}.input")))?)
     } else {
-        let arguments = item
-            .arguments
-            .ok_or_else(|| missing(&format!("{at}.arguments")))?;
+        let arguments = item.arguments.ok_or_else(|| missing(&format!("{at}.arguments")))?;
         match json::compact(&arguments) {
             Some(json) => ToolCallInput::Json(json),
             None => ToolCallInput::Broken(arguments),
         }
     };
     Ok(ToolCall {
-        id: item
-            .call_id
-            .ok_or_else(|| missing(&format!("{at}.call_id")))?,
+        id: item.call_id.ok_or_else(|| missing(&format!("{at}.call_id")))?,
         item_id: item.id,
         name: item.name.ok_or_else(|| missing(&format!("{at}.name")))?,
         namespace: item.namespace,
@@ -326,11 +312,7 @@ fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure
 fn read_reasoning(raw: &RawValue, at: &str) -> Result<Reasoning, Failure> {
     let item: ReasoningItem<'_> = parse_at(raw, at)?;
     let texts = |parts: Option<Vec<Part<'_>>>| -> Vec<String> {
-        parts
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|part| part.text)
-            .collect()
+        parts.unwrap_or_default().into_iter().filter_map(|part| part.text).collect()
     };
     Ok(Reasoning {
         id: item.id,
@@ -344,20 +326,13 @@ fn read_reasoning(raw: &RawValue, at: &str) -> Result<Reasoning, Failure> {
 
 /// Reads `file_data`, a data URL or, as some clients send it, bare base64.
 fn read_file(bytes: String, name: Option<&str>) -> Result<MediaSource, media::Reason> {
-    if bytes
-        .get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
-    {
+    if bytes.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
         return media::read_url(bytes, "");
     }
     let is_pdf = name
         .and_then(|name| name.rsplit_once('.'))
         .is_some_and(|(_, end)| end.eq_ignore_ascii_case("pdf"));
-    let mime = if is_pdf {
-        "application/pdf"
-    } else {
-        "application/octet-stream"
-    };
+    let mime = if is_pdf { "application/pdf" } else { "application/octet-stream" };
     media::read_base64(mime.to_owned(), bytes, "")
 }
 

@@ -1,8 +1,10 @@
 //! Reads requests.
 
+use std::collections::HashSet;
+
 use model::{
-    CompletionRequest, Dialect, Failure, GenerationParams, Json, Loss, ModelAlias, Opaque,
-    OutputFormat, ToolChoice,
+    CompletionRequest, Dialect, Failure, GenerationParams, Loss, ModelAlias, Opaque, OutputFormat,
+    Tool, ToolChoice, ToolName,
 };
 use serde_json::value::RawValue;
 
@@ -10,6 +12,7 @@ use super::ResponsesRequest;
 use super::items::Conversation;
 use super::tools::{read_choice, read_tools};
 use super::wire::{Body, Format, STYLE, compact_at, missing, unknown};
+use crate::extras::Extras;
 use crate::json;
 use crate::lenient::{self, FieldProblem};
 
@@ -24,10 +27,7 @@ pub fn read_request(body: &[u8]) -> Result<ResponsesRequest, Failure> {
 
     let mut losses = model::LossSet::EMPTY;
     let params = read_params(&body)?;
-    if params
-        .top_p
-        .is_some_and(|top_p| (top_p - 1.0).abs() > f64::EPSILON)
-    {
+    if params.top_p.is_some_and(|top_p| (top_p - 1.0).abs() > f64::EPSILON) {
         losses.insert(Loss::TopP);
     }
     let extras = keep_extras(&body)?;
@@ -42,12 +42,14 @@ pub fn read_request(body: &[u8]) -> Result<ResponsesRequest, Failure> {
         conversation.read(input)?;
     }
     let mut tools = Vec::new();
-    read_tools(&body.tools.unwrap_or_default(), "tools", &mut tools)?;
+    read_tools(&body.tools.unwrap_or_default(), "tools", None, &mut tools)?;
     tools.append(&mut conversation.tools);
+    add_found(&mut tools, conversation.found);
 
     let request = CompletionRequest {
         model: ModelAlias::new(body.model.unwrap_or_default()),
         system: conversation.system,
+        leading: conversation.leading,
         messages: conversation.messages,
         tools,
         tool_choice: body.tool_choice.map_or(Ok(ToolChoice::Auto), read_choice)?,
@@ -66,6 +68,17 @@ pub fn read_request(body: &[u8]) -> Result<ResponsesRequest, Failure> {
         store: body.store.unwrap_or(true),
         previous_response_id: body.previous_response_id,
     })
+}
+
+/// Adds tools that a search found, unless they are in the list.
+fn add_found(tools: &mut Vec<Tool>, found: Vec<Tool>) {
+    if found.is_empty() {
+        return;
+    }
+    let name =
+        |tool: &Tool| ToolName { namespace: tool.namespace.clone(), name: tool.name.clone() };
+    let mut known: HashSet<ToolName> = tools.iter().map(name).collect();
+    tools.extend(found.into_iter().filter(|tool| known.insert(name(tool))));
 }
 
 fn refuse_what_needs_state(body: &Body<'_>) -> Result<(), Failure> {
@@ -94,16 +107,10 @@ fn read_params(body: &Body<'_>) -> Result<GenerationParams, Failure> {
                 .ok_or_else(|| bad("max_output_tokens", "expected a whole number from 1"))
         })
         .transpose()?;
-    if body
-        .temperature
-        .is_some_and(|value| !(0.0..=2.0).contains(&value))
-    {
+    if body.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
         return Err(bad("temperature", "expected a number from 0 to 2"));
     }
-    if body
-        .top_p
-        .is_some_and(|value| !(0.0..=1.0).contains(&value))
-    {
+    if body.top_p.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
         return Err(bad("top_p", "expected a number from 0 to 1"));
     }
     Ok(GenerationParams {
@@ -113,10 +120,7 @@ fn read_params(body: &Body<'_>) -> Result<GenerationParams, Failure> {
         top_k: None,
         stop: Vec::new(),
         choices: None,
-        reasoning_effort: body
-            .reasoning
-            .as_ref()
-            .and_then(|reasoning| reasoning.effort.clone()),
+        reasoning_effort: body.reasoning.as_ref().and_then(|reasoning| reasoning.effort.clone()),
     })
 }
 
@@ -133,57 +137,26 @@ fn read_format(format: Format<'_>) -> Result<OutputFormat, Failure> {
                 strict: format.strict,
             })
         }
-        Some(other) => Err(unknown(
-            "text.format.type",
-            other,
-            "text, json_object or json_schema",
-        )),
+        Some(other) => Err(unknown("text.format.type", other, "text, json_object or json_schema")),
     }
 }
 
 /// Keeps what the response repeats or only this dialect's own upstreams understand.
 ///
-/// `tools` stay here as they came, too: the response repeats them, and the description of a
-/// namespace has no other place.
+/// `tools` stay here as they came, too: the response repeats them.
 fn keep_extras(body: &Body<'_>) -> Result<Option<Opaque>, Failure> {
-    let mut out = vec![b'{'];
-    let mut push = |name: &str, json: &str| {
-        if out.len() > 1 {
-            out.push(b',');
-        }
-        json::push_string(&mut out, name);
-        out.push(b':');
-        out.extend_from_slice(json.as_bytes());
-    };
-    for (name, raw) in &body.extras {
-        push(name, compact_at(raw, name)?.as_str());
-    }
+    let mut extras = Extras::default();
+    extras.rest(&body.extras);
     if let Some(tools) = &body.tools {
-        push("tools", &compact_list(tools)?);
+        extras.json("tools", &compact_list(tools)?);
     }
-    if let Some(raw) = body.text.as_ref().and_then(|text| text.verbosity) {
-        push("verbosity", compact_at(raw, "text.verbosity")?.as_str());
+    if let Some(text) = &body.text {
+        extras.object("text", &text.rest);
     }
-    if let Some(summary) = body
-        .reasoning
-        .as_ref()
-        .and_then(|reasoning| reasoning.summary.as_ref())
-    {
-        let mut text = Vec::new();
-        json::push_string(&mut text, summary);
-        push("reasoning_summary", &String::from_utf8_lossy(&text));
+    if let Some(reasoning) = &body.reasoning {
+        extras.object("reasoning", &reasoning.rest);
     }
-    if out.len() == 1 {
-        return Ok(None);
-    }
-    out.push(b'}');
-    // The text was put together from valid pieces; `None` cannot come.
-    let json = Json::from_compact(String::from_utf8_lossy(&out).as_ref());
-    Ok(json.map(|json| Opaque {
-        dialect: Dialect::OpenAiResponses,
-        kind: "request".to_owned(),
-        json,
-    }))
+    Ok(extras.finish(Dialect::OpenAiResponses, "request"))
 }
 
 fn compact_list(raws: &[&RawValue]) -> Result<String, Failure> {

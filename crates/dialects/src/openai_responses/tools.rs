@@ -1,72 +1,103 @@
 //! Translates tools and the choice among them.
 
-use model::{Failure, Tool, ToolChoice, ToolInput};
+use model::{Dialect, Failure, Json, Tool, ToolChoice, ToolInput, ToolName};
 use serde_json::value::RawValue;
 
 use super::wire::{Choice, Head, STYLE, ToolEntry, compact_at, missing, opaque, parse_at, unknown};
+use crate::extras::Extras;
+use crate::lenient::Word;
 
-/// Reads a list of tools; those of a namespace follow each other with its name.
+/// What stands around a tool and is kept in its extras.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Around<'a> {
+    /// Name of the namespace.
+    pub(super) namespace: Option<&'a str>,
+    /// The namespace without its tools.
+    pub(super) space: Option<&'a Json>,
+    /// The item that brought the tool, without its tools.
+    pub(super) item: Option<&'a Json>,
+}
+
+/// Reads a list of tools; those of a namespace follow each other with its name. `item` is what
+/// stands beside the list where it is one of an item.
 pub(super) fn read_tools(
     raws: &[&RawValue],
     at: &str,
+    item: Option<&Json>,
     tools: &mut Vec<Tool>,
 ) -> Result<(), Failure> {
     for (index, raw) in raws.iter().enumerate() {
         let at = format!("{at}[{index}]");
-        let head: Head<'_> = parse_at(raw, &at)?;
-        let kind = head.kind.ok_or_else(|| missing(&format!("{at}.type")))?;
-        if &*kind == "namespace" {
-            let entry: ToolEntry<'_> = parse_at(raw, &at)?;
-            let name = entry.name.ok_or_else(|| missing(&format!("{at}.name")))?;
-            let inner = entry.tools.unwrap_or_default();
-            for (index, raw) in inner.iter().enumerate() {
-                let at = format!("{at}.tools[{index}]");
-                let head: Head<'_> = parse_at(raw, &at)?;
-                let kind = head.kind.ok_or_else(|| missing(&format!("{at}.type")))?;
-                let mut tool = read_tool(raw, &kind, &at)?;
-                tool.namespace = Some(name.clone());
-                tools.push(tool);
-            }
-        } else {
-            tools.push(read_tool(raw, &kind, &at)?);
+        let kind = read_kind(raw, &at)?;
+        let around = Around { item, ..Around::default() };
+        if &*kind != "namespace" {
+            tools.push(read_tool(raw, &kind, &at, around)?);
+            continue;
+        }
+        let entry: ToolEntry<'_> = parse_at(raw, &at)?;
+        let name = entry.name.ok_or_else(|| missing(&format!("{at}.name")))?;
+        let mut space = Extras::default();
+        if let Some(description) = &entry.description {
+            space.text("description", description);
+        }
+        space.rest_but(&entry.rest, "type");
+        let space = space.finish(Dialect::OpenAiResponses, "namespace");
+        let around = Around {
+            namespace: Some(&name),
+            space: space.as_ref().map(|space| &space.json),
+            ..around
+        };
+        for (index, raw) in entry.tools.iter().flatten().enumerate() {
+            let at = format!("{at}.tools[{index}]");
+            tools.push(read_tool(raw, &read_kind(raw, &at)?, &at, around)?);
         }
     }
     Ok(())
 }
 
-fn read_tool(raw: &RawValue, kind: &str, at: &str) -> Result<Tool, Failure> {
-    if kind != "function" && kind != "custom" {
-        return Ok(Tool {
+fn read_kind<'a>(raw: &'a RawValue, at: &str) -> Result<Word<'a>, Failure> {
+    let head: Head<'_> = parse_at(raw, at)?;
+    head.kind.ok_or_else(|| missing(&format!("{at}.type")))
+}
+
+fn read_tool(raw: &RawValue, kind: &str, at: &str, around: Around<'_>) -> Result<Tool, Failure> {
+    let mut extras = Extras::default();
+    let tool = if kind == "function" || kind == "custom" {
+        let entry: ToolEntry<'_> = parse_at(raw, at)?;
+        extras.rest_but(&entry.rest, "type");
+        let compact = |raw: Option<&RawValue>, field: &str| {
+            raw.map(|raw| compact_at(raw, &format!("{at}.{field}"))).transpose()
+        };
+        Tool {
+            name: entry.name.ok_or_else(|| missing(&format!("{at}.name")))?,
+            namespace: around.namespace.map(str::to_owned),
+            description: entry.description,
+            input: if kind == "custom" {
+                ToolInput::FreeText(compact(entry.format, "format")?)
+            } else {
+                ToolInput::Schema(compact(entry.parameters, "parameters")?)
+            },
+            strict: entry.strict,
+            cache: None,
+            extras: None,
+        }
+    } else {
+        Tool {
             name: kind.to_owned(),
-            namespace: None,
+            namespace: around.namespace.map(str::to_owned),
             description: None,
             input: ToolInput::Hosted(opaque(kind, raw, at)?),
             strict: None,
             cache: None,
-        });
-    }
-    let entry: ToolEntry<'_> = parse_at(raw, at)?;
-    let input = if kind == "custom" {
-        let format = entry
-            .format
-            .map(|raw| compact_at(raw, &format!("{at}.format")))
-            .transpose()?;
-        ToolInput::FreeText(format)
-    } else {
-        let schema = entry
-            .parameters
-            .map(|raw| compact_at(raw, &format!("{at}.parameters")))
-            .transpose()?;
-        ToolInput::Schema(schema)
+            extras: None,
+        }
     };
-    Ok(Tool {
-        name: entry.name.ok_or_else(|| missing(&format!("{at}.name")))?,
-        namespace: None,
-        description: entry.description,
-        input,
-        strict: entry.strict,
-        cache: None,
-    })
+    for (name, json) in [("namespace", around.space), ("item", around.item)] {
+        if let Some(json) = json {
+            extras.json(name, json.as_str());
+        }
+    }
+    Ok(Tool { extras: extras.finish(Dialect::OpenAiResponses, "tool"), ..tool })
 }
 
 /// Reads `tool_choice`.
@@ -85,7 +116,10 @@ pub(super) fn read_choice(raw: &RawValue) -> Result<ToolChoice, Failure> {
     match choice.kind.as_deref() {
         Some("function" | "custom") => choice
             .name
-            .map(ToolChoice::Named)
+            .map(|name| {
+                let namespace = choice.namespace;
+                ToolChoice::Named(ToolName { namespace, name })
+            })
             .ok_or_else(|| missing("tool_choice.name")),
         Some("allowed_tools") => Ok(ToolChoice::Allowed {
             required: choice.mode.as_deref() == Some("required"),
@@ -93,13 +127,16 @@ pub(super) fn read_choice(raw: &RawValue) -> Result<ToolChoice, Failure> {
                 .tools
                 .unwrap_or_default()
                 .into_iter()
-                .filter_map(|tool| tool.name.or(tool.kind))
+                .filter_map(|tool| {
+                    let namespace = tool.namespace;
+                    let name = tool.name.or(tool.kind)?;
+                    Some(ToolName { namespace, name })
+                })
                 .collect(),
         }),
-        Some(hosted) => Err(STYLE.unsupported(
-            AT,
-            &format!("forces the hosted tool `{hosted}`, not run here"),
-        )),
+        Some(hosted) => {
+            Err(STYLE.unsupported(AT, &format!("forces the hosted tool `{hosted}`, not run here")))
+        }
         None => Err(missing("tool_choice.type")),
     }
 }

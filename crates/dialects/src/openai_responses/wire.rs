@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
+use crate::extras::{Rest, keep};
 use crate::json;
 use crate::lenient::{Count, FieldProblem, PathStyle, TextOr, WireObject, Word, wire_object};
 
@@ -28,7 +29,7 @@ pub(super) struct Body<'a> {
     pub(super) top_p: Option<f64>,
     pub(super) top_logprobs: Option<Count>,
     pub(super) text: Option<TextSettings<'a>>,
-    pub(super) reasoning: Option<ReasoningSettings>,
+    pub(super) reasoning: Option<ReasoningSettings<'a>>,
     pub(super) store: Option<bool>,
     pub(super) stream: Option<bool>,
     pub(super) background: Option<bool>,
@@ -36,7 +37,7 @@ pub(super) struct Body<'a> {
     pub(super) conversation: Option<&'a RawValue>,
     pub(super) prompt: Option<&'a RawValue>,
     /// What nobody but this dialect reads, by name.
-    pub(super) extras: Vec<(String, &'a RawValue)>,
+    pub(super) extras: Rest<'a>,
 }
 
 impl<'de: 'a, 'a> WireObject<'de> for Body<'a> {
@@ -60,11 +61,7 @@ impl<'de: 'a, 'a> WireObject<'de> for Body<'a> {
             "previous_response_id" => self.previous_response_id = map.next_value()?,
             "conversation" => self.conversation = map.next_value()?,
             "prompt" => self.prompt = map.next_value()?,
-            _ => {
-                if let Some(raw) = map.next_value::<Option<&'a RawValue>>()? {
-                    self.extras.push((key.to_owned(), raw));
-                }
-            }
+            _ => keep(&mut self.extras, key, map)?,
         }
         Ok(())
     }
@@ -80,8 +77,7 @@ wire_object! {
     /// `text`.
     TextSettings<'a> {
         "format" => format: Format<'a>,
-        "verbosity" => verbosity: &'a RawValue,
-    }
+    } rest
 }
 
 wire_object! {
@@ -97,10 +93,9 @@ wire_object! {
 
 wire_object! {
     /// `reasoning`.
-    ReasoningSettings {
+    ReasoningSettings<'a> {
         "effort" => effort: String,
-        "summary" => summary: String,
-    }
+    } rest
 }
 
 wire_object! {
@@ -116,7 +111,7 @@ wire_object! {
     MessageItem<'a> {
         "role" => role: Word<'a>,
         "content" => content: TextOr<&'a RawValue>,
-    }
+    } rest
 }
 
 wire_object! {
@@ -159,6 +154,7 @@ wire_object! {
 wire_object! {
     /// `function_call_output` and `custom_tool_call_output`.
     OutputItem<'a> {
+        "id" => id: String,
         "call_id" => call_id: String,
         "output" => output: TextOr<&'a RawValue>,
     }
@@ -175,10 +171,11 @@ wire_object! {
 }
 
 wire_object! {
-    /// `additional_tools`: tools that stand among the items (Codex with newer models).
+    /// `additional_tools` and `tool_search_output`: tools that stand among the items (Codex with
+    /// newer models).
     ToolsItem<'a> {
         "tools" => tools: Vec<&'a RawValue>,
-    }
+    } rest
 }
 
 wire_object! {
@@ -190,7 +187,7 @@ wire_object! {
         "format" => format: &'a RawValue,
         "strict" => strict: bool,
         "tools" => tools: Vec<&'a RawValue>,
-    }
+    } rest
 }
 
 wire_object! {
@@ -198,6 +195,7 @@ wire_object! {
     Choice<'a> {
         "type" => kind: Word<'a>,
         "name" => name: String,
+        "namespace" => namespace: String,
         "mode" => mode: Word<'a>,
         "tools" => tools: Vec<ChoiceTool>,
     }
@@ -208,6 +206,7 @@ wire_object! {
     ChoiceTool {
         "type" => kind: String,
         "name" => name: String,
+        "namespace" => namespace: String,
     }
 }
 
@@ -222,10 +221,7 @@ pub(super) fn parse_at<'a, T: Deserialize<'a>>(raw: &'a RawValue, at: &str) -> R
             Err(error) => (at.to_owned(), error.inner().to_string()),
             Ok(_) => (at.to_owned(), "unreadable".to_owned()),
         };
-        let why = why
-            .rfind(" at line ")
-            .and_then(|end| why.get(..end))
-            .unwrap_or(&why);
+        let why = why.rfind(" at line ").and_then(|end| why.get(..end)).unwrap_or(&why);
         STYLE.refuse(FieldProblem::WrongType, &path, why)
     })
 }

@@ -130,10 +130,7 @@ const fn kinds() -> [Kind; 256] {
     let mut byte = 0;
     while byte < 256 {
         #[expect(clippy::cast_possible_truncation, reason = "the loop ends at 255")]
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "evaluated at compile time, in bounds"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, in bounds")]
         {
             kinds[byte] = match byte as u8 {
                 b'a'..=b'z' => Kind::Lower,
@@ -182,12 +179,7 @@ pub(super) fn scan<S: Sink>(text: &str, sink: &mut S) {
             Kind::Lower => {
                 let length = ahead(rest, Kind::Lower);
                 sink.run(
-                    pick(
-                        before,
-                        Class::LowerSpaced,
-                        Class::LowerMarked,
-                        Class::LowerBare,
-                    ),
+                    pick(before, Class::LowerSpaced, Class::LowerMarked, Class::LowerBare),
                     length,
                 );
                 (length, Before::Other)
@@ -208,14 +200,7 @@ pub(super) fn scan<S: Sink>(text: &str, sink: &mut S) {
                 if length > 1 {
                     sink.run(Class::Blanks, length);
                 }
-                (
-                    length,
-                    if length > 1 {
-                        Before::Blanks
-                    } else {
-                        Before::Space
-                    },
-                )
+                (length, if length > 1 { Before::Blanks } else { Before::Space })
             }
             Kind::Break => {
                 let length = ahead(rest, Kind::Break);
@@ -259,10 +244,7 @@ fn settle<S: Sink>(before: Before, sink: &mut S) {
 /// Counts the bytes of one kind at the start of `bytes`.
 #[inline]
 fn ahead(bytes: &[u8], wanted: Kind) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| kind(byte) != wanted)
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|&byte| kind(byte) != wanted).unwrap_or(bytes.len())
 }
 
 /// Reads a word that begins with a capital.
@@ -270,23 +252,10 @@ fn capitals<S: Sink>(rest: &[u8], before: Before, sink: &mut S) -> usize {
     let upper = ahead(rest, Kind::Upper);
     let lower = ahead(rest.get(upper..).unwrap_or_default(), Kind::Lower);
     if upper == 1 {
-        let class = pick(
-            before,
-            Class::CapitalSpaced,
-            Class::CapitalMarked,
-            Class::CapitalBare,
-        );
+        let class = pick(before, Class::CapitalSpaced, Class::CapitalMarked, Class::CapitalBare);
         sink.run(class, 1 + lower);
     } else {
-        sink.run(
-            pick(
-                before,
-                Class::UpperSpaced,
-                Class::UpperBare,
-                Class::UpperBare,
-            ),
-            upper,
-        );
+        sink.run(pick(before, Class::UpperSpaced, Class::UpperBare, Class::UpperBare), upper);
         if lower > 0 {
             sink.run(Class::LowerTail, lower);
         }
@@ -302,11 +271,7 @@ fn marks<S: Sink>(rest: &[u8], before: Before, sink: &mut S) -> (usize, Before) 
         return (length, Before::Mark);
     }
     let run = rest.get(..length).unwrap_or_default();
-    let repeats = run
-        .iter()
-        .zip(run.iter().skip(1))
-        .filter(|(a, b)| a == b)
-        .count();
+    let repeats = run.iter().zip(run.iter().skip(1)).filter(|(a, b)| a == b).count();
     sink.run(Class::Mark, 1);
     sink.run(Class::MarkAlone, 1);
     // The first mark is a change too, so that a run of one is told from none.

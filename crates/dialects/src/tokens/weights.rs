@@ -28,10 +28,7 @@ const fn even(first: u16, each: u16) -> Row {
     let mut length = 1;
     let mut cost = first;
     while length <= LAST {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "evaluated at compile time, in bounds"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, in bounds")]
         {
             upto[length] = cost;
         }
@@ -48,44 +45,25 @@ const fn row(upto: [u16; LAST + 1], slope: u16) -> Row {
 /// The costs of a class.
 const fn costs(class: Class) -> Row {
     match class {
-        Class::LowerSpaced => row(
-            [0, 83, 83, 100, 101, 111, 112, 112, 113, 131, 132, 133, 135],
-            14,
-        ),
+        Class::LowerSpaced => {
+            row([0, 83, 83, 100, 101, 111, 112, 112, 113, 131, 132, 133, 135], 14)
+        }
         Class::LowerMarked => row([0, 47, 47, 47, 47, 47, 47, 52, 80, 94, 120, 125, 128], 16),
-        Class::LowerBare => row(
-            [0, 97, 97, 122, 123, 123, 134, 134, 135, 138, 141, 150, 180],
-            40,
-        ),
+        Class::LowerBare => row([0, 97, 97, 122, 123, 123, 134, 134, 135, 138, 141, 150, 180], 40),
         Class::CapitalSpaced => row([0, 95, 95, 95, 95, 95, 95, 95, 98, 145, 150, 153, 158], 40),
         Class::CapitalMarked => row([0, 23, 55, 55, 55, 60, 92, 97, 100, 128, 148, 180, 200], 20),
         Class::CapitalBare => row([0, 95, 95, 95, 95, 95, 95, 96, 98, 108, 115, 145, 200], 30),
-        Class::UpperSpaced => row(
-            [0, 95, 95, 115, 117, 117, 117, 118, 120, 125, 130, 135, 140],
-            20,
-        ),
-        Class::UpperBare => row(
-            [0, 95, 108, 110, 110, 112, 114, 118, 125, 140, 180, 220, 250],
-            40,
-        ),
-        Class::LowerTail => row(
-            [0, 35, 109, 184, 240, 258, 258, 258, 258, 258, 258, 258, 260],
-            10,
-        ),
+        Class::UpperSpaced => {
+            row([0, 95, 95, 115, 117, 117, 117, 118, 120, 125, 130, 135, 140], 20)
+        }
+        Class::UpperBare => row([0, 95, 108, 110, 110, 112, 114, 118, 125, 140, 180, 220, 250], 40),
+        Class::LowerTail => row([0, 35, 109, 184, 240, 258, 258, 258, 258, 258, 258, 258, 260], 10),
         // Three digits are one token; `cost` counts them by threes.
         Class::Digits => even(108, 108),
         Class::SpaceBeforeDigits => even(84, 0),
-        Class::Blanks => row(
-            [0, 0, 94, 94, 100, 103, 103, 103, 103, 103, 103, 103, 103],
-            1,
-        ),
+        Class::Blanks => row([0, 0, 94, 94, 100, 103, 103, 103, 103, 103, 103, 103, 103], 1),
         Class::BreakAfterMark => row([0, 0, 41, 41, 50, 50, 50, 50, 50, 50, 50, 50, 50], 2),
-        Class::Break => row(
-            [
-                0, 120, 120, 120, 122, 122, 122, 122, 122, 122, 122, 122, 122,
-            ],
-            2,
-        ),
+        Class::Break => row([0, 120, 120, 120, 122, 122, 122, 122, 122, 122, 122, 122, 122], 2),
         Class::Mark => even(80, 0),
         Class::MarkAlone => even(15, 0),
         Class::MarkChanges => row([0, 0, 2, 8, 40, 75, 150, 240, 330, 420, 510, 600, 690], 90),
@@ -108,10 +86,7 @@ const fn table() -> [Row; Class::COUNT] {
     let mut table = [even(0, 0); Class::COUNT];
     let mut index = 0;
     while index < Class::COUNT {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "evaluated at compile time, in bounds"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, in bounds")]
         {
             table[index] = costs(Class::ALL[index]);
         }
@@ -123,11 +98,7 @@ const fn table() -> [Row; Class::COUNT] {
 /// What a run costs.
 #[inline]
 pub(super) fn cost(class: Class, length: usize) -> u64 {
-    let length = if class == Class::Digits {
-        length.div_ceil(3)
-    } else {
-        length
-    };
+    let length = if class == Class::Digits { length.div_ceil(3) } else { length };
     // A class is always within the table, and a length is cut to it.
     let Some(row) = TABLE.get(class as usize) else {
         return 0;
@@ -144,10 +115,7 @@ mod tests {
     fn no_cost_falls_as_a_run_grows() {
         for class in Class::ALL {
             for length in 0..LAST + 20 {
-                assert!(
-                    cost(class, length) <= cost(class, length + 1),
-                    "{class:?} {length}"
-                );
+                assert!(cost(class, length) <= cost(class, length + 1), "{class:?} {length}");
             }
         }
         assert!(cost(Class::CapitalSpaced, 1) <= cost(Class::UpperSpaced, 2));

@@ -31,11 +31,7 @@ fn open() -> AccessRules {
 }
 
 fn with_token(auth: AuthMode) -> AccessRules {
-    AccessRules {
-        token: Some(Secret::new(TOKEN.to_owned())),
-        auth,
-        ..AccessRules::default()
-    }
+    AccessRules { token: Some(Secret::new(TOKEN.to_owned())), auth, ..AccessRules::default() }
 }
 
 fn admit(rules: &AccessRules, peer: &str, headers: &[(&str, &str)]) -> Result<Caller, Failure> {
@@ -103,10 +99,7 @@ fn hosts() {
         ("evil\"`name", Malformed),
         (&long, Malformed),
     ];
-    let rules = AccessRules {
-        allow_hosts: vec!["Bridge.Example:443".to_owned()],
-        ..open()
-    };
+    let rules = AccessRules { allow_hosts: vec!["Bridge.Example:443".to_owned()], ..open() };
     for (host, expected) in table {
         let outcome = match admit(&rules, "127.0.0.1", &[("host", host)]) {
             Ok(caller) if caller.loopback => Loopback,
@@ -114,10 +107,7 @@ fn hosts() {
             // Without a token only loopback gets past the credential: the Host was accepted.
             Err(failure) if failure.kind == FailureKind::Unauthenticated => Accepted,
             Err(failure) if failure.kind == FailureKind::Forbidden => {
-                assert!(
-                    failure.message.contains("--allow-host"),
-                    "{host}: {failure}"
-                );
+                assert!(failure.message.contains("--allow-host"), "{host}: {failure}");
                 Forbidden
             }
             Err(failure) => {
@@ -131,62 +121,33 @@ fn hosts() {
 
 #[test]
 fn a_host_is_needed_exactly_once() {
-    assert_eq!(
-        kind(admit(&open(), "127.0.0.1", &[])),
-        FailureKind::BadRequest
-    );
-    assert_eq!(
-        kind(admit(&open(), "127.0.0.1", &[LOCAL, LOCAL])),
-        FailureKind::BadRequest
-    );
+    assert_eq!(kind(admit(&open(), "127.0.0.1", &[])), FailureKind::BadRequest);
+    assert_eq!(kind(admit(&open(), "127.0.0.1", &[LOCAL, LOCAL])), FailureKind::BadRequest);
 
     let mut old = head("/", &[]);
     old.version = Version::HTTP_10;
-    assert_eq!(
-        kind(open().admit(ip("127.0.0.1"), &old)),
-        FailureKind::Unauthenticated
-    );
+    assert_eq!(kind(open().admit(ip("127.0.0.1"), &old)), FailureKind::Unauthenticated);
 
     let opaque = HeaderValue::from_bytes(b"local\xffhost").unwrap();
     let mut strange = head("/", &[]);
     strange.headers.insert("host", opaque);
-    assert_eq!(
-        kind(open().admit(ip("127.0.0.1"), &strange)),
-        FailureKind::BadRequest
-    );
+    assert_eq!(kind(open().admit(ip("127.0.0.1"), &strange)), FailureKind::BadRequest);
 }
 
 #[test]
 fn an_absolute_uri_counts_as_well_as_the_host() {
     let ask =
         |uri: &str, headers: &[(&str, &str)]| open().admit(ip("127.0.0.1"), &head(uri, headers));
-    assert!(
-        ask("http://localhost:8000/v1/models", &[])
-            .unwrap()
-            .loopback
-    );
-    assert!(
-        ask("http://localhost:8000/v1/models", &[LOCAL])
-            .unwrap()
-            .loopback
-    );
-    assert_eq!(
-        kind(ask("http://evil.test/v1/models", &[LOCAL])),
-        FailureKind::Forbidden
-    );
+    assert!(ask("http://localhost:8000/v1/models", &[]).unwrap().loopback);
+    assert!(ask("http://localhost:8000/v1/models", &[LOCAL]).unwrap().loopback);
+    assert_eq!(kind(ask("http://evil.test/v1/models", &[LOCAL])), FailureKind::Forbidden);
     assert_eq!(
         kind(ask("http://localhost/v1/models", &[("host", "evil.test")])),
         FailureKind::Forbidden
     );
-    assert_eq!(
-        kind(ask("http://me@localhost/", &[LOCAL])),
-        FailureKind::BadRequest
-    );
+    assert_eq!(kind(ask("http://me@localhost/", &[LOCAL])), FailureKind::BadRequest);
     // Both names are accepted, but one is not loopback, so the caller is not either.
-    assert_eq!(
-        kind(ask("http://10.0.0.1/", &[LOCAL])),
-        FailureKind::Unauthenticated
-    );
+    assert_eq!(kind(ask("http://10.0.0.1/", &[LOCAL])), FailureKind::Unauthenticated);
 }
 
 #[test]
@@ -218,10 +179,7 @@ fn origins() {
             }
         }
     }
-    let listed = AccessRules {
-        allow_origins: vec!["null".to_owned()],
-        ..open()
-    };
+    let listed = AccessRules { allow_origins: vec!["null".to_owned()], ..open() };
     assert!(admit(&listed, "127.0.0.1", &[LOCAL, ("origin", "null")]).is_ok());
 }
 
@@ -230,19 +188,10 @@ fn the_rules_come_in_order() {
     let rules = with_token(AuthMode::Required);
     let origin = ("origin", "https://evil.test");
     // Host before Origin before credential: a page learns nothing about the token.
-    assert_eq!(
-        kind(admit(&rules, "10.0.0.9", &[("host", "::"), origin])),
-        FailureKind::BadRequest
-    );
+    assert_eq!(kind(admit(&rules, "10.0.0.9", &[("host", "::"), origin])), FailureKind::BadRequest);
     let key = ("x-api-key", TOKEN);
-    assert_eq!(
-        kind(admit(&rules, "10.0.0.9", &[LOCAL, origin, key])),
-        FailureKind::Forbidden
-    );
-    assert_eq!(
-        kind(admit(&rules, "10.0.0.9", &[LOCAL])),
-        FailureKind::Unauthenticated
-    );
+    assert_eq!(kind(admit(&rules, "10.0.0.9", &[LOCAL, origin, key])), FailureKind::Forbidden);
+    assert_eq!(kind(admit(&rules, "10.0.0.9", &[LOCAL])), FailureKind::Unauthenticated);
 }
 
 #[test]
@@ -285,11 +234,7 @@ fn forwarded_addresses_count_from_trusted_proxies_only() {
         ("10.0.0.1", &["203.0.113.5"], "203.0.113.5"),
         ("::ffff:10.0.0.1", &["203.0.113.5"], "203.0.113.5"),
         ("10.0.0.1", &["6.6.6.6, 203.0.113.5"], "203.0.113.5"),
-        (
-            "10.0.0.1",
-            &["6.6.6.6, 203.0.113.5, 10.0.0.2"],
-            "203.0.113.5",
-        ),
+        ("10.0.0.1", &["6.6.6.6, 203.0.113.5, 10.0.0.2"], "203.0.113.5"),
         ("10.0.0.1", &["203.0.113.5", "10.0.0.2"], "203.0.113.5"),
         ("10.0.0.1", &["6.6.6.6", "203.0.113.5"], "203.0.113.5"),
         ("10.0.0.1", &["203.0.113.5:4711"], "203.0.113.5"),
@@ -313,10 +258,7 @@ fn forwarded_addresses_count_from_trusted_proxies_only() {
     }
     // Other forwarding headers say nothing about the address.
     let headers = [LOCAL, ("x-api-key", TOKEN), ("x-real-ip", "203.0.113.5")];
-    assert_eq!(
-        admit(&rules, "10.0.0.1", &headers).unwrap().address,
-        ip("10.0.0.1")
-    );
+    assert_eq!(admit(&rules, "10.0.0.1", &headers).unwrap().address, ip("10.0.0.1"));
 }
 
 /// Every auth mode, with and without a token, near and far, with every credential.
@@ -341,17 +283,10 @@ fn credentials() {
     ];
     let bearer = format!("Bearer {TOKEN}");
     for (auth, token, near, outcomes) in table {
-        let rules = if token {
-            with_token(auth)
-        } else {
-            AccessRules { auth, ..open() }
-        };
+        let rules = if token { with_token(auth) } else { AccessRules { auth, ..open() } };
         let peer = if near { "127.0.0.1" } else { "192.0.2.7" };
-        let shown: [&[(&str, &str)]; 3] = [
-            &[],
-            &[("x-api-key", "wrong-horse-battery-staple!!")],
-            &[("authorization", &bearer)],
-        ];
+        let shown: [&[(&str, &str)]; 3] =
+            [&[], &[("x-api-key", "wrong-horse-battery-staple!!")], &[("authorization", &bearer)]];
         for (credential, outcome) in shown.iter().zip(outcomes.chars()) {
             let headers = [&[LOCAL][..], credential].concat();
             let case = format!("{auth:?} token={token} near={near} {credential:?}");
@@ -367,11 +302,7 @@ fn credentials() {
                     assert_eq!(says_none, auth == Required && !token, "{case}: {failure}");
                 }
                 Ok(caller) => {
-                    assert_eq!(
-                        if caller.authenticated { '+' } else { 'o' },
-                        outcome,
-                        "{case}"
-                    );
+                    assert_eq!(if caller.authenticated { '+' } else { 'o' }, outcome, "{case}");
                     assert_eq!(caller.loopback, near, "{case}");
                 }
             }
@@ -393,15 +324,9 @@ fn ways_to_show_the_token() {
         (&[("authorization", &padded)], true),
         (&[("x-api-key", TOKEN)], true),
         (&[("X-Api-Key", TOKEN)], true),
-        (
-            &[("authorization", "Bearer wrong"), ("x-api-key", TOKEN)],
-            true,
-        ),
+        (&[("authorization", "Bearer wrong"), ("x-api-key", TOKEN)], true),
         (&[("authorization", &good), ("x-api-key", "wrong")], true),
-        (
-            &[("authorization", "Basic abc"), ("authorization", &good)],
-            true,
-        ),
+        (&[("authorization", "Basic abc"), ("authorization", &good)], true),
         (&[("authorization", TOKEN)], false),
         (&[("authorization", &bearer("Bearer"))], false),
         (&[("authorization", &bearer("Basic "))], false),
@@ -414,31 +339,16 @@ fn ways_to_show_the_token() {
     for (credential, valid) in table {
         let headers = [&[LOCAL][..], credential].concat();
         let outcome = admit(&rules, "192.0.2.7", &headers);
-        assert_eq!(
-            outcome.is_ok_and(|caller| caller.authenticated),
-            valid,
-            "{credential:?}"
-        );
+        assert_eq!(outcome.is_ok_and(|caller| caller.authenticated), valid, "{credential:?}");
     }
 }
 
 #[test]
 fn an_empty_token_never_matches() {
-    let rules = AccessRules {
-        token: Some(Secret::new(String::new())),
-        ..open()
-    };
-    for credential in [
-        ("x-api-key", ""),
-        ("authorization", "Bearer "),
-        ("x-api-key", "x"),
-    ] {
+    let rules = AccessRules { token: Some(Secret::new(String::new())), ..open() };
+    for credential in [("x-api-key", ""), ("authorization", "Bearer "), ("x-api-key", "x")] {
         let outcome = admit(&rules, "127.0.0.1", &[LOCAL, credential]);
-        assert_eq!(
-            kind(outcome),
-            FailureKind::Unauthenticated,
-            "{credential:?}"
-        );
+        assert_eq!(kind(outcome), FailureKind::Unauthenticated, "{credential:?}");
     }
 }
 
@@ -446,8 +356,7 @@ fn an_empty_token_never_matches() {
 fn agents_are_cut_by_characters() {
     let agent = |value: &[u8]| {
         let mut head = head("/", &[LOCAL]);
-        head.headers
-            .insert("user-agent", HeaderValue::from_bytes(value).unwrap());
+        head.headers.insert("user-agent", HeaderValue::from_bytes(value).unwrap());
         open().admit(ip("127.0.0.1"), &head).unwrap().agent
     };
     assert_eq!(agent(b"curl/8").as_deref(), Some("curl/8"));
@@ -459,10 +368,7 @@ fn agents_are_cut_by_characters() {
 #[test]
 fn the_token_is_not_printed() {
     let printed = format!("{:?}", with_token(AuthMode::Auto));
-    assert!(
-        !printed.contains(TOKEN) && printed.contains("****"),
-        "{printed}"
-    );
+    assert!(!printed.contains(TOKEN) && printed.contains("****"), "{printed}");
 }
 
 fn any_header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {

@@ -18,11 +18,7 @@ use super::{BodyBudget, BodyLimits, HeldBody, read_body};
 
 const HOUR: Duration = Duration::from_hours(1);
 const MOMENT: Duration = Duration::from_millis(20);
-const LIMITS: BodyLimits = BodyLimits {
-    max_bytes: 64 * 1024,
-    idle: HOUR,
-    total: HOUR,
-};
+const LIMITS: BodyLimits = BodyLimits { max_bytes: 64 * 1024, idle: HOUR, total: HOUR };
 
 /// What a body does when it is asked for more.
 enum Step {
@@ -43,19 +39,11 @@ struct Script {
 
 impl Script {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self {
-            steps: steps.into_iter().collect(),
-            announced: 0,
-            untouchable: false,
-        }
+        Self { steps: steps.into_iter().collect(), announced: 0, untouchable: false }
     }
 
     fn pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self::new(
-            pieces
-                .into_iter()
-                .map(|piece| Step::Piece(Bytes::copy_from_slice(piece))),
-        )
+        Self::new(pieces.into_iter().map(|piece| Step::Piece(Bytes::copy_from_slice(piece))))
     }
 }
 
@@ -129,9 +117,7 @@ async fn read(body: Script) -> Result<HeldBody, Failure> {
 async fn one_piece_is_not_copied() {
     let piece = Bytes::from(vec![7; 5000]);
     let at = piece.as_ptr();
-    let held = read(Script::new([Step::Piece(piece), Step::Trailers]))
-        .await
-        .unwrap();
+    let held = read(Script::new([Step::Piece(piece), Step::Trailers])).await.unwrap();
     assert_eq!(held.bytes.as_ptr(), at);
     assert_eq!(held.bytes.len(), 5000);
 }
@@ -139,9 +125,7 @@ async fn one_piece_is_not_copied() {
 #[tokio::test]
 async fn an_empty_body_costs_nothing() {
     let budget = BodyBudget::new(0);
-    let held = read_body(&HeaderMap::new(), Empty::<Bytes>::new(), &LIMITS, &budget)
-        .await
-        .unwrap();
+    let held = read_body(&HeaderMap::new(), Empty::<Bytes>::new(), &LIMITS, &budget).await.unwrap();
     assert!(held.bytes.is_empty() && held.permit.is_none());
 }
 
@@ -165,15 +149,9 @@ async fn an_announced_excess_is_refused_unread() {
 async fn the_limit_itself_is_allowed_and_one_more_is_not() {
     let piece = [0u8; 1024];
     let full = || std::iter::repeat_n(&piece[..], 64);
-    assert_eq!(
-        read(Script::pieces(full())).await.unwrap().bytes.len(),
-        64 * 1024
-    );
+    assert_eq!(read(Script::pieces(full())).await.unwrap().bytes.len(), 64 * 1024);
     let more = full().chain([&piece[..1]]);
-    assert_eq!(
-        read(Script::pieces(more)).await.unwrap_err().kind,
-        FailureKind::TooLarge
-    );
+    assert_eq!(read(Script::pieces(more)).await.unwrap_err().kind, FailureKind::TooLarge);
 }
 
 #[tokio::test]
@@ -196,9 +174,7 @@ async fn memory_is_charged_as_it_arrives_and_given_back() {
     ]);
     // The announced length is a lie, and nothing is charged for it.
     body.announced = 64 * 1024;
-    let held = read_body(&HeaderMap::new(), body, &LIMITS, &budget)
-        .await
-        .unwrap();
+    let held = read_body(&HeaderMap::new(), body, &LIMITS, &budget).await.unwrap();
     assert_eq!(held.bytes.len(), 2049);
     assert_eq!(budget.available_bytes(), 61 * 1024);
     drop(held);
@@ -210,30 +186,14 @@ async fn a_spent_budget_refuses_at_once_and_failures_give_back() {
     let budget = BodyBudget::new(4 * 1024);
     let big = |bytes: usize| Full::new(Bytes::from(vec![0; bytes]));
     let headers = HeaderMap::new();
-    let held = read_body(&headers, big(3000), &LIMITS, &budget)
-        .await
-        .unwrap();
+    let held = read_body(&headers, big(3000), &LIMITS, &budget).await.unwrap();
     let second = Script::pieces([&[0; 900][..], &[0; 900][..]]);
-    let failure = read_body(&headers, second, &LIMITS, &budget)
-        .await
-        .unwrap_err();
+    let failure = read_body(&headers, second, &LIMITS, &budget).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Overloaded);
-    assert_eq!(
-        budget.available_bytes(),
-        1024,
-        "the refused body holds nothing"
-    );
-    assert!(
-        read_body(&headers, big(1024), &LIMITS, &budget)
-            .await
-            .is_ok()
-    );
+    assert_eq!(budget.available_bytes(), 1024, "the refused body holds nothing");
+    assert!(read_body(&headers, big(1024), &LIMITS, &budget).await.is_ok());
     drop(held);
-    assert!(
-        read_body(&headers, big(4096), &LIMITS, &budget)
-            .await
-            .is_ok()
-    );
+    assert!(read_body(&headers, big(4096), &LIMITS, &budget).await.is_ok());
     assert_eq!(budget.available_bytes(), 4096);
 }
 
@@ -242,14 +202,8 @@ async fn a_late_piece_and_a_late_end_are_cut() {
     let stalled = || Script::new([Step::Piece(Bytes::from_static(b"{")), Step::Stall]);
     let budget = budget();
     for (idle, total) in [(MOMENT, HOUR), (HOUR, MOMENT), (MOMENT, Duration::MAX)] {
-        let limits = BodyLimits {
-            idle,
-            total,
-            ..LIMITS
-        };
-        let failure = read_body(&HeaderMap::new(), stalled(), &limits, &budget)
-            .await
-            .unwrap_err();
+        let limits = BodyLimits { idle, total, ..LIMITS };
+        let failure = read_body(&HeaderMap::new(), stalled(), &limits, &budget).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::RequestTimeout);
         assert_eq!(budget.available_bytes(), 1024 * 1024);
     }
@@ -257,15 +211,9 @@ async fn a_late_piece_and_a_late_end_are_cut() {
 
 #[tokio::test]
 async fn pieces_that_never_end_are_cut() {
-    let limits = BodyLimits {
-        max_bytes: usize::MAX,
-        idle: HOUR,
-        total: MOMENT,
-    };
+    let limits = BodyLimits { max_bytes: usize::MAX, idle: HOUR, total: MOMENT };
     let budget = BodyBudget::new(usize::MAX);
-    let failure = read_body(&HeaderMap::new(), Endless, &limits, &budget)
-        .await
-        .unwrap_err();
+    let failure = read_body(&HeaderMap::new(), Endless, &limits, &budget).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::RequestTimeout);
 }
 
@@ -309,10 +257,7 @@ async fn encoded_bodies_are_refused_by_name() {
 async fn what_callers_write_is_not_printed() {
     let held = read(Script::pieces([&b"my secret"[..]])).await.unwrap();
     let printed = format!("{held:?}");
-    assert!(
-        !printed.contains("secret") && printed.contains('9'),
-        "{printed}"
-    );
+    assert!(!printed.contains("secret") && printed.contains('9'), "{printed}");
 }
 
 proptest! {

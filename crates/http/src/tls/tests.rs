@@ -12,9 +12,7 @@ struct Files {
 
 impl Files {
     fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
@@ -58,14 +56,10 @@ fn bad_files_are_named() {
     let binary = files.write("binary.pem", [0, 255, 10, 13]);
     let torn = files.write("torn.pem", &cert.as_bytes()[..cert.len() / 2]);
     let torn_key = files.write("torn-key.pem", &key.as_bytes()[..key.len() / 2]);
-    let encrypted = files.write(
-        "encrypted.pem",
-        key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"),
-    );
-    let false_cert = files.write(
-        "false.pem",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    );
+    let encrypted =
+        files.write("encrypted.pem", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
+    let false_cert =
+        files.write("false.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let absent = files.folder.path().join("absent.pem");
 
     let table = [

@@ -35,12 +35,7 @@ impl Request {
         params: Option<Bytes>,
         reply_to: ReplyTo,
     ) -> Self {
-        Self {
-            method,
-            params,
-            raw_id,
-            reply_to: Some(reply_to),
-        }
+        Self { method, params, raw_id, reply_to: Some(reply_to) }
     }
 
     /// The raw JSON of the id, whatever type it has.
@@ -119,10 +114,7 @@ pub(crate) struct BatchReplies {
 impl BatchReplies {
     /// A batch that holds this many requests.
     pub(crate) fn new(outbox: Arc<Outbox>, requests: usize) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new((Vec::new(), requests)),
-            outbox,
-        })
+        Arc::new(Self { state: Mutex::new((Vec::new(), requests)), outbox })
     }
 
     fn add(&self, answer: Option<Vec<u8>>) {

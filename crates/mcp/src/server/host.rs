@@ -18,12 +18,8 @@ pub enum ProtocolVersion {
 
 impl ProtocolVersion {
     /// Every version, oldest first.
-    pub const ALL: [Self; 4] = [
-        Self::V2024_11_05,
-        Self::V2025_03_26,
-        Self::V2025_06_18,
-        Self::V2025_11_25,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
     /// Its name on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -131,9 +127,8 @@ where
 impl HostInfo {
     /// Reads the `params` of `initialize`; whatever is missing or wrong counts as not offered.
     pub(crate) fn read(params: Option<&[u8]>) -> Self {
-        let asked: Initialize = params
-            .and_then(|params| serde_json::from_slice(params).ok())
-            .unwrap_or_default();
+        let asked: Initialize =
+            params.and_then(|params| serde_json::from_slice(params).ok()).unwrap_or_default();
         let capabilities = asked.capabilities.unwrap_or_default();
         let client = asked.client_info.unwrap_or_default();
         let protocol = ProtocolVersion::negotiate(asked.protocol_version.as_deref());
@@ -144,9 +139,7 @@ impl HostInfo {
             protocol,
             sampling: capabilities.sampling.is_some(),
             sampling_tools: newest
-                && capabilities
-                    .sampling
-                    .is_some_and(|sampling| sampling.tools.is_some()),
+                && capabilities.sampling.is_some_and(|sampling| sampling.tools.is_some()),
             sampling_tasks: newest
                 && capabilities
                     .tasks
@@ -199,14 +192,8 @@ mod tests {
         for version in ProtocolVersion::ALL {
             assert_eq!(ProtocolVersion::negotiate(Some(version.as_str())), version);
         }
-        assert_eq!(
-            ProtocolVersion::negotiate(Some("2026-07-28")),
-            ProtocolVersion::V2025_11_25
-        );
-        assert_eq!(
-            ProtocolVersion::negotiate(None),
-            ProtocolVersion::V2025_11_25
-        );
+        assert_eq!(ProtocolVersion::negotiate(Some("2026-07-28")), ProtocolVersion::V2025_11_25);
+        assert_eq!(ProtocolVersion::negotiate(None), ProtocolVersion::V2025_11_25);
     }
 
     #[test]

@@ -27,10 +27,7 @@ pub struct ToolCall {
 ///
 /// Answering or dropping it also ends the bookkeeping of the call.
 #[derive(Debug)]
-pub struct ToolReply(
-    Request,
-    #[expect(dead_code, reason = "held for its drop")] DropGuard,
-);
+pub struct ToolReply(Request, #[expect(dead_code, reason = "held for its drop")] DropGuard);
 
 impl ToolReply {
     /// Answers with text; `is_error` says whether the tool failed.
@@ -105,17 +102,9 @@ impl ToolCall {
             .map(RawValue::get)
             .filter(|token| !token.starts_with(['{', '[']))
             .map(|token| ProgressToken(token.to_owned()));
-        let arguments = params
-            .arguments
-            .map(|raw_part| raw.slice_ref(raw_part.get().as_bytes()));
+        let arguments = params.arguments.map(|raw_part| raw.slice_ref(raw_part.get().as_bytes()));
         let name = params.name;
         let reply = ToolReply(request, cancelled.clone().drop_guard());
-        Ok(Self {
-            name,
-            arguments,
-            progress,
-            cancelled,
-            reply,
-        })
+        Ok(Self { name, arguments, progress, cancelled, reply })
     }
 }

@@ -17,56 +17,55 @@ const READ: usize = 64 * 1024;
 /// Pieces that may wait between a thread and the connection.
 const PIECES: usize = 8;
 
+/// Lets the sink end the source; weak, because the source ends when its own thread does.
+pub(super) type Failing = mpsc::WeakSender<io::Result<Bytes>>;
+
 /// stdin, read by a thread. The thread ends with its input or with the process.
-pub(super) fn source() -> io::Result<Source> {
+pub(super) fn source() -> io::Result<(Source, Failing)> {
     let (sender, receiver) = mpsc::channel(PIECES);
-    thread::Builder::new()
-        .name("mcp-stdin".into())
-        .spawn(move || {
-            let mut stdin = io::stdin().lock();
-            let mut buffer = vec![0; READ];
-            loop {
-                let piece = match stdin.read(&mut buffer) {
-                    Ok(0) => return,
-                    Ok(read) => Ok(Bytes::copy_from_slice(
-                        buffer.get(..read).unwrap_or_default(),
-                    )),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => Err(error),
-                };
-                let failed = piece.is_err();
-                if sender.blocking_send(piece).is_err() || failed {
-                    return;
-                }
+    let failing = sender.downgrade();
+    thread::Builder::new().name("mcp-stdin".into()).spawn(move || {
+        let mut stdin = io::stdin().lock();
+        let mut buffer = vec![0; READ];
+        loop {
+            let piece = match stdin.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(read) => Ok(Bytes::copy_from_slice(buffer.get(..read).unwrap_or_default())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = piece.is_err();
+            if sender.blocking_send(piece).is_err() || failed {
+                return;
             }
-        })?;
-    Ok(Box::pin(ThreadSource {
-        receiver,
-        rest: Bytes::new(),
-    }))
+        }
+    })?;
+    let source = ThreadSource { receiver, rest: Bytes::new() };
+    Ok((Box::pin(source), failing))
 }
 
-/// stdout, written by a thread.
-pub(super) fn sink() -> io::Result<Sink> {
+/// stdout, written by a thread. A write that fails shows at the next one, which may never come,
+/// so it ends `source` as well.
+pub(super) fn sink(source: Option<Failing>) -> io::Result<Sink> {
     let (sender, mut receiver) = mpsc::channel::<Vec<u8>>(PIECES);
     let (done, finished) = oneshot::channel();
-    thread::Builder::new()
-        .name("mcp-stdout".into())
-        .spawn(move || {
-            let mut stdout = io::stdout().lock();
-            let mut outcome = Ok(());
-            while let Some(piece) = receiver.blocking_recv() {
-                outcome = stdout.write_all(&piece).and_then(|()| stdout.flush());
-                if outcome.is_err() {
-                    break;
-                }
+    thread::Builder::new().name("mcp-stdout".into()).spawn(move || {
+        let mut stdout = io::stdout().lock();
+        let mut outcome = Ok(());
+        while let Some(piece) = receiver.blocking_recv() {
+            outcome = stdout.write_all(&piece).and_then(|()| stdout.flush());
+            if outcome.is_err() {
+                break;
             }
-            let _ = done.send(outcome);
-        })?;
-    Ok(Box::pin(ThreadSink {
-        sender: PollSender::new(sender),
-        finished: Some(finished),
-    }))
+        }
+        let failed = outcome.as_ref().err().map(io::Error::kind);
+        let _ = done.send(outcome);
+        let source = source.as_ref().and_then(mpsc::WeakSender::upgrade);
+        if let (Some(kind), Some(source)) = (failed, source) {
+            let _ = source.blocking_send(Err(kind.into()));
+        }
+    })?;
+    Ok(Box::pin(ThreadSink { sender: PollSender::new(sender), finished: Some(finished) }))
 }
 
 struct ThreadSource {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
-use crate::script::{Recorder, Script};
+use crate::script::{Recorder, Script, outcome};
 
 fn script() -> Script {
     Script::attach(&Arc::new(Recorder::default()))
@@ -63,10 +63,7 @@ async fn lines_keep_their_order_and_ids_are_strings() {
         assert_eq!(request["params"], index);
         ids.push(request["id"].as_str().expect("a string id").to_owned());
         let note = script.hear().await;
-        assert_eq!(
-            (&note["method"], &note["params"]),
-            (&json!("note"), &json!(index))
-        );
+        assert_eq!((&note["method"], &note["params"]), (&json!("note"), &json!(index)));
         assert_eq!(note.get("id"), None);
     }
     assert!(ids.iter().all(|id| id.starts_with("s-")));
@@ -76,10 +73,8 @@ async fn lines_keep_their_order_and_ids_are_strings() {
     // Answers find their request in any order.
     for (index, pending) in waiting.into_iter().enumerate().rev() {
         let id = format!("s-{}", index + 1);
-        script
-            .say(&json!({"id": id, "result": index}).to_string())
-            .await;
-        assert_eq!(pending.await.unwrap(), index.to_string());
+        script.say(&json!({"id": id, "result": index}).to_string()).await;
+        assert_eq!(outcome(pending).await.unwrap(), index.to_string());
     }
 }
 
@@ -102,10 +97,8 @@ async fn many_small_lines_leave_in_one_write_and_a_big_one_in_its_own() {
     stop.cancel();
     connection.run(&Recorder::default(), stop).await;
     let written = writes.0.lock().unwrap().clone();
-    let lines: Vec<_> = written
-        .iter()
-        .map(|write| write.split(|byte| *byte == b'\n').count() - 1)
-        .collect();
+    let lines: Vec<_> =
+        written.iter().map(|write| write.split(|byte| *byte == b'\n').count() - 1).collect();
     assert_eq!(lines, [100, 1, 100]);
 }
 
@@ -129,13 +122,13 @@ async fn an_answered_request_is_not_cancelled() {
     let mut script = script();
     let (pending, _) = script.ask("1").await;
     script.say(r#"{"id":"s-1","result":1}"#).await;
-    pending.await.unwrap();
+    outcome(pending).await.unwrap();
     // Neither is one whose answer lies there, not looked at.
     let (unread, _) = script.ask("2").await;
     let (other, _) = script.ask("3").await;
     script.say(r#"{"id":"s-2","result":2}"#).await;
     script.say(r#"{"id":"s-3","result":3}"#).await;
-    other.await.unwrap();
+    outcome(other).await.unwrap();
     drop(unread);
     script.hear_nothing().await;
 }
@@ -146,12 +139,9 @@ async fn a_cancelled_request_can_still_hear_a_late_answer() {
     let (pending, id) = script.ask("{}").await;
     let late = pending.cancel("no time").expect("not answered yet");
     let cancelled = script.hear().await;
-    assert_eq!(
-        cancelled["params"],
-        json!({"requestId": id, "reason": "no time"})
-    );
+    assert_eq!(cancelled["params"], json!({"requestId": id, "reason": "no time"}));
     script.say(r#"{"id":"s-1","result":{"late":true}}"#).await;
-    assert_eq!(late.await.unwrap(), r#"{"late":true}"#);
+    assert_eq!(outcome(late).await.unwrap(), r#"{"late":true}"#);
     script.hear_nothing().await;
 }
 
@@ -161,17 +151,9 @@ async fn a_detached_request_says_nothing_and_still_hears() {
     let (pending, _) = script.ask("{}").await;
     let late = pending.detach().expect("not answered yet");
     script.hear_nothing().await;
-    script
-        .say(r#"{"id":"s-1","error":{"code":-1,"message":"no"}}"#)
-        .await;
-    let error = late.await.unwrap_err();
-    assert_eq!(
-        error,
-        ReplyError::Host {
-            code: -1,
-            message: "no".into()
-        }
-    );
+    script.say(r#"{"id":"s-1","error":{"code":-1,"message":"no"}}"#).await;
+    let error = outcome(late).await.unwrap_err();
+    assert_eq!(error, ReplyError::Host { code: -1, message: "no".into() });
     // Dropping a detached one forgets it in silence.
     let (pending, _) = script.ask("{}").await;
     drop(pending.detach());
@@ -195,43 +177,34 @@ async fn answers_that_nobody_waits_for_are_ignored() {
     }
     script.say(r#"{"id":"s-1","result":"mine"}"#).await;
     script.say(r#"{"id":"s-1","result":"again"}"#).await;
-    assert_eq!(pending.await.unwrap(), r#""mine""#);
+    assert_eq!(outcome(pending).await.unwrap(), r#""mine""#);
     let (next, _) = script.ask("{}").await;
     script.say(r#"{"id":"s-2","result":2}"#).await;
-    assert_eq!(next.await.unwrap(), "2");
+    assert_eq!(outcome(next).await.unwrap(), "2");
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_are_read_leniently() {
-    let host = |code: i64, message: &str| {
-        Err(ReplyError::Host {
-            code,
-            message: message.to_owned(),
-        })
-    };
+    let host =
+        |code: i64, message: &str| Err(ReplyError::Host { code, message: message.to_owned() });
     for (answer, expected) in [
         (r#""result":{"a": 1.50}"#, Ok(r#"{"a": 1.50}"#.to_owned())),
         (r#""result":null"#, Ok("null".to_owned())),
         (r#""other":1"#, Ok("null".to_owned())),
         (r#""error":null,"result":3"#, Ok("3".to_owned())),
-        (
-            r#""error":{"code":-32000,"message":"no"}"#,
-            host(-32000, "no"),
-        ),
+        (r#""error":{"code":-32000,"message":"no"}"#, host(-32000, "no")),
         (r#""error":{"code":-1},"result":3"#, host(-1, "")),
         (r#""error":{"message":"no code"}"#, host(0, "no code")),
         (r#""error":"text""#, host(0, "")),
         (r#""error":{"code":1.5,"message":"m"}"#, host(0, "m")),
-        (r#""error":{"code":"x","message":"m"}"#, host(0, "")),
+        (r#""error":{"code":"x","message":"m"}"#, host(0, "m")),
+        (r#""error":{"code":-1,"message":"cut \ud83d"}"#, host(-1, r#""cut \ud83d""#)),
+        (r#""error":{"code":-1,"message":"a","message":{}}"#, host(-1, "{}")),
     ] {
         let mut script = script();
         let (pending, _) = script.ask("{}").await;
-        script
-            .say(&format!(r#"{{"jsonrpc":"2.0","id":"s-1",{answer}}}"#))
-            .await;
-        let reply = pending
-            .await
-            .map(|raw| String::from_utf8(raw.to_vec()).unwrap());
+        script.say(&format!(r#"{{"jsonrpc":"2.0","id":"s-1",{answer}}}"#)).await;
+        let reply = outcome(pending).await.map(|raw| String::from_utf8(raw.to_vec()).unwrap());
         assert_eq!(reply, expected, "{answer}");
     }
 }
@@ -243,9 +216,7 @@ async fn a_raw_line_break_never_reaches_the_wire() {
     for params in [smuggled, "[\r]", "\n", "{}\n"] {
         let refused = send(&script.peer, params).await.map(drop);
         assert_eq!(refused, Err(SendError::LineBreak), "{params:?}");
-        let noted = script
-            .peer
-            .notify("note", |out| out.extend_from_slice(params.as_bytes()));
+        let noted = script.peer.notify("note", |out| out.extend_from_slice(params.as_bytes()));
         assert_eq!(noted, Err(SendError::LineBreak), "{params:?}");
     }
     script.hear_nothing().await;
@@ -257,7 +228,7 @@ async fn a_raw_line_break_never_reaches_the_wire() {
 /// Fails what waits, refuses what comes, and says so.
 async fn expect_closed(peer: &Peer, waiting: [mcp::PendingReply; 2]) {
     for pending in waiting {
-        assert_eq!(pending.await, Err(ReplyError::Closed));
+        assert_eq!(outcome(pending).await, Err(ReplyError::Closed));
     }
     assert!(peer.is_closed());
     assert_eq!(send(peer, "{}").await.map(drop), Err(SendError::Closed));
@@ -334,21 +305,16 @@ async fn a_failing_sink_ends_the_connection() {
     let connection = Connection::new(source, Broken, Limits::default());
     let peer = connection.peer().clone();
     let pending = send(&peer, "{}").await.unwrap();
-    let ended = connection
-        .run(&Recorder::default(), CancellationToken::new())
-        .await;
+    let ended = connection.run(&Recorder::default(), CancellationToken::new()).await;
     assert!(
         matches!(ended, Ended::Failed(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
     );
-    assert_eq!(pending.await, Err(ReplyError::Closed));
+    assert_eq!(outcome(pending).await, Err(ReplyError::Closed));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_prints_no_message_of_the_host() {
-    let error = ReplyError::Host {
-        code: -7,
-        message: "secret".into(),
-    };
+    let error = ReplyError::Host { code: -7, message: "secret".into() };
     let shown = Value::String(error.to_string());
     assert_eq!(shown, "the host answered with error -7");
 }

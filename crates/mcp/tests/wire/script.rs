@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mcp::{Connection, Ended, Handler, Limits, Peer, Request};
+use mcp::{Connection, Ended, Handler, Limits, Peer, Reply, Request};
 use serde_json::Value;
 use tokio::io::{
     AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, split,
@@ -16,6 +16,11 @@ use tokio_util::task::TaskTracker;
 
 /// Longer than any timer of the product; the paused clock jumps over it.
 const LONG: Duration = Duration::from_secs(100_000);
+
+/// The answer to one of our requests; a wait without an end is a failure.
+pub(crate) async fn outcome(pending: impl Future<Output = Reply>) -> Reply {
+    timeout(LONG, pending).await.expect("an answer or a failure")
+}
 
 /// The other side of a connection, in the test's hands.
 pub(crate) struct Script {
@@ -44,13 +49,7 @@ impl Script {
             async move { connection.run(&*handler, stop).await }
         });
         let (reader, writer) = split(far);
-        Self {
-            peer,
-            stop,
-            reader: BufReader::new(reader),
-            writer,
-            running,
-        }
+        Self { peer, stop, reader: BufReader::new(reader), writer, running }
     }
 
     /// Writes one line.
@@ -60,17 +59,12 @@ impl Script {
 
     /// Writes bytes as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        assert!(
-            self.try_write(bytes).await,
-            "the connection stopped reading"
-        );
+        assert!(self.try_write(bytes).await, "the connection stopped reading");
     }
 
     /// Writes bytes; `false` if they are not all taken.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
-        timeout(LONG, self.writer.write_all(bytes))
-            .await
-            .is_ok_and(|written| written.is_ok())
+        timeout(LONG, self.writer.write_all(bytes)).await.is_ok_and(|written| written.is_ok())
     }
 
     /// The next line, or `None` if none comes.
@@ -106,9 +100,14 @@ impl Script {
         (pending, heard["id"].clone())
     }
 
+    /// Closes the peer's writing end.
+    pub(crate) async fn end_input(&mut self) {
+        self.writer.shutdown().await.expect("the pipe works");
+    }
+
     /// Closes the peer's writing end and waits for the connection to end.
     pub(crate) async fn close(mut self) -> Ended {
-        self.writer.shutdown().await.expect("the pipe works");
+        self.end_input().await;
         self.ended().await
     }
 
@@ -120,12 +119,7 @@ impl Script {
 
     /// Drops both ends of the peer's pipe, as a killed host does.
     pub(crate) async fn die(self) -> Ended {
-        let Self {
-            reader,
-            writer,
-            running,
-            ..
-        } = self;
+        let Self { reader, writer, running, .. } = self;
         drop((reader, writer));
         let ended = timeout(LONG, running).await;
         ended.expect("the connection ends").expect("no panic")
@@ -159,10 +153,7 @@ impl Handler for Recorder {
         *self.seen.lock().unwrap() += 1;
         match request.method.as_str() {
             "echo" => {
-                let params = request
-                    .params
-                    .clone()
-                    .unwrap_or(Bytes::from_static(b"null"));
+                let params = request.params.clone().unwrap_or(Bytes::from_static(b"null"));
                 request.reply(|out| out.extend_from_slice(&params));
             }
             "hold" => self.held.lock().unwrap().push(request),

@@ -64,9 +64,7 @@ fn serve() -> (Script, Arc<Server<Tools>>) {
 
 async fn ask(script: &mut Script, id: &str, method: &str, params: &Value) -> Value {
     script
-        .say(&format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#
-        ))
+        .say(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#))
         .await;
     script.hear().await
 }
@@ -100,10 +98,7 @@ async fn initialize_echoes_the_version_and_names_the_server() {
         );
         let attached = server.service().attached.lock().unwrap();
         assert_eq!(attached.len(), 1);
-        assert_eq!(
-            (attached[0].name.as_str(), attached[0].sampling),
-            ("host", true)
-        );
+        assert_eq!((attached[0].name.as_str(), attached[0].sampling), ("host", true));
         assert_eq!(attached[0].protocol.as_str(), answered);
         assert_eq!(*server.service().ready.lock().unwrap(), 0);
     }
@@ -113,21 +108,12 @@ async fn initialize_echoes_the_version_and_names_the_server() {
 async fn initialize_without_usable_params_attaches_a_host_that_offers_nothing() {
     let (mut script, server) = serve();
     for params in ["", r#","params":[]"#, r#","params":7"#] {
-        script
-            .say(&format!(r#"{{"id":1,"method":"initialize"{params}}}"#))
-            .await;
+        script.say(&format!(r#"{{"id":1,"method":"initialize"{params}}}"#)).await;
         let answer = script.hear().await;
-        assert_eq!(
-            answer["result"]["protocolVersion"], "2025-11-25",
-            "{params}"
-        );
+        assert_eq!(answer["result"]["protocolVersion"], "2025-11-25", "{params}");
     }
     let attached = server.service().attached.lock().unwrap();
-    assert!(
-        attached
-            .iter()
-            .all(|host| !host.sampling && !host.sampling_tasks)
-    );
+    assert!(attached.iter().all(|host| !host.sampling && !host.sampling_tasks));
     assert_eq!(attached[0].protocol, ProtocolVersion::V2025_11_25);
 }
 
@@ -145,18 +131,11 @@ async fn the_probe_of_the_new_era_is_sent_back_without_a_side_effect() {
 #[tokio::test(start_paused = true)]
 async fn what_may_come_before_initialize() {
     let (mut script, server) = serve();
-    assert_eq!(
-        ask(&mut script, "1", "ping", &json!({})).await["result"],
-        json!({})
-    );
+    assert_eq!(ask(&mut script, "1", "ping", &json!({})).await["result"], json!({}));
     let call = ask(&mut script, "2", "tools/call", &json!({"name": "answer"})).await;
     assert_eq!(call["error"]["code"], -32600);
-    script
-        .say(r#"{"method":"notifications/initialized"}"#)
-        .await;
-    script
-        .say(r#"{"method":"notifications/cancelled","params":{"requestId":2}}"#)
-        .await;
+    script.say(r#"{"method":"notifications/initialized"}"#).await;
+    script.say(r#"{"method":"notifications/cancelled","params":{"requestId":2}}"#).await;
     assert_eq!(ask(&mut script, "3", "ping", &json!({})).await["id"], 3);
     assert_eq!(*server.service().ready.lock().unwrap(), 0);
     assert!(server.service().attached.lock().unwrap().is_empty());
@@ -167,26 +146,17 @@ async fn the_handshake_makes_ready_once_each_time() {
     let (mut script, server) = initialized().await;
     let ready = |expected: usize| assert_eq!(*server.service().ready.lock().unwrap(), expected);
     for _ in 0..2 {
-        script
-            .say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
-            .await;
+        script.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     }
     ask(&mut script, "1", "ping", &json!({})).await;
     ready(1);
     // A host that starts over is attached anew, and is ready only after its own handshake.
-    let again = ask(
-        &mut script,
-        "2",
-        "initialize",
-        &json!({"protocolVersion": "2025-03-26"}),
-    )
-    .await;
+    let again =
+        ask(&mut script, "2", "initialize", &json!({"protocolVersion": "2025-03-26"})).await;
     assert_eq!(again["result"]["protocolVersion"], "2025-03-26");
     assert_eq!(server.service().attached.lock().unwrap().len(), 2);
     ready(1);
-    script
-        .say(r#"{"method":"notifications/initialized"}"#)
-        .await;
+    script.say(r#"{"method":"notifications/initialized"}"#).await;
     ask(&mut script, "3", "ping", &json!({})).await;
     ready(2);
 }
@@ -196,32 +166,14 @@ async fn small_methods() {
     let (mut script, _server) = initialized().await;
     let listed = ask(&mut script, "1", "tools/list", &json!({"cursor": null})).await;
     assert_eq!(listed["result"], json!({"tools": [{"name": "hook"}]}));
-    let level = ask(
-        &mut script,
-        "2",
-        "logging/setLevel",
-        &json!({"level": "debug"}),
-    )
-    .await;
+    let level = ask(&mut script, "2", "logging/setLevel", &json!({"level": "debug"})).await;
     assert_eq!(level["result"], json!({}));
-    for method in [
-        "resources/list",
-        "prompts/list",
-        "sampling/createMessage",
-        "",
-        "Ping",
-    ] {
+    for method in ["resources/list", "prompts/list", "sampling/createMessage", "", "Ping"] {
         let answer = ask(&mut script, "3", method, &json!({})).await;
         assert_eq!(answer["error"]["code"], -32601, "{method}");
     }
-    for method in [
-        "notifications/progress",
-        "notifications/roots/list_changed",
-        "x",
-    ] {
-        script
-            .say(&format!(r#"{{"method":"{method}","params":{{}}}}"#))
-            .await;
+    for method in ["notifications/progress", "notifications/roots/list_changed", "x"] {
+        script.say(&format!(r#"{{"method":"{method}","params":{{}}}}"#)).await;
     }
     script.hear_nothing().await;
 }
@@ -290,12 +242,8 @@ async fn progress_goes_to_the_token_that_was_given() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_call_gets_no_answer() {
     let (mut script, _server) = initialized().await;
-    script
-        .say(r#"{"id":7,"method":"tools/call","params":{"name":"until cancelled"}}"#)
-        .await;
-    script
-        .say(r#"{"id":"7","method":"tools/call","params":{"name":"until cancelled"}}"#)
-        .await;
+    script.say(r#"{"id":7,"method":"tools/call","params":{"name":"until cancelled"}}"#).await;
+    script.say(r#"{"id":"7","method":"tools/call","params":{"name":"until cancelled"}}"#).await;
     script.hear_nothing().await;
     // Only the call with exactly this id.
     script
@@ -303,16 +251,10 @@ async fn a_cancelled_call_gets_no_answer() {
         .await;
     script.hear_nothing().await;
     for odd in [r#"{"requestId":8}"#, "{}", "[]", r#"{"requestId":{}}"#] {
-        script
-            .say(&format!(
-                r#"{{"method":"notifications/cancelled","params":{odd}}}"#
-            ))
-            .await;
+        script.say(&format!(r#"{{"method":"notifications/cancelled","params":{odd}}}"#)).await;
     }
     script.say(r#"{"method":"notifications/cancelled"}"#).await;
-    script
-        .say(r#"{"method":"notifications/cancelled","params":{"requestId":7}}"#)
-        .await;
+    script.say(r#"{"method":"notifications/cancelled","params":{"requestId":7}}"#).await;
     script.hear_nothing().await;
     assert_eq!(ask(&mut script, "8", "ping", &json!({})).await["id"], 8);
 }
@@ -322,20 +264,12 @@ async fn a_cancellation_reaches_the_call_that_runs_and_no_finished_one() {
     let (mut script, server) = initialized().await;
     // The id of a finished call may be used again.
     ask(&mut script, "5", "tools/call", &json!({"name": "answer"})).await;
-    script
-        .say(r#"{"id":5,"method":"tools/call","params":{"name":"hold"}}"#)
-        .await;
-    script
-        .say(r#"{"id":6,"method":"tools/call","params":{"name":"hold"}}"#)
-        .await;
-    script
-        .say(r#"{"method":"notifications/cancelled","params":{"requestId":5}}"#)
-        .await;
+    script.say(r#"{"id":5,"method":"tools/call","params":{"name":"hold"}}"#).await;
+    script.say(r#"{"id":6,"method":"tools/call","params":{"name":"hold"}}"#).await;
+    script.say(r#"{"method":"notifications/cancelled","params":{"requestId":5}}"#).await;
     ask(&mut script, "9", "ping", &json!({})).await;
     let [cancelled, running]: [ToolCall; 2] =
-        std::mem::take(&mut *server.service().held.lock().unwrap())
-            .try_into()
-            .unwrap();
+        std::mem::take(&mut *server.service().held.lock().unwrap()).try_into().unwrap();
     assert!(cancelled.cancelled.is_cancelled());
     assert!(!running.cancelled.is_cancelled());
     cancelled.reply.withdraw();

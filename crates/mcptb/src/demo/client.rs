@@ -44,19 +44,10 @@ async fn exchange(address: SocketAddr, path: &str, body: &str) -> io::Result<Ans
         .and_then(|status| status.parse().ok())
         .ok_or_else(malformed)?;
     let headers: Vec<String> = lines.map(str::to_owned).collect();
-    let chunked = headers
-        .iter()
-        .any(|header| header.eq_ignore_ascii_case("transfer-encoding: chunked"));
-    let body = if chunked {
-        unchunk(body).ok_or_else(malformed)?
-    } else {
-        body.to_owned()
-    };
-    Ok(Answer {
-        status,
-        headers,
-        body,
-    })
+    let chunked =
+        headers.iter().any(|header| header.eq_ignore_ascii_case("transfer-encoding: chunked"));
+    let body = if chunked { unchunk(body).ok_or_else(malformed)? } else { body.to_owned() };
+    Ok(Answer { status, headers, body })
 }
 
 fn unchunk(mut rest: &str) -> Option<String> {
@@ -78,10 +69,7 @@ mod tests {
 
     #[test]
     fn joins_chunks() {
-        assert_eq!(
-            unchunk("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").as_deref(),
-            Some("abcde")
-        );
+        assert_eq!(unchunk("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").as_deref(), Some("abcde"));
         assert_eq!(unchunk("5\r\nabc"), None);
     }
 }

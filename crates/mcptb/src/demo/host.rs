@@ -43,9 +43,7 @@ pub(super) async fn run(stream: DuplexStream, tasks: TaskTracker, ended: Cancell
     let (source, sink) = tokio::io::split(stream);
     let connection = Connection::new(source, sink, Limits::default());
     let peer = connection.peer().clone();
-    let host = Arc::new(SimulatedHost {
-        tasks: tasks.clone(),
-    });
+    let host = Arc::new(SimulatedHost { tasks: tasks.clone() });
     tasks.spawn(shake_hands(peer));
     connection.run(&*host, ended).await;
 }
@@ -57,15 +55,13 @@ async fn shake_hands(peer: Peer) {
         "capabilities": {"sampling": {}},
         "clientInfo": {"name": "simulated host (mcptb demo)", "version": "1"},
     });
-    initialize
-        .params()
-        .extend_from_slice(params.to_string().as_bytes());
+    initialize.params().extend_from_slice(params.to_string().as_bytes());
     let Ok(reply) = peer.send(initialize).await else {
         return;
     };
     if reply.await.is_ok() {
         let _ = peer.notify("notifications/initialized", |out| {
-            out.extend_from_slice(b"{}")
+            out.extend_from_slice(b"{}");
         });
     }
 }
@@ -78,10 +74,7 @@ impl Handler for SimulatedHost {
         }
         self.tasks.spawn(async move {
             sleep(THINKING).await;
-            let asked = request
-                .params
-                .as_deref()
-                .map(serde_json::from_slice::<Sampling>);
+            let asked = request.params.as_deref().map(serde_json::from_slice::<Sampling>);
             match asked {
                 Some(Ok(asked)) => match answer(&asked) {
                     Ok(text) => {

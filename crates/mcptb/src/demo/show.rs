@@ -1,9 +1,6 @@
 //! What the demo prints.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the demo is not an MCP server: its stdout is for people"
-)]
+#![expect(clippy::print_stdout, reason = "the demo is not an MCP server: its stdout is for people")]
 
 use std::net::SocketAddr;
 
@@ -74,11 +71,7 @@ async fn one(
     match client::post(address, path, &body.to_string()).await {
         Ok(answer) => {
             println!("< {}", answer.status);
-            for header in answer
-                .headers
-                .iter()
-                .filter(|header| header.starts_with("x-"))
-            {
+            for header in answer.headers.iter().filter(|header| header.starts_with("x-")) {
                 println!("< {header}");
             }
             let text: String = answer.body.chars().take(SHOWN).collect();

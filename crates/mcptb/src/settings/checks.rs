@@ -48,9 +48,9 @@ impl Settings {
             host: HostSettings {
                 concurrency: self.concurrency as usize,
                 queue: self.queue as usize,
-                deadline,
+                warm_up_wait: Duration::from_secs(self.warmup_wait).min(max_wait),
                 max_wait,
-                slot_return: Duration::from_secs(60),
+                slot_return: Duration::from_mins(1),
                 warm_up_tries: self.warmup.0,
                 default_max_tokens: self.max_tokens,
                 max_tokens_cap: self.max_tokens_cap,
@@ -99,8 +99,10 @@ impl Settings {
                 })?;
                 (token, format!("the token in {}", path.display()))
             }
-            None => match variable("MCPTB_TOKEN") {
-                Some(token) => (token, "the token in MCPTB_TOKEN".to_owned()),
+            None => match variable("MCPTB_TOKEN").map(std::ffi::OsString::into_string) {
+                Some(Ok(token)) => (token, "the token in MCPTB_TOKEN".to_owned()),
+                // Set, but to nothing that could be a token: an open door is not what was meant.
+                Some(Err(_)) => (String::new(), "the token in MCPTB_TOKEN".to_owned()),
                 None => return Ok(None),
             },
         };

@@ -58,12 +58,8 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
-        .unwrap_or(text);
-    bare.parse()
-        .map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::1".to_owned())
 }
 
 /// A priority of `modelPreferences`.
@@ -93,10 +89,7 @@ mod tests {
         for unbounded in ["none", "None", "0", "inf", "0.0"] {
             assert_eq!(unbounded.parse(), Ok(Wait::Unbounded), "{unbounded}");
         }
-        assert_eq!(
-            "1.5".parse(),
-            Ok(Wait::Seconds(Duration::from_millis(1500)))
-        );
+        assert_eq!("1.5".parse(), Ok(Wait::Seconds(Duration::from_millis(1500))));
         for wrong in ["-1", "soon", "", "NaN", "1e9"] {
             assert!(wrong.parse::<Wait>().is_err(), "{wrong}");
         }

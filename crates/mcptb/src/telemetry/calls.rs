@@ -37,10 +37,7 @@ impl Line {
             }
             LogFormat::Text => write!(text, "{time} {kind} {id}"),
             LogFormat::Json => {
-                write!(
-                    text,
-                    "{{\"time\":\"{time}\",\"kind\":\"{kind}\",\"id\":\"{id}\""
-                )
+                write!(text, "{{\"time\":\"{time}\",\"kind\":\"{kind}\",\"id\":\"{id}\"")
             }
         };
         Self { style, text }
@@ -87,12 +84,7 @@ impl Line {
 
 impl CallLines {
     pub(crate) fn new(queue: Arc<LineQueue>, style: Style, on: bool, bodies: bool) -> Self {
-        Self {
-            queue,
-            style,
-            on,
-            bodies,
-        }
+        Self { queue, style, on, bodies }
     }
 }
 
@@ -121,7 +113,7 @@ impl CallLog for CallLines {
         if let Some(body) = received.body.filter(|_| self.bodies) {
             line.foreign("body", &String::from_utf8_lossy(body));
         }
-        self.queue.push(line.end());
+        self.queue.push(&line.end());
     }
 
     fn finished(&self, finished: &Finished<'_>) {
@@ -163,6 +155,6 @@ impl CallLog for CallLines {
         if let Some(text) = finished.text.filter(|_| self.bodies) {
             line.foreign("text", text);
         }
-        self.queue.push(line.end());
+        self.queue.push(&line.end());
     }
 }

@@ -40,10 +40,7 @@ mod tests {
     fn nothing_can_forge_a_line_or_move_the_cursor() {
         let hostile = "a\"b\\c\nTX forged\r\u{1b}[2J\u{9b}31m\u{202e}中";
         let quoted = Quoted(hostile).to_string();
-        assert_eq!(
-            quoted,
-            "\"a\\\"b\\\\c\\nTX forged\\r\\u001b[2J\\u009b31m\\u202e中\""
-        );
+        assert_eq!(quoted, "\"a\\\"b\\\\c\\nTX forged\\r\\u001b[2J\\u009b31m\\u202e中\"");
         assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), hostile);
     }
 }

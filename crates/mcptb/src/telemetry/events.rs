@@ -1,7 +1,7 @@
 //! `tracing` events as lines.
 
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
@@ -26,27 +26,16 @@ impl EventLines {
 
 impl<S: Subscriber> Layer<S> for EventLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields {
-            style: self.style,
-            message: String::new(),
-            rest: String::new(),
-        };
+        let mut fields = Fields { style: self.style, message: String::new(), rest: String::new() };
         event.record(&mut fields);
         let level = *event.metadata().level();
         let time = now();
         let mut line = Vec::with_capacity(128);
         let _ = match self.style.format {
             LogFormat::Text => {
-                let (on, off) = if self.style.colour {
-                    (paint(level), "\x1b[0m")
-                } else {
-                    ("", "")
-                };
-                writeln!(
-                    line,
-                    "{time} {on}{level:<5}{off} {}{}",
-                    fields.message, fields.rest
-                )
+                let (on, off) =
+                    if self.style.colour { (paint(level), "\x1b[0m") } else { ("", "") };
+                writeln!(line, "{time} {on}{level:<5}{off} {}{}", fields.message, fields.rest)
             }
             LogFormat::Json => writeln!(
                 line,
@@ -55,7 +44,7 @@ impl<S: Subscriber> Layer<S> for EventLines {
                 fields.rest
             ),
         };
-        self.queue.push(line);
+        self.queue.push(&line);
     }
 }
 
@@ -86,9 +75,10 @@ impl Visit for Fields {
             return;
         }
         let name = field.name();
-        self.rest.push_str(&match self.style.format {
-            LogFormat::Text => format!(" {name}={}", Quoted(value)),
-            LogFormat::Json => format!(",\"{name}\":{}", Quoted(value)),
-        });
+        // Writing to a String cannot fail.
+        let _ = match self.style.format {
+            LogFormat::Text => write!(self.rest, " {name}={}", Quoted(value)),
+            LogFormat::Json => write!(self.rest, ",\"{name}\":{}", Quoted(value)),
+        };
     }
 }

@@ -1,132 +1,140 @@
 //! The bounded queue of lines and the thread that writes them.
+//!
+//! Waking a thread costs more than making a line, so lines are gathered: the writer is woken for
+//! the first line, waits a moment, and writes whatever has come by then.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::{LogFormat, Style, now};
 
-/// Lines that may wait.
-const LINES: usize = 8192;
-/// Bytes that may wait: lines with bodies can be long.
-const BYTES: usize = 64 << 20;
-/// Lines are joined up to this many bytes to one write.
-const BATCH: usize = 64 * 1024;
+/// Bytes that may wait.
+const BYTES: usize = 8 << 20;
+/// How long lines are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(5);
 
-enum Item {
-    Line(Vec<u8>),
-    Flush(SyncSender<()>),
-}
-
-/// Takes lines without ever waiting.
+/// Takes lines without ever waiting for whoever reads stderr.
 #[derive(Debug)]
 pub(crate) struct LineQueue {
-    sender: SyncSender<Item>,
-    counts: Arc<Counts>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    waiting_bytes: AtomicUsize,
-    dropped: AtomicU64,
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    text: Vec<u8>,
+    dropped: u64,
+    /// Whether the writer sleeps until it is woken.
+    asleep: bool,
+    /// Who waits until everything has been written.
+    flushes: Vec<SyncSender<()>>,
 }
 
 impl LineQueue {
-    /// Starts the writer thread. Where no thread can be had every line is dropped and counted.
+    /// Starts the writer thread. Where no thread can be had, lines are dropped and counted once
+    /// the queue is full.
     pub(crate) fn start(style: Style) -> Self {
-        let (sender, receiver) = sync_channel(LINES);
-        let counts = Arc::<Counts>::default();
-        let for_thread = Arc::clone(&counts);
+        let shared = Arc::<Shared>::default();
+        let for_thread = Arc::clone(&shared);
         let _ = thread::Builder::new()
             .name("stderr".into())
-            .spawn(move || write_lines(&receiver, &for_thread, style));
-        Self { sender, counts }
+            .spawn(move || write_lines(&for_thread, style));
+        Self { shared }
     }
 
     /// Queues a line, which ends with a line break; drops and counts it if there is no room.
-    pub(crate) fn push(&self, line: Vec<u8>) {
-        let length = line.len();
-        let waiting = self
-            .counts
-            .waiting_bytes
-            .fetch_add(length, Ordering::Relaxed);
-        let room = waiting + length <= BYTES;
-        if !room || self.sender.try_send(Item::Line(line)).is_err() {
-            self.counts
-                .waiting_bytes
-                .fetch_sub(length, Ordering::Relaxed);
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+    ///
+    /// One line may be longer than the queue: it is taken when the queue is empty.
+    pub(crate) fn push(&self, line: &[u8]) {
+        let mut state = self.shared.lock();
+        if !state.text.is_empty() && state.text.len() + line.len() > BYTES {
+            state.dropped += 1;
+            return;
+        }
+        state.text.extend_from_slice(line);
+        if std::mem::take(&mut state.asleep) {
+            drop(state);
+            self.shared.wake.notify_one();
         }
     }
 
     /// Lines that were dropped so far.
     pub(crate) fn dropped(&self) -> u64 {
-        self.counts.dropped.load(Ordering::Relaxed)
+        self.shared.lock().dropped
     }
 
     /// Waits until what is queued has been written, but not for ever.
     pub(crate) fn flush(&self, patience: Duration) {
         let (done, finished) = sync_channel(1);
-        match self.sender.try_send(Item::Flush(done)) {
-            Ok(()) => {
-                let _ = finished.recv_timeout(patience);
-            }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        {
+            let mut state = self.shared.lock();
+            state.flushes.push(done);
+            state.asleep = false;
         }
+        self.shared.wake.notify_one();
+        let _ = finished.recv_timeout(patience);
     }
 }
 
-fn write_lines(receiver: &Receiver<Item>, counts: &Counts, style: Style) {
-    let mut stderr = std::io::stderr();
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut reported = 0;
-    while let Ok(first) = receiver.recv() {
-        let mut flushed = Vec::new();
-        let mut next = Some(first);
-        let mut taken = 0;
-        while let Some(item) = next {
-            match item {
-                Item::Line(line) => {
-                    taken += line.len();
-                    batch.extend_from_slice(&line);
-                }
-                Item::Flush(done) => flushed.push(done),
-            }
-            next = if batch.len() < BATCH {
-                receiver.try_recv().ok()
-            } else {
-                None
-            };
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between any two statements, so a poisoned lock is still good.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines, gathers more for a moment, and takes them all.
+    fn gather(&self, text: &mut Vec<u8>) -> (u64, Vec<SyncSender<()>>) {
+        let mut state = self.lock();
+        while state.text.is_empty() && state.flushes.is_empty() {
+            state.asleep = true;
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let dropped = counts.dropped.load(Ordering::Relaxed);
+        if state.flushes.is_empty() {
+            let waited = self.wake.wait_timeout(state, GATHER);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        std::mem::swap(&mut state.text, text);
+        (state.dropped, std::mem::take(&mut state.flushes))
+    }
+}
+
+fn write_lines(shared: &Shared, style: Style) {
+    let mut stderr = std::io::stderr();
+    let mut text = Vec::new();
+    let mut reported = 0;
+    loop {
+        let (dropped, flushes) = shared.gather(&mut text);
         if dropped > reported {
-            report_dropped(&mut batch, style, dropped - reported);
+            report_dropped(&mut text, style, dropped - reported);
             reported = dropped;
         }
         // A closed stderr is no reason to stop the bridge.
-        let _ = stderr.write_all(&batch);
-        batch.clear();
-        counts.waiting_bytes.fetch_sub(taken, Ordering::Relaxed);
-        for done in flushed {
+        let _ = stderr.write_all(&text);
+        text.clear();
+        // A burst must not stay in memory for ever.
+        text.shrink_to(64 * 1024);
+        for done in flushes {
             let _ = done.try_send(());
         }
     }
 }
 
-fn report_dropped(batch: &mut Vec<u8>, style: Style, count: u64) {
+fn report_dropped(text: &mut Vec<u8>, style: Style, count: u64) {
     let time = now();
     let _ = match style.format {
         LogFormat::Text => {
-            writeln!(
-                batch,
-                "{time} WARN  {count} log lines were dropped: stderr was not read"
-            )
+            writeln!(text, "{time} WARN  {count} log lines were dropped: stderr was not read")
         }
         LogFormat::Json => writeln!(
-            batch,
+            text,
             "{{\"time\":\"{time}\",\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"count\":{count}}}"
         ),
     };

@@ -56,11 +56,7 @@ fn nonces_find_their_way(plumbing: Plumbing) {
         sampling.answer(&format!("the answer to {} and nothing else", sampling.asked()));
     }
     for (door, streamed, nonce, call) in &mut calls {
-        let text = if *streamed {
-            door.streamed_text(call)
-        } else {
-            door.text(&call.finish())
-        };
+        let text = if *streamed { door.streamed_text(call) } else { door.text(&call.finish()) };
         assert_eq!(text, format!("the answer to {nonce} and nothing else"));
     }
     rig.host.assert_not_asked();

@@ -1,1 +1,124 @@
-//! Soon.
+//! Callers who go away.
+
+use serde_json::json;
+
+use crate::support::{Door, Launch, Profile, Request};
+
+#[test]
+fn a_hang_up_while_waiting_is_told_to_the_host() {
+    let rig = Launch::new().ready();
+    for door in Door::BOTH {
+        for streamed in [false, true] {
+            let call = rig.send(&door.ask_with("never mind", &json!({"stream": streamed})));
+            let sampling = rig.host.sampling();
+            drop(call);
+            assert_eq!(rig.host.cancelled(), sampling.id, "{door:?}, streamed: {streamed}");
+            sampling.error(-32603, "cancelled");
+        }
+    }
+    let lines =
+        rig.process.stderr.wait_many(4, |line| line.contains(" TX ") && line.contains("499"));
+    assert_eq!(lines.len(), 4, "every hang-up ends its record");
+}
+
+#[test]
+fn a_hang_up_behind_the_head_of_a_stream_is_told_to_the_host() {
+    let rig = Launch::new().ready();
+    let mut calls = Door::BOTH.map(|door| rig.send(&door.ask_streamed("never mind")));
+    let mut ids = vec![rig.host.sampling().id, rig.host.sampling().id];
+    for call in &mut calls {
+        // The status is held back for the grace, so this takes a while.
+        assert_eq!(call.head().status, 200);
+        assert!(call.event().is_some());
+    }
+    drop(calls);
+    let mut cancelled = vec![rig.host.cancelled(), rig.host.cancelled()];
+    ids.sort_by_key(ToString::to_string);
+    cancelled.sort_by_key(ToString::to_string);
+    assert_eq!(cancelled, ids);
+}
+
+#[test]
+fn a_hang_up_with_half_a_body_asks_nobody() {
+    let rig = Launch::new().ready();
+    for (body, length) in [("", 100), ("{\"model\":\"au", 100), ("{}", 3)] {
+        drop(rig.target.send_raw(
+            format!("POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
+                .as_bytes(),
+        ));
+    }
+    drop(rig.target.send_raw(b""));
+    drop(rig.target.send_raw(b"POST /v1/mess"));
+    assert_eq!(rig.fetch(&Request::get("/healthz")).status, 200);
+    rig.host.assert_not_asked();
+}
+
+#[test]
+fn a_hang_up_right_after_the_request_leaves_nothing_behind() {
+    let rig = Launch::new().ready();
+    for number in 0..20 {
+        drop(rig.send(&Door::BOTH[number % 2].ask("gone at once")));
+    }
+    // Whether or not the host was asked, it is told of every one that it was asked for.
+    rig.process.stderr.wait_many(20, |line| line.contains(" TX "));
+    rig.host.request("ping", &json!({}));
+    rig.host.request("ping", &json!({}));
+    let lines = rig.host.lines.so_far();
+    let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    // The warm-up was answered.
+    assert_eq!(count("notifications/cancelled") + 1, count("sampling/createMessage"));
+    rig.host.respond(|sampling| sampling.answer("done"));
+}
+
+#[test]
+fn a_hang_up_of_n_choices_cancels_all_of_them() {
+    let rig = Launch::new().ready();
+    let call = rig.send(&Door::Chat.ask_with("three", &json!({"n": 3})));
+    let mut ids: Vec<_> = (0..3).map(|_| rig.host.sampling().id.to_string()).collect();
+    drop(call);
+    let mut cancelled: Vec<_> = (0..3).map(|_| rig.host.cancelled().to_string()).collect();
+    ids.sort();
+    cancelled.sort();
+    assert_eq!(cancelled, ids);
+}
+
+#[test]
+fn a_task_is_cancelled_by_its_id_even_if_that_comes_late() {
+    let rig = Launch::new().profile(Profile::VsCode).ready();
+    for late in [false, true] {
+        rig.host.hold_tasks(late);
+        let call = rig.send(&Door::Chat.ask("never mind"));
+        let sampling = rig.host.sampling();
+        drop(call);
+        if late {
+            rig.process.stderr.wait_many(2, |line| line.contains("status=499"));
+            assert!(!rig.host.has_cancelled(), "there is nothing to name yet");
+            sampling.name_task();
+        }
+        let task = json!(format!("task-of-{}", sampling.id.as_str().unwrap()));
+        assert_eq!(rig.host.task_cancelled(), task);
+    }
+    assert!(!rig.host.has_cancelled());
+    rig.host.wait_status("no call", |status| status["hosts"][0]["in_flight"] == 0);
+    assert_eq!(rig.host.faults(), [""; 0]);
+}
+
+#[test]
+fn a_late_answer_is_never_given_to_another_call() {
+    let rig = Launch::new().ready();
+    let gone = rig.send(&Door::Chat.ask("first"));
+    let late = rig.host.sampling();
+    drop(gone);
+    rig.host.cancelled();
+    let mut call = rig.send(&Door::Chat.ask("second"));
+    let sampling = rig.host.sampling();
+    late.answer("the answer to the first");
+    late.answer("and once more");
+    sampling.answer("the answer to the second");
+    // A second answer to the same request changes nothing.
+    sampling.answer("again");
+    assert_eq!(Door::Chat.text(&call.finish()), "the answer to the second");
+    let mut call = rig.send(&Door::Chat.ask("third"));
+    rig.host.sampling().answer("the answer to the third");
+    assert_eq!(Door::Chat.text(&call.finish()), "the answer to the third");
+}

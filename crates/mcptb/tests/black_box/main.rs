@@ -9,6 +9,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stderr,
     reason = "a test ends where something is not as it should be"
 )]
@@ -20,6 +21,7 @@ mod access_network;
 mod bodies;
 mod bridging;
 mod calls;
+mod command_line;
 mod consent;
 mod ends;
 mod handshake;
@@ -32,6 +34,7 @@ mod logs_quiet;
 mod loose_lines;
 mod models;
 mod parameters;
+mod parameters_carried;
 mod prototype;
 mod readiness;
 mod rmcp_host;

@@ -1,1 +1,78 @@
-//! Soon.
+//! The list of models.
+
+use serde_json::{Value, json};
+
+use crate::support::{Door, Launch, Profile, Request};
+
+fn ids(body: &Value) -> Vec<&str> {
+    let list = body["data"].as_array().unwrap();
+    list.iter().map(|model| model["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_dialect_gets_its_own_shape() {
+    let rig = Launch::new().profile(Profile::VsCode).ready();
+    let expected = ["auto", "mcp-external-sampling", "copilot/gpt-4.1"];
+    for path in ["/v1/models", "/models", "/v1/models?limit=1000"] {
+        let body = rig.fetch(&Request::get(path)).json();
+        assert_eq!(body["object"], "list");
+        assert_eq!(ids(&body), expected);
+        for model in body["data"].as_array().unwrap() {
+            assert_eq!(model["object"], "model");
+            assert!(model["created"].as_u64().unwrap() > 1_700_000_000);
+            assert!(model["owned_by"].is_string());
+        }
+        for version in ["2023-06-01", "2026-10-21"] {
+            let request = Request::get(path).header("anthropic-version", version);
+            let body = rig.fetch(&request).json();
+            assert_eq!(ids(&body), expected);
+            assert_eq!(body["has_more"], false);
+            assert_eq!(body["first_id"], "auto");
+            assert_eq!(body["last_id"], "copilot/gpt-4.1");
+            assert_eq!(body["data"][0]["type"], "model");
+            assert!(body["data"][0]["display_name"].is_string());
+        }
+    }
+}
+
+#[test]
+fn one_model_by_its_name_plain_or_encoded() {
+    let rig = Launch::new().profile(Profile::VsCode).ready();
+    for prefix in ["", "/v1"] {
+        for id in ["auto", "mcp-external-sampling", "copilot/gpt-4.1", "copilot%2Fgpt-4.1"] {
+            let path = format!("{prefix}/models/{id}");
+            let reply = rig.fetch(&Request::get(&path));
+            assert_eq!(reply.status, 200, "{path}");
+            assert_eq!(reply.json()["id"], id.replace("%2F", "/"));
+            let request = Request::get(&path).header("anthropic-version", "2023-06-01");
+            assert_eq!(rig.fetch(&request).json()["type"], "model");
+        }
+    }
+    for id in ["no-such-model", "copilot", "a%0d%0ab"] {
+        let reply = rig.fetch(&Request::get(&format!("/v1/models/{id}")));
+        assert_eq!(reply.status, 404, "{id}");
+        Door::Chat.error(&reply);
+        let request = Request::get(&format!("/v1/models/{id}"));
+        Door::Messages.error(&rig.fetch(&request.header("anthropic-version", "2023-06-01")));
+    }
+    let reply = rig.fetch(&Request::get("/v1/models/%ff"));
+    assert_eq!(reply.status, 400);
+    assert!(Door::Chat.error(&reply).contains("UTF-8"));
+}
+
+#[test]
+fn a_model_is_listed_once_it_has_answered() {
+    let rig = Launch::new().cold().attach();
+    let listed = |rig: &crate::support::Rig| {
+        let body = rig.fetch(&Request::get("/v1/models")).json();
+        ids(&body).iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&rig), ["auto", "mcp-external-sampling"]);
+    for model in ["a/b", "auto", "", "a/b", "中文\u{1b}[2J"] {
+        let mut call = rig.send(&Door::Chat.ask("hi"));
+        rig.host.sampling().result(&json!({
+            "model": model, "content": {"type": "text", "text": "hello"}}));
+        assert_eq!(call.finish().status, 200);
+    }
+    assert_eq!(listed(&rig), ["auto", "mcp-external-sampling", "a/b", "中文\u{1b}[2J"]);
+}

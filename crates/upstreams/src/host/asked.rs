@@ -15,21 +15,20 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use super::HostSession;
-use super::consent::Probe;
+use super::consent::{Epoch, Probe};
 
 /// The right to ask, held while the host works.
 #[derive(Debug)]
 pub(super) struct Turn {
     _slot: Slot,
     _probe: Option<Probe>,
+    /// Which asking the answer will belong to.
+    pub(super) epoch: Epoch,
 }
 
 impl Turn {
-    pub(super) fn new(slot: Slot, probe: Option<Probe>) -> Self {
-        Self {
-            _slot: slot,
-            _probe: probe,
-        }
+    pub(super) fn new(slot: Slot, probe: Option<Probe>, epoch: Epoch) -> Self {
+        Self { _slot: slot, _probe: probe, epoch }
     }
 }
 
@@ -58,13 +57,7 @@ impl Asked {
         turn: Turn,
         as_task: bool,
     ) -> Self {
-        Self {
-            session,
-            pending: Some(pending),
-            turn: Some(turn),
-            as_task,
-            task: None,
-        }
+        Self { session, pending: Some(pending), turn: Some(turn), as_task, task: None }
     }
 
     /// Waits for the answer. Not to be called again after it has resolved.
@@ -82,35 +75,32 @@ impl Asked {
         let mut request = self.session.peer().prepare("tasks/result");
         write_task_params(request.params(), &id);
         self.task = Some(id);
-        match self.session.peer().send(request).await {
-            Ok(pending) => self.pending = Some(pending),
-            Err(_) => return Err(ReplyError::Closed),
-        }
-        self.answer().await
+        let reply = match self.session.peer().send(request).await {
+            Ok(pending) => {
+                self.pending = Some(pending);
+                self.answer().await
+            }
+            Err(_) => Err(ReplyError::Closed),
+        };
+        self.task = None;
+        reply
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let Some(pending) = self.pending.take() else {
+        let task = self.task.take();
+        let late = match self.pending.take() {
+            Some(pending) if self.as_task || task.is_some() => pending.detach(),
+            Some(pending) => pending.cancel("the caller has gone"),
+            None => None,
+        };
+        if late.is_none() && task.is_none() {
             return;
-        };
-        let late = if self.as_task {
-            pending.detach()
-        } else {
-            pending.cancel("the caller has gone")
-        };
-        let (Some(late), Some(turn)) = (late, self.turn.take()) else {
-            return;
-        };
+        }
+        let Some(turn) = self.turn.take() else { return };
         let session = Arc::clone(&self.session);
-        let watch = watch(
-            Arc::clone(&session),
-            late,
-            turn,
-            self.as_task,
-            self.task.take(),
-        );
+        let watch = watch(Arc::clone(&session), late, turn, self.as_task, task);
         session.spawn(watch);
     }
 }
@@ -118,50 +108,72 @@ impl Drop for Asked {
 /// Follows a cancelled sampling until its slot may come back.
 async fn watch(
     session: Arc<HostSession>,
-    late: LateReply,
+    late: Option<LateReply>,
     turn: Turn,
     as_task: bool,
     task: Option<String>,
 ) {
+    let epoch = turn.epoch;
     let mut turn = Some(turn);
-    let stopped = async {
-        match task {
-            // The result of a cancelled task is an error that says so; it confirms the stop.
-            Some(id) => tokio::join!(cancel_task(&session, &id), late).1,
-            None => match late.await {
-                Ok(result) if as_task => match mcp_sampling::read_result(&result) {
-                    // The task's id comes late: now it can be cancelled.
-                    Ok(SamplingReply::Task { id }) => cancel_task(&session, &id).await,
-                    _ => Ok(result),
-                },
-                reply => reply,
-            },
-        }
-    };
+    let stopped = stopped(&session, late, as_task, task);
     let mut stopped = std::pin::pin!(stopped);
     let settings = session.settings();
     tokio::select! {
-        reply = &mut stopped => return session.note_late(&reply),
+        reply = &mut stopped => return session.note_late(&reply, epoch, as_task),
         () = sleep(settings.slot_return) => drop(turn.take()),
     }
     if session.consent().is_open() {
         // A dialog may still be open: the click will be heard as long as a call may take.
         if let Ok(reply) = tokio::time::timeout(settings.max_wait, stopped).await {
-            session.note_late(&reply);
+            session.note_late(&reply, epoch, as_task);
         }
     }
 }
 
-async fn cancel_task(session: &HostSession, id: &str) -> Reply {
+/// Waits until the host is known to have stopped, by an answer or by a confirmed cancellation.
+async fn stopped(
+    session: &HostSession,
+    late: Option<LateReply>,
+    as_task: bool,
+    task: Option<String>,
+) -> Reply {
+    let (id, late) = match (task, late) {
+        (Some(id), late) => (id, late),
+        (None, None) => return Err(ReplyError::Closed),
+        (None, Some(late)) => {
+            let reply = late.await;
+            match reply.as_deref().map(mcp_sampling::read_result) {
+                // The task's id comes late: now it can be cancelled.
+                Ok(Ok(SamplingReply::Task { id })) if as_task => (id, None),
+                _ => return reply,
+            }
+        }
+    };
+    let result = async {
+        match late {
+            Some(late) => late.await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Some(reply) = cancel_task(session, &id) => reply,
+        reply = result => reply,
+    }
+}
+
+/// Cancels a task; `None` if the host did not do it, and so may still be working.
+async fn cancel_task(session: &HostSession, id: &str) -> Option<Reply> {
     let mut request = session.peer().prepare("tasks/cancel");
     write_task_params(request.params(), id);
-    match session.peer().send(request).await {
+    let Ok(pending) = session.peer().send(request).await else {
+        return Some(Err(ReplyError::Closed));
+    };
+    match pending.detach()?.await {
         // Its result is the task's state, not an answer of a model: nothing to note in it.
-        Ok(pending) => match pending.detach() {
-            Some(reply) => reply.await.map(|_| Bytes::new()),
-            None => Err(ReplyError::Closed),
-        },
-        Err(_) => Err(ReplyError::Closed),
+        Ok(_) => Some(Ok(Bytes::new())),
+        Err(ReplyError::Closed) => Some(Err(ReplyError::Closed)),
+        // Neither does its error say anything of sampling: many hosts do not know the method.
+        Err(_) => None,
     }
 }
 

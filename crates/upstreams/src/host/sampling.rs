@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use super::asked::{Asked, Turn};
 use super::{HintPolicy, HostSession};
 
+/// Parameters up to this many bytes are kept while the call waits for its turn.
+const KEPT_WHILE_WAITING: usize = 64 * 1024;
+
 /// Why a sampling has no completion: what it says of the host, and what the caller is told.
 pub(super) type Fault = (HostFault, Failure);
 
@@ -31,13 +34,16 @@ impl HostSession {
             HintPolicy::Off => false,
             HintPolicy::Auto => !self.fails_on_hints(),
         };
+        let asked_model = order.request.model.as_str();
         let (mut completion, losses) = loop {
             let (request, losses) = self.prepare(&order.request, hints)?;
-            let turn = self.turn(order.deadline).await?;
-            match self.sample(request, turn).await {
+            let (request, turn) = self.line_up(order, request, hints).await?;
+            match self.sample(request, turn, asked_model).await {
                 Ok(completion) => break (completion, losses),
                 Err((HostFault::ModelPreferences, _))
-                    if hints && self.settings().hints == HintPolicy::Auto =>
+                    if hints
+                        && self.settings().hints == HintPolicy::Auto
+                        && self.sends_preferences(&order.request) =>
                 {
                     tracing::warn!(host = %self.name(), "the host fails on model hints; going on without");
                     self.remember_failing_hints();
@@ -92,41 +98,84 @@ impl HostSession {
         Ok((outgoing, losses))
     }
 
+    /// Whether a request with hints carries `modelPreferences` at all.
+    fn sends_preferences(&self, request: &CompletionRequest) -> bool {
+        let Priorities { intelligence, speed, cost } = self.settings().priorities;
+        !request.model.is_auto() || intelligence.or(speed).or(cost).is_some()
+    }
+
+    /// Waits for the right to ask. A large request is written anew when its turn comes, so that
+    /// those who wait hold their bodies once and not twice.
+    async fn line_up(
+        &self,
+        order: &Order,
+        mut request: Outgoing,
+        hints: bool,
+    ) -> Result<(Outgoing, Turn), Failure> {
+        if let Some(turn) = self.turn_now()? {
+            return Ok((request, turn));
+        }
+        if request.params().len() <= KEPT_WHILE_WAITING {
+            return Ok((request, self.turn(order.deadline).await?));
+        }
+        drop(request);
+        let turn = self.turn(order.deadline).await?;
+        Ok((self.prepare(&order.request, hints)?.0, turn))
+    }
+
+    /// The right to ask, where nobody has to be waited for.
+    fn turn_now(&self) -> Result<Option<Turn>, Failure> {
+        let epoch = self.consent().epoch();
+        let probe = self.consent().try_probe();
+        if probe.is_none() && self.consent().is_open() {
+            return Ok(None);
+        }
+        let Some(slot) = self.slots().take_free() else { return Ok(None) };
+        self.still_usable()?;
+        Ok(Some(Turn::new(slot, probe, epoch)))
+    }
+
     pub(super) fn runs_tasks(&self) -> bool {
         self.settings().tasks && self.info().sampling_tasks
     }
 
     /// Waits for the right to ask: a slot, and while consent is unknown the one probe.
     pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Failure> {
-        if !self.consent().is_open()
-            && let Some(slot) = self.slots().take_free()
-        {
-            self.usable()?;
-            return Ok(Turn::new(slot, None));
+        // Whoever need not wait takes no place in the queue, so that a queue of none is possible.
+        if let Some(turn) = self.turn_now()? {
+            return Ok(turn);
         }
         let place = self.slots().enter_queue()?;
-        let probe = timeout_at(deadline, self.consent().probe())
-            .await
-            .map_err(|_| {
-                Failure::new(
-                    FailureKind::NotReady,
-                    format!("Waiting for consent: look for a dialog in {}.", self.name()),
-                )
-            })?;
+        let probe = timeout_at(deadline, self.consent().probe()).await.map_err(|_| {
+            Failure::new(
+                FailureKind::NotReady,
+                format!("Waiting for consent: look for a dialog in {}.", self.name()),
+            )
+        })?;
         let slot = self.slots().wait(&place, deadline).await?;
         // The answer that was waited for may have been a no, or the host's end.
-        if !matches!(self.consent().state(), super::consent::State::WarmingUp) {
-            self.usable()?;
+        self.still_usable()?;
+        Ok(Turn::new(slot, probe, self.consent().epoch()))
+    }
+
+    /// As [`usable`](Self::usable), for the warm-up too.
+    fn still_usable(&self) -> Result<(), Failure> {
+        match self.consent().state() {
+            super::consent::State::WarmingUp => Ok(()),
+            _ => self.usable(),
         }
-        Ok(Turn::new(slot, probe))
     }
 
     /// Sends a sampling request and reads its answer. Dropping the future cancels it.
+    ///
+    /// `asked_model` is what the caller called the model: hosts repeat it in their errors.
     pub(super) async fn sample(
         self: &Arc<Self>,
         request: Outgoing,
         turn: Turn,
+        asked_model: &str,
     ) -> Result<Completion, Fault> {
+        let epoch = turn.epoch;
         let pending = self.peer().send(request).await.map_err(|error| {
             let failure = match error {
                 mcp::SendError::Closed => gone(FailureKind::NotReady),
@@ -139,63 +188,62 @@ impl HostSession {
         })?;
         let mut asked = Asked::new(Arc::clone(self), pending, turn, self.runs_tasks());
         let reply = asked.answer().await;
-        let reply = match self.read(reply) {
+        let reply = match self.read(reply, asked_model) {
             Ok(SamplingReply::Task { id }) => {
                 let reply = asked.follow_task(id).await;
-                self.read(reply)
+                self.read(reply, asked_model).map_err(|(fault, failure)| match fault {
+                    // It is `tasks/result` that the host does not know: sampling it did begin.
+                    HostFault::NoSampling => (
+                        HostFault::Other,
+                        Failure::new(
+                            FailureKind::UpstreamFailed,
+                            "The host runs samplings as tasks, but does not give their results.",
+                        ),
+                    ),
+                    _ => (fault, failure),
+                })
             }
             reply => reply,
         };
         match reply {
             Ok(SamplingReply::Completion(completion)) => {
-                self.consent().grant();
+                self.consent().grant(epoch);
                 self.remember_model(&completion.model);
                 Ok(completion)
             }
             Ok(SamplingReply::Cancelled) => {
-                self.note_fault(HostFault::Refused);
+                self.note_fault(HostFault::Refused, epoch);
                 let message = format!("The person at {} refused this sampling.", self.name());
-                Err((
-                    HostFault::Refused,
-                    Failure::new(FailureKind::Refused, message),
-                ))
+                Err((HostFault::Refused, Failure::new(FailureKind::Refused, message)))
             }
             Ok(SamplingReply::Task { .. }) => Err((
                 HostFault::Other,
-                Failure::new(
-                    FailureKind::UpstreamFailed,
-                    "The host answered a task with a task.",
-                ),
+                Failure::new(FailureKind::UpstreamFailed, "The host answered a task with a task."),
             )),
             Err(fault) => {
-                self.note_fault(fault.0);
+                self.note_fault(fault.0, epoch);
                 Err(fault)
             }
         }
     }
 
-    fn read(&self, reply: Reply) -> Result<SamplingReply, Fault> {
+    fn read(&self, reply: Reply, asked_model: &str) -> Result<SamplingReply, Fault> {
         let failed = |message: String| {
-            (
-                HostFault::Other,
-                Failure::new(FailureKind::UpstreamFailed, message),
-            )
+            (HostFault::Other, Failure::new(FailureKind::UpstreamFailed, message))
         };
         match reply {
             Ok(result) => {
                 mcp_sampling::read_result(&result).map_err(|failure| (HostFault::Other, failure))
             }
             Err(ReplyError::Host { code, message }) => {
-                Err(mcp_sampling::read_error(code, &message))
+                Err(mcp_sampling::read_error_about(code, &message, asked_model))
             }
-            Err(ReplyError::TooLarge) => Err(failed(format!(
-                "The answer of {} is longer than the limit.",
-                self.name()
-            ))),
-            Err(ReplyError::Malformed) => Err(failed(format!(
-                "The answer of {} is not valid JSON.",
-                self.name()
-            ))),
+            Err(ReplyError::TooLarge) => {
+                Err(failed(format!("The answer of {} is longer than the limit.", self.name())))
+            }
+            Err(ReplyError::Malformed) => {
+                Err(failed(format!("The answer of {} is not valid JSON.", self.name())))
+            }
             Err(ReplyError::Closed) => Err((HostFault::Other, gone(FailureKind::UpstreamFailed))),
         }
     }

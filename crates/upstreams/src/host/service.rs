@@ -57,20 +57,11 @@ impl HostService {
         tasks: TaskTracker,
         attached: CancellationToken,
     ) -> Self {
-        Self {
-            pool,
-            view,
-            tasks,
-            attached,
-            session: Mutex::default(),
-        }
+        Self { pool, view, tasks, attached, session: Mutex::default() }
     }
 
     fn session(&self) -> Option<Arc<HostSession>> {
-        self.session
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn status(&self, call: ToolCall) {
@@ -78,8 +69,7 @@ impl HostService {
             None => StatusArguments::default(),
             Some(Ok(arguments)) => arguments,
             Some(Err(_)) => {
-                call.reply
-                    .text("The argument ask_again is true or false.", true);
+                call.reply.text("The argument ask_again is true or false.", true);
                 return;
             }
         };
@@ -97,12 +87,8 @@ impl HostService {
                 })
             })
             .collect();
-        let models: Vec<_> = self
-            .pool
-            .models()
-            .iter()
-            .map(|model| model.as_str().to_owned())
-            .collect();
+        let models: Vec<_> =
+            self.pool.models().iter().map(|model| model.as_str().to_owned()).collect();
         let status = json!({
             "url": self.view.url(),
             "problem": self.view.problem(),
@@ -157,14 +143,9 @@ const HOOK_DONE: &str =
 
 impl Service for HostService {
     fn attached(&self, peer: &Peer, host: HostInfo) {
-        let session = self.pool.attach(peer, host);
-        let old = {
-            let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            slot.replace(session)
-        };
-        if let Some(old) = old {
-            // The same host started over.
-            self.pool.detach(&old);
+        match &mut *self.session.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(session) => session.renew(host),
+            empty => *empty = Some(self.pool.attach(peer, host)),
         }
         self.attached.cancel();
     }

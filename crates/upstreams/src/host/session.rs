@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use dialects::mcp_sampling::{self, HostFault, SamplingReply};
 use gateway::{Slots, UpstreamStatus};
 use mcp::{HostInfo, Peer, Reply, ReplyError};
@@ -10,7 +11,7 @@ use model::{Failure, FailureKind, ModelName};
 use tokio_util::task::TaskTracker;
 
 use super::HostSettings;
-use super::consent::{Consent, State};
+use super::consent::{Consent, Epoch, State};
 
 /// Model names that are remembered per host.
 const MAX_MODELS: usize = 64;
@@ -19,7 +20,8 @@ const MAX_MODELS: usize = 64;
 #[derive(Debug)]
 pub struct HostSession {
     name: Arc<str>,
-    info: HostInfo,
+    /// Replaced when the same host shakes hands again.
+    info: ArcSwap<HostInfo>,
     peer: Peer,
     settings: Arc<HostSettings>,
     slots: Slots,
@@ -44,7 +46,7 @@ impl HostSession {
     ) -> Arc<Self> {
         Arc::new(Self {
             name: display_name(&info).into(),
-            info,
+            info: ArcSwap::from_pointee(info),
             peer,
             slots: Slots::new(settings.concurrency, settings.queue),
             settings,
@@ -63,8 +65,8 @@ impl HostSession {
         &self.name
     }
 
-    pub(super) fn info(&self) -> &HostInfo {
-        &self.info
+    pub(super) fn info(&self) -> Arc<HostInfo> {
+        self.info.load_full()
     }
 
     pub(super) fn peer(&self) -> &Peer {
@@ -101,10 +103,7 @@ impl HostSession {
     }
 
     pub(super) fn models(&self) -> Vec<ModelName> {
-        self.models
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn remember_model(&self, model: &ModelName) {
@@ -119,10 +118,17 @@ impl HostSession {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
+    /// The same host begins its handshake again. Consent and slots stay: a refusal is not lifted
+    /// by it, and what runs at the host still runs.
+    pub(super) fn renew(&self, info: HostInfo) {
+        self.handshake_done.store(false, Ordering::Release);
+        self.info.store(Arc::new(info));
+    }
+
     /// The handshake is over: warm up, if that is wanted.
     pub(super) fn handshake_done(self: &Arc<Self>) {
         self.handshake_done.store(true, Ordering::Release);
-        if self.info.sampling {
+        if self.info().sampling {
             self.warm_up();
         }
     }
@@ -130,6 +136,7 @@ impl HostSession {
     /// A person asked for another try after a refusal; whether there was one.
     pub(super) fn ask_again(self: &Arc<Self>) -> bool {
         let lifted = self.consent.ask_again();
+        self.lacks_sampling.store(false, Ordering::Relaxed);
         if lifted {
             self.warm_up();
         }
@@ -142,7 +149,7 @@ impl HostSession {
         if self.is_gone() {
             return ("gone", not_ready(format!("The MCP host {name} has gone.")));
         }
-        if !self.info.sampling || self.lacks_sampling.load(Ordering::Relaxed) {
+        if !self.info().sampling || self.lacks_sampling.load(Ordering::Relaxed) {
             let message = format!(
                 "The MCP host {name} does not offer sampling. Hosts that do: VS Code with \
                  Copilot, Copilot CLI (interactive), fast-agent, goose, FastMCP clients."
@@ -200,11 +207,16 @@ impl HostSession {
     }
 
     /// Notes what a fault says about the host itself.
-    pub(super) fn note_fault(&self, fault: HostFault) {
+    pub(super) fn note_fault(&self, fault: HostFault, epoch: Epoch) {
         match fault {
-            HostFault::Refused => self.consent.refuse(),
-            HostFault::NoSampling => self.lacks_sampling.store(true, Ordering::Relaxed),
-            HostFault::ModelPreferences
+            HostFault::Refused => self.consent.refuse(epoch),
+            // A host that has answered does sample, whatever it says of one request.
+            HostFault::NoSampling if self.consent.is_open() => {
+                self.lacks_sampling.store(true, Ordering::Relaxed);
+            }
+            HostFault::NoSampling
+            | HostFault::Declined
+            | HostFault::ModelPreferences
             | HostFault::RateLimited
             | HostFault::UnknownModel
             | HostFault::ContextTooLong
@@ -214,46 +226,33 @@ impl HostSession {
     }
 
     /// Notes what an answer that nobody waits for says about consent.
-    pub(super) fn note_late(&self, reply: &Reply) {
+    ///
+    /// Nobody waits for it because we have asked the host to stop, so a "cancelled" may be a
+    /// person's no or just the host's word that it has stopped. Only an error that a person's no
+    /// is known by counts, never one of a task, which we have cancelled by name.
+    pub(super) fn note_late(&self, reply: &Reply, epoch: Epoch, as_task: bool) {
         match reply {
-            Ok(result) => match mcp_sampling::read_result(result) {
-                Ok(SamplingReply::Completion(completion)) => {
-                    self.consent.grant();
+            Ok(result) => {
+                if let Ok(SamplingReply::Completion(completion)) = mcp_sampling::read_result(result)
+                {
+                    self.consent.grant(epoch);
                     self.remember_model(&completion.model);
                 }
-                Ok(SamplingReply::Cancelled) => self.note_late_refusal(),
-                Ok(SamplingReply::Task { .. }) | Err(_) => {}
-            },
-            Err(ReplyError::Host { code, message }) => {
-                match mcp_sampling::read_error(*code, message).0 {
-                    HostFault::Refused => self.note_late_refusal(),
-                    fault => self.note_fault(fault),
+            }
+            Err(ReplyError::Host { code, message }) if !as_task => {
+                let (fault, _) = mcp_sampling::read_error(*code, message);
+                let stopped = message.to_ascii_lowercase().contains("cancel");
+                if self.consent.is_open() && !(fault == HostFault::Refused && stopped) {
+                    self.note_fault(fault, epoch);
                 }
             }
-            Err(ReplyError::TooLarge) => self.consent.grant(),
-            Err(ReplyError::Malformed | ReplyError::Closed) => {}
-        }
-    }
-
-    /// A refusal that follows our own cancellation may only confirm the cancellation, so it
-    /// decides nothing where the host has answered before.
-    fn note_late_refusal(&self) {
-        if self.consent.is_open() {
-            self.consent.refuse();
+            Err(ReplyError::TooLarge) => self.consent.grant(epoch),
+            Err(ReplyError::Host { .. } | ReplyError::Malformed | ReplyError::Closed) => {}
         }
     }
 }
 
 fn display_name(info: &HostInfo) -> String {
-    let name: String = info
-        .name
-        .chars()
-        .filter(|char| !char.is_control())
-        .take(60)
-        .collect();
-    if name.trim().is_empty() {
-        "unnamed host".to_owned()
-    } else {
-        name
-    }
+    let name: String = info.name.chars().filter(|char| !char.is_control()).take(60).collect();
+    if name.trim().is_empty() { "unnamed host".to_owned() } else { name }
 }

@@ -20,11 +20,14 @@ impl HostSession {
         if self.settings().warm_up_tries == 0 {
             return;
         }
-        self.consent().warm_up_begins();
+        if !self.consent().warm_up_begins() {
+            return;
+        }
+        let epoch = self.consent().epoch();
         let session = Arc::clone(self);
         self.spawn(async move {
             session.try_warm_up().await;
-            session.consent().warm_up_ends();
+            session.consent().warm_up_ends(epoch);
         });
     }
 
@@ -32,7 +35,7 @@ impl HostSession {
     /// may open a dialog and costs tokens. No answer in time ends the warm-up as well, because
     /// the dialog of this try is still open then; a late click is still heard.
     async fn try_warm_up(self: &Arc<Self>) {
-        let deadline = Instant::now() + self.settings().deadline;
+        let deadline = Instant::now() + self.settings().warm_up_wait;
         for attempt in 1..=self.settings().warm_up_tries {
             match timeout_at(deadline, self.warm_up_once(deadline)).await {
                 Ok(Ok(())) => {
@@ -59,10 +62,10 @@ impl HostSession {
 
     async fn warm_up_once(self: &Arc<Self>, deadline: Instant) -> Result<(), Fault> {
         let request = CompletionRequest {
-            messages: vec![Message {
-                role: Role::User,
-                content: vec![Block::text("This is a connection test. Reply with: ok")],
-            }],
+            messages: vec![Message::new(
+                Role::User,
+                vec![Block::text("This is a connection test. Reply with: ok")],
+            )],
             ..CompletionRequest::default()
         };
         let options = SamplingOptions {
@@ -79,10 +82,7 @@ impl HostSession {
         let mut outgoing = self.peer().prepare("sampling/createMessage");
         mcp_sampling::write_request(&request, &options, outgoing.params())
             .map_err(|failure| (HostFault::Other, failure))?;
-        let turn = self
-            .turn(deadline)
-            .await
-            .map_err(|failure| (HostFault::Other, failure))?;
-        self.sample(outgoing, turn).await.map(drop)
+        let turn = self.turn(deadline).await.map_err(|failure| (HostFault::Other, failure))?;
+        self.sample(outgoing, turn, "").await.map(drop)
     }
 }

@@ -1,13 +1,16 @@
 //! The other end of stdio: a host that does what the test tells it.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::io::{BufRead, BufReader};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
+
+mod wire;
+
+use wire::{Asked, Outcome, Shared, state_of};
 
 use super::PATIENCE;
 use super::lines::Lines;
@@ -22,34 +25,6 @@ pub(crate) struct FakeHost {
     tasks_cancelled: Receiver<Value>,
     /// Every line that the bridge wrote, as it stands.
     pub(crate) lines: Lines,
-}
-
-type Responder = Box<dyn Fn(&Sampling) + Send>;
-
-struct Shared {
-    profile: Profile,
-    to_bridge: Mutex<Option<Box<dyn Write + Send>>>,
-    next_id: AtomicU64,
-    replies: Mutex<HashMap<String, Sender<Value>>>,
-    responder: Mutex<Option<Responder>>,
-    tasks: Mutex<HashMap<String, Task>>,
-    /// What of VS Code's own would have been cancelled by mistake, and other breaches.
-    faults: Mutex<Vec<String>>,
-}
-
-#[derive(Default)]
-struct Task {
-    outcome: Option<Outcome>,
-    asked_by: Option<Value>,
-}
-
-type Outcome = Result<Value, (i64, String)>;
-
-/// Where the reader hands on what the bridge asks.
-struct Asked {
-    samplings: Sender<Sampling>,
-    cancelled: Sender<Value>,
-    tasks_cancelled: Sender<Value>,
 }
 
 /// A sampling request that waits for the test's answer.
@@ -71,6 +46,7 @@ impl FakeHost {
             replies: Mutex::default(),
             responder: Mutex::default(),
             tasks: Mutex::default(),
+            holds_tasks: AtomicBool::new(false),
             faults: Mutex::default(),
         });
         let (samplings_in, samplings) = channel();
@@ -123,8 +99,7 @@ impl FakeHost {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = channel();
         self.shared.replies.lock().unwrap().insert(id.to_string(), sender);
-        self.shared
-            .send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        self.shared.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
         (id, receiver)
     }
 
@@ -172,6 +147,11 @@ impl FakeHost {
         self.samplings.recv_timeout(PATIENCE).expect("a sampling request")
     }
 
+    /// A sampling request that has come and that nobody has taken.
+    pub(crate) fn sampling_so_far(&self) -> Option<Sampling> {
+        self.samplings.try_recv().ok()
+    }
+
     /// That nothing was asked. The round trip lets whatever was under way arrive first.
     pub(crate) fn assert_not_asked(&self) {
         self.request("ping", &json!({}));
@@ -202,6 +182,11 @@ impl FakeHost {
         *self.shared.responder.lock().unwrap() = Some(Box::new(responder));
     }
 
+    /// From now on tasks are named only by [`Sampling::name_task`], or as usual again.
+    pub(crate) fn hold_tasks(&self, hold: bool) {
+        self.shared.holds_tasks.store(hold, Ordering::Relaxed);
+    }
+
     /// Closes the bridge's stdin.
     pub(crate) fn close_stdin(&self) {
         *self.shared.to_bridge.lock().unwrap() = None;
@@ -219,112 +204,13 @@ impl Drop for FakeHost {
     }
 }
 
-impl Shared {
-    fn send(&self, message: &Value) {
-        self.write(format!("{message}\n").as_bytes());
-    }
-
-    fn write(&self, bytes: &[u8]) {
-        if let Some(to_bridge) = &mut *self.to_bridge.lock().unwrap() {
-            // A bridge that has gone shows itself where the test waits for something.
-            let _ = to_bridge.write_all(bytes).and_then(|()| to_bridge.flush());
-        }
-    }
-
-    fn reply(&self, id: &Value, outcome: &Outcome) {
-        let mut message = json!({"jsonrpc": "2.0", "id": id});
-        match outcome {
-            Ok(result) => message["result"] = result.clone(),
-            Err((code, text)) => message["error"] = json!({"code": code, "message": text}),
-        }
-        self.send(&message);
-    }
-
-    fn receive(self: &Arc<Self>, line: &str, asked: &Asked) {
-        let Ok(message) = serde_json::from_str::<Value>(line) else {
-            self.faults.lock().unwrap().push(format!("not JSON: {line}"));
-            return;
-        };
-        let (id, params) = (message["id"].clone(), message["params"].clone());
-        match message["method"].as_str() {
-            None => {
-                let waiting = self.replies.lock().unwrap().remove(&id.to_string());
-                if let Some(waiting) = waiting {
-                    let _ = waiting.send(message);
-                }
-            }
-            Some("sampling/createMessage") => self.sampling(id, params, asked),
-            Some("notifications/cancelled") => {
-                let cancelled = params["requestId"].clone();
-                if cancelled.is_number() {
-                    let fault = format!("cancelled the host's own request {cancelled}");
-                    self.faults.lock().unwrap().push(fault);
-                }
-                let _ = asked.cancelled.send(cancelled);
-            }
-            Some("tasks/result") => self.task_result(id, &params),
-            Some("tasks/cancel") => self.task_cancel(&id, &params, asked),
-            Some("ping") => self.reply(&id, &Ok(json!({}))),
-            Some(_) if id.is_null() => {}
-            Some(other) => self.reply(&id, &Err((-32601, format!("Method not found: {other}")))),
-        }
-    }
-
-    fn sampling(self: &Arc<Self>, id: Value, params: Value, asked: &Asked) {
-        if self.profile == Profile::NoSampling {
-            return self.reply(&id, &Err((-32601, "Method not found".to_owned())));
-        }
-        if let Some(error) = self.profile.chokes_on(&params) {
-            return self.reply(&id, &Err(error));
-        }
-        let task = params.get("task").map(|_| format!("task-of-{}", id.as_str().unwrap_or("?")));
-        if let Some(task) = &task {
-            self.tasks.lock().unwrap().insert(task.clone(), Task::default());
-            self.reply(&id, &Ok(json!({"task": state_of(task, "working")})));
-        }
-        let sampling = Sampling { id, params, task, host: Arc::clone(self) };
-        match &*self.responder.lock().unwrap() {
-            Some(responder) => responder(&sampling),
-            None => drop(asked.samplings.send(sampling)),
-        }
-    }
-
-    fn task_result(&self, id: Value, params: &Value) {
-        let mut tasks = self.tasks.lock().unwrap();
-        let Some(task) = tasks.get_mut(params["taskId"].as_str().unwrap()) else {
-            return self.reply(&id, &Err((-32602, "no such task".to_owned())));
-        };
-        match &task.outcome {
-            Some(outcome) => self.reply(&id, outcome),
-            None => task.asked_by = Some(id),
-        }
-    }
-
-    fn task_cancel(&self, id: &Value, params: &Value, asked: &Asked) {
-        let name = params["taskId"].as_str().unwrap();
-        self.reply(id, &Ok(state_of(name, "cancelled")));
-        self.settle_task(name, &Err((-32603, "The task was cancelled".to_owned())));
-        let _ = asked.tasks_cancelled.send(params["taskId"].clone());
-    }
-
-    fn settle_task(&self, name: &str, outcome: &Outcome) {
-        let mut tasks = self.tasks.lock().unwrap();
-        let task = tasks.get_mut(name).unwrap();
-        task.outcome = Some(outcome.clone());
-        if let Some(id) = task.asked_by.take() {
-            self.reply(&id, outcome);
-        }
-    }
-}
-
-fn state_of(task: &str, status: &str) -> Value {
-    json!({
-        "taskId": task, "status": status, "ttl": 60_000, "pollInterval": 500,
-        "createdAt": "2026-11-22T00:00:00Z", "lastUpdatedAt": "2026-11-22T00:00:00Z",
-    })
-}
-
 impl Sampling {
+    /// Names the task, where that was held back.
+    pub(crate) fn name_task(&self) {
+        let task = self.task.as_deref().expect("a task");
+        self.host.reply(&self.id, &Ok(json!({"task": state_of(task, "working")})));
+    }
+
     /// Answers with text, as the host's profile does.
     pub(crate) fn answer(&self, text: &str) {
         self.result(&self.host.profile.result(text));

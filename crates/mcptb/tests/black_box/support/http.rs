@@ -3,10 +3,15 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
+
+mod request;
+
+pub(crate) use request::Request;
 
 use super::PATIENCE;
 
@@ -17,21 +22,14 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
-/// A request as it will be written.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    method: String,
-    path: String,
-    headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
-}
-
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// A connection on which a request was sent. Dropping it hangs up.
 pub(crate) struct Call {
     stream: BufReader<Box<dyn Stream>>,
+    /// The same socket, for its time-outs.
+    socket: TcpStream,
     address: SocketAddr,
     head: Option<Head>,
     left: Left,
@@ -83,57 +81,6 @@ impl Reply {
     }
 }
 
-impl Request {
-    pub(crate) fn new(method: &str, path: &str) -> Self {
-        Self { method: method.into(), path: path.into(), headers: Vec::new(), body: None }
-    }
-
-    pub(crate) fn get(path: &str) -> Self {
-        Self::new("GET", path)
-    }
-
-    pub(crate) fn post(path: &str) -> Self {
-        Self::new("POST", path)
-    }
-
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    pub(crate) fn json(self, body: &Value) -> Self {
-        self.text(&body.to_string())
-    }
-
-    pub(crate) fn text(self, body: &str) -> Self {
-        self.bytes(body.as_bytes())
-    }
-
-    pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
-        self.body = Some(body.to_vec());
-        self.header("content-type", "application/json")
-    }
-
-    fn write(&self, address: SocketAddr) -> Vec<u8> {
-        let mut out = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        let given = |name: &str| self.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
-        if !given("host") {
-            out.push_str(&format!("host: {address}\r\n"));
-        }
-        for (name, value) in &self.headers {
-            out.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let body = self.body.as_deref().unwrap_or_default();
-        if self.body.is_some() && !given("content-length") && !given("transfer-encoding") {
-            out.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
-        out.push_str("\r\n");
-        let mut out = out.into_bytes();
-        out.extend_from_slice(body);
-        out
-    }
-}
-
 impl Target {
     pub(crate) fn plain(address: SocketAddr) -> Self {
         Self { address, tls: None }
@@ -156,6 +103,7 @@ impl Target {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
+        let same = socket.try_clone().unwrap();
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(socket),
             Some(config) => {
@@ -166,6 +114,7 @@ impl Target {
         };
         let mut call = Call {
             stream: BufReader::new(stream),
+            socket: same,
             address: self.address,
             head: None,
             left: Left::Nothing,
@@ -234,6 +183,11 @@ impl Call {
         head
     }
 
+    /// Turns to the next reply on the connection.
+    pub(crate) fn next_reply(&mut self) {
+        self.head = None;
+    }
+
     /// The next piece of the body; `None` at its end.
     fn piece(&mut self) -> Option<Vec<u8>> {
         match self.left {
@@ -281,6 +235,15 @@ impl Call {
             // Events are cut between characters, so pieces are text.
             self.events.push_str(std::str::from_utf8(&piece).unwrap());
         }
+    }
+
+    /// That nothing comes for this long.
+    pub(crate) fn assert_silent(&mut self, time: Duration) {
+        self.socket.set_read_timeout(Some(time)).unwrap();
+        let quiet = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+        let came = self.stream.fill_buf().map(<[u8]>::to_vec);
+        assert!(came.as_ref().is_err_and(|error| quiet.contains(&error.kind())), "{came:?}");
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     /// Waits for the bridge to end the connection, and gives what it said before.

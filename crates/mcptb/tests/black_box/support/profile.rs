@@ -51,10 +51,9 @@ impl Profile {
                         "sampling": {"createMessage": {}}, "elicitation": {"create": {}}}},
                 }),
             ),
-            Self::CopilotCli => (
-                "2025-11-25",
-                json!({"sampling": {}, "elicitation": {"form": {}, "url": {}}}),
-            ),
+            Self::CopilotCli => {
+                ("2025-11-25", json!({"sampling": {}, "elicitation": {"form": {}, "url": {}}}))
+            }
             Self::Goose => ("2025-03-26", json!({"sampling": {}})),
             Self::FastAgent => ("2025-11-25", json!({"sampling": {"tools": {}}, "roots": {}})),
             Self::NoSampling => ("2025-11-25", json!({"roots": {}})),
@@ -99,10 +98,9 @@ impl Profile {
                 "model": "", "stopReason": "cancelled", "role": "user",
                 "content": {"type": "text", "text": "The user cancelled the request."},
             })),
-            Self::VsCode => Err((
-                -32000,
-                "The user has denied permission to call this method.".to_owned(),
-            )),
+            Self::VsCode => {
+                Err((-32000, "The user has denied permission to call this method.".to_owned()))
+            }
             _ => Err((-1, "User rejected sampling request".to_owned())),
         }
     }

@@ -1,0 +1,131 @@
+//! Gathers fields that only the caller's own dialect understands into one [`Opaque`].
+
+use model::{Dialect, Json, Opaque};
+use serde::de::MapAccess;
+use serde_json::value::RawValue;
+
+use crate::json::{compact_raw, push_string};
+
+/// The fields of an object that its reader does not know, in their order.
+///
+/// Nearly always there are none, so it is no larger than a pointer: objects of the wire are moved
+/// about while they are read.
+#[derive(Debug, Default)]
+pub(crate) struct Rest<'a>(Option<Box<Fields<'a>>>);
+
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    list: Vec<(String, &'a RawValue)>,
+}
+
+impl<'a> Rest<'a> {
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        let fields = self.0.iter().flat_map(|fields| &fields.list);
+        fields.map(|(name, raw)| (name.as_str(), *raw))
+    }
+}
+
+/// Keeps the value of a field that the reader does not know; null is absent.
+pub(crate) fn keep<'de: 'a, 'a, A: MapAccess<'de>>(
+    rest: &mut Rest<'a>,
+    key: &str,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    if let Some(raw) = map.next_value::<Option<&'a RawValue>>()? {
+        let fields = rest.0.get_or_insert_default();
+        fields.list.push((key.to_owned(), raw));
+    }
+    Ok(())
+}
+
+/// A JSON object that is put together field by field.
+#[derive(Debug, Default)]
+pub(crate) struct Extras(Vec<u8>);
+
+impl Extras {
+    /// Adds a field that is carried as it came.
+    pub(crate) fn raw(&mut self, name: &str, raw: &RawValue) {
+        // The depth of the whole body was checked, so there is always a compact form.
+        if let Some(json) = compact_raw(raw) {
+            self.json(name, json.as_str());
+        }
+    }
+
+    /// Adds all fields that the reader does not know.
+    pub(crate) fn rest(&mut self, rest: &Rest<'_>) {
+        for (name, raw) in rest.iter() {
+            self.raw(name, raw);
+        }
+    }
+
+    /// Adds all fields that the reader does not know, but for one that it read elsewhere.
+    pub(crate) fn rest_but(&mut self, rest: &Rest<'_>, known: &str) {
+        for (name, raw) in rest.iter().filter(|(name, _)| *name != known) {
+            self.raw(name, raw);
+        }
+    }
+
+    /// Adds fields of an object inside that the reader does not know; nothing without any.
+    pub(crate) fn object(&mut self, name: &str, rest: &Rest<'_>) {
+        let mut inner = Self::default();
+        inner.rest(rest);
+        if !inner.0.is_empty() {
+            inner.0.push(b'}');
+            self.name(name);
+            self.0.append(&mut inner.0);
+        }
+    }
+
+    /// Adds those fields of a list that are there.
+    pub(crate) fn fields(&mut self, fields: &[(&str, Option<&RawValue>)]) {
+        for (name, raw) in fields {
+            if let Some(raw) = raw {
+                self.raw(name, raw);
+            }
+        }
+    }
+
+    /// Adds a string.
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        push_string(&mut self.0, text);
+    }
+
+    /// Adds a field whose value is compact JSON already.
+    pub(crate) fn json(&mut self, name: &str, json: &str) {
+        self.name(name);
+        self.0.extend_from_slice(json.as_bytes());
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        push_string(&mut self.0, name);
+        self.0.push(b':');
+    }
+
+    /// The object; `None` where it would be empty.
+    pub(crate) fn finish(mut self, dialect: Dialect, kind: &str) -> Option<Opaque> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.push(b'}');
+        let json = Json::from_compact(String::from_utf8(self.0).ok()?)?;
+        let kind = kind.to_owned();
+        Some(Opaque { dialect, kind, json })
+    }
+}
+
+/// What stands beside the known fields of a turn or a tool.
+pub(crate) fn from_rest(dialect: Dialect, kind: &str, rest: &Rest<'_>) -> Option<Opaque> {
+    if rest.is_empty() {
+        return None;
+    }
+    let mut extras = Extras::default();
+    extras.rest(rest);
+    extras.finish(dialect, kind)
+}

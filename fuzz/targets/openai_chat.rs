@@ -1,0 +1,14 @@
+//! The body of `POST /v1/chat/completions`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "shared.rs"]
+mod shared;
+
+fuzz_target!(|body: &[u8]| {
+    if let Ok(read) = dialects::openai_chat::read_request(body) {
+        shared::check_sampling(&read.request);
+        let _ = dialects::tokens::estimate_input(&read.request);
+    }
+});

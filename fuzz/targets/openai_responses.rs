@@ -1,0 +1,10 @@
+//! The body of `POST /v1/responses`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| {
+    if let Ok(read) = dialects::openai_responses::read_request(body) {
+        let _ = dialects::tokens::estimate_input(&read.request);
+    }
+});
