@@ -63,7 +63,7 @@ async fn answer(
 ) -> Response {
     let arrival = Arrival::now(dialect);
     let (head, body) = request.into_parts();
-    match take(doors, &arrival, &head, body, read).await {
+    match take(doors, &arrival, head, body, read).await {
         Ok(response) => doors.sign(response),
         Err(refused) => doors.refuse(&arrival, &refused),
     }
@@ -72,15 +72,15 @@ async fn answer(
 async fn take(
     doors: &Doors,
     arrival: &Arrival,
-    head: &http::request::Parts,
+    head: http::request::Parts,
     body: Body,
     read: impl FnOnce(&http::request::Parts, &[u8]) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
     let unread = headers::announce_body(&head.headers);
-    let caller = match doors.admit(head) {
+    let caller = match doors.admit(&head) {
         Ok(caller) => Arc::new(caller),
         Err(failure) => {
-            let caller = Some(Arc::new(stranger(head)));
+            let caller = Some(Arc::new(stranger(&head)));
             return Err(Refused { caller, unread, ..failure.into() });
         }
     };
@@ -96,8 +96,10 @@ async fn take(
     let HeldBody { bytes, permit } =
         body.map_err(|failure| Refused { unread, ..known(failure) })?;
     let bytes_in = bytes.len();
-    let asked = read(head, &bytes).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
+    let asked = read(&head, &bytes).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
 
+    // A call may wait for long; what it needs no more is not kept for that time.
+    drop(head);
     let input_tokens = match arrival.dialect {
         // Claude Code compacts by this number: too high is safe, too low is not.
         Dialect::AnthropicMessages => tokens::lean_high(tokens::estimate_input(&asked.request)),

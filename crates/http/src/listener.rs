@@ -197,14 +197,15 @@ impl Door {
         match &self.tls {
             None => self.http(stream, peer).await,
             Some(tls) => {
-                let handshake = timeout(self.limits.tls_handshake, tls.accept(stream));
+                // Boxed, or every plain connection would hold room for a handshake.
+                let handshake = Box::pin(timeout(self.limits.tls_handshake, tls.accept(stream)));
                 let shaken = tokio::select! {
                     biased;
                     () = self.shutdown.cancelled() => return,
                     shaken = handshake => shaken,
                 };
                 match shaken {
-                    Ok(Ok(stream)) => self.http(stream, peer).await,
+                    Ok(Ok(stream)) => Box::pin(self.http(stream, peer)).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
                 }
