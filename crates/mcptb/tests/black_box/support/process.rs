@@ -12,15 +12,29 @@ use super::PATIENCE;
 use super::lines::Lines;
 
 /// How the host is connected to the bridge, and which code reads it there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plumbing {
     /// Pipes, as Python and shells give them.
-    #[default]
     Pipes,
     /// A socket pair for each stream, as Node gives them.
     Sockets,
     /// Pipes, read and written by the threads that other systems need.
     Threads,
+}
+
+impl Default for Plumbing {
+    /// Pipes, or what `MCPTB_TEST_STDIO` (`pipes`, `sockets`, `threads`) names: so that the whole
+    /// suite can be run over each.
+    fn default() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the bridge")]
+        let named = std::env::var("MCPTB_TEST_STDIO");
+        match named.as_deref() {
+            Ok("sockets") => Self::Sockets,
+            Ok("threads") => Self::Threads,
+            Ok("pipes") | Err(_) => Self::Pipes,
+            Ok(other) => panic!("MCPTB_TEST_STDIO={other}"),
+        }
+    }
 }
 
 /// A running bridge. Killed on drop.
