@@ -1,6 +1,7 @@
 //! A call as the door hands it over, and what the door gets back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
@@ -45,8 +46,7 @@ pub struct ChoiceEvents {
 /// A call that runs. Dropping it hangs up: the call is cancelled towards its upstream.
 #[derive(Debug)]
 pub struct Running {
-    /// What reading the request could not carry.
-    pub losses: LossSet,
+    pub(crate) losses: Arc<AtomicU32>,
     pub(crate) events: mpsc::Receiver<ChoiceEvents>,
     /// The failure has a way of its own: a door that is behind neither loses it nor holds the
     /// call up until it is taken.
@@ -54,6 +54,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// What is known by now of what could not be carried.
+    pub fn losses(&self) -> LossSet {
+        LossSet::from_bits(self.losses.load(Ordering::Relaxed))
+    }
+
     /// The next events, or the failure that ends the call; `None` after its complete end.
     ///
     /// Cancel-safe.

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -95,9 +96,9 @@ impl Gateway {
             return Err(failure);
         }
         let (sender, events) = mpsc::channel(BEHIND);
-        let losses = call.request.losses;
+        let losses = Arc::new(AtomicU32::new(call.request.losses.bits()));
         let (failed, failure) = oneshot::channel();
-        let door = Door { sender, failed };
+        let door = Door { sender, failed, early: Arc::clone(&losses) };
         shared.tasks.spawn(run(Arc::clone(shared), call, door, received));
         Ok(Running { losses, events, failure })
     }
@@ -246,11 +247,13 @@ impl End {
 struct Door {
     sender: mpsc::Sender<ChoiceEvents>,
     failed: oneshot::Sender<Box<Failure>>,
+    /// What is lost, for a head that leaves before the answer.
+    early: Arc<AtomicU32>,
 }
 
 /// Runs a call to its end. The only place that writes the end of its record.
 async fn run(shared: Arc<Shared>, mut call: Call, door: Door, received: Instant) {
-    let Door { sender, failed } = door;
+    let Door { sender, failed, early } = door;
     let deadline = received + shared.limits.deadline;
     let choices = call.request.params.choices.unwrap_or(1).max(1);
     let order = Order {
@@ -264,6 +267,7 @@ async fn run(shared: Arc<Shared>, mut call: Call, door: Door, received: Instant)
     let mut sinks: Vec<_> = (0..choices)
         .map(|choice| EventSink {
             choice,
+            early: Arc::clone(&early),
             sender: sender.clone(),
             seen: Seen { text: wants_text.then(String::new), ..Seen::default() },
             hung_up: false,

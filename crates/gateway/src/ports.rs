@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use model::{
@@ -80,6 +81,7 @@ pub struct HungUp;
 #[derive(Debug)]
 pub struct EventSink {
     pub(crate) choice: u8,
+    pub(crate) early: Arc<AtomicU32>,
     pub(crate) sender: mpsc::Sender<ChoiceEvents>,
     pub(crate) seen: Seen,
     /// Set once events found no door: the call did not reach its caller, whatever comes of it.
@@ -101,6 +103,13 @@ pub(crate) struct Seen {
 }
 
 impl EventSink {
+    /// Notes what the upstream cannot carry, as soon as it is known: a stream whose head leaves
+    /// before the answer names it there.
+    pub fn lost(&mut self, losses: LossSet) {
+        self.seen.losses = self.seen.losses.union(losses);
+        self.early.fetch_or(losses.bits(), Ordering::Relaxed);
+    }
+
     /// Notes who answers.
     pub fn answered_by(&mut self, upstream: Arc<str>) {
         self.seen.upstream = Some(upstream);
@@ -125,7 +134,7 @@ impl Seen {
         match event {
             CompletionEvent::Started { model, losses } => {
                 self.model = Some(model.clone());
-                self.losses = *losses;
+                self.losses = self.losses.union(*losses);
             }
             CompletionEvent::BlockDelta { delta, .. } => {
                 self.bytes_out += delta.len();

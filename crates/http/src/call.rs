@@ -109,7 +109,11 @@ async fn take(
         head: ReplyHead {
             id: arrival.id,
             created: arrival.created,
-            model: asked.request.model.as_str().to_owned(),
+            // An empty name would be no name on the wire; until the host has answered it is `auto`.
+            model: match asked.request.model.as_str() {
+                "" => "auto".to_owned(),
+                name => name.to_owned(),
+            },
             input_tokens,
             choices: asked.request.params.choices.unwrap_or(1).max(1),
         },
@@ -232,7 +236,7 @@ async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Fa
     };
     let losses = completions
         .iter()
-        .fold(running.losses, |losses, completion| losses.union(completion.losses));
+        .fold(running.losses(), |losses, completion| losses.union(completion.losses));
     let model = first.model.as_str().to_owned();
     reply.served(&model);
     let mut body = Vec::with_capacity(1024);
@@ -262,7 +266,7 @@ async fn stream(
         }
         Err(_) => None,
     };
-    let mut losses = running.losses;
+    let mut losses = running.losses();
     let mut model = String::new();
     if let Some(first) = &first {
         for event in &first.events {

@@ -246,7 +246,7 @@ pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
 /// A path that exists at the vendor and not here yet.
 async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    let dialect = dialect_of(&head.uri, &head.headers);
+    let arrival = Arrival::now(dialect_of(&head.uri, &head.headers));
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(
             FailureKind::Unsupported,
@@ -258,7 +258,12 @@ async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
         ),
         Err(failure) => failure,
     };
-    doors.turn_away(&head, dialect, &failure)
+    let refused = Refused {
+        caller: Some(Arc::new(stranger(&head))),
+        unread: headers::announce_body(&head.headers),
+        ..failure.into()
+    };
+    doors.refuse(&arrival, &refused)
 }
 
 async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {

@@ -224,7 +224,8 @@ fn read_error(raw: &RawValue) -> ReplyError {
     let error: ErrorObject<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let code = error.code.and_then(|code| serde_json::from_str(code.get()).ok());
     let code = code.unwrap_or_default();
-    let message = error.message.map(RawValue::get).unwrap_or_default();
+    let message = error.message.map(RawValue::get).filter(|raw| *raw != "null");
+    let message = message.unwrap_or_default();
     let message = serde_json::from_str(message).unwrap_or_else(|_| message.to_owned());
     ReplyError::Host { code, message }
 }

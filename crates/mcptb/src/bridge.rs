@@ -121,6 +121,10 @@ fn end_log(lines: &LineQueue) {
 }
 
 fn warn_of_exposure(config: &Config) {
+    let required = config.access.auth == http_doors::access::AuthMode::Required;
+    if required && config.access.token.is_none() {
+        tracing::warn!("--auth required without a token refuses everybody; set MCPTB_TOKEN");
+    }
     if config.address.ip().is_loopback() {
         return;
     }

@@ -85,6 +85,16 @@ impl LossSet {
         Self(self.0 | other.0)
     }
 
+    /// The set as bits, for places that hold it in an atomic.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set that [`bits`](Self::bits) came from.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Whether nothing is lost.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

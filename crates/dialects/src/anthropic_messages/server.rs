@@ -217,7 +217,11 @@ fn message(failure: &Failure) -> String {
     }
     match &failure.param {
         Some(param) => {
-            let path = param.replace('[', ".").replace(']', "");
+            let path = match param.as_str() {
+                // What the model calls the output format stands here.
+                "response_format" => "output_config.format".to_owned(),
+                param => param.replace('[', ".").replace(']', ""),
+            };
             if message.contains(&path) || message.contains(param.as_str()) {
                 message.replace(param.as_str(), &path)
             } else {

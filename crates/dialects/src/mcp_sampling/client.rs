@@ -282,12 +282,12 @@ fn inline_image(media: &Media, place: Place, block: usize) -> Result<(&str, &str
         }
         (MediaKind::Image, MediaSource::Url(_)) => Err(place.refuse(
             block,
-            "is a URL; the bridge fetches no URL, send the image as base64 (a data URL).",
+            "is a URL; the bridge fetches no URL, send the image itself as base64.",
         )),
-        (MediaKind::Image, MediaSource::Id(_)) => Err(place.refuse(
-            block,
-            "is the id of an uploaded file; send the image as base64 (a data URL).",
-        )),
+        (MediaKind::Image, MediaSource::Id(_)) => {
+            Err(place
+                .refuse(block, "is the id of an uploaded file; send the image itself as base64."))
+        }
         (MediaKind::Image, MediaSource::Inline { mime, base64 }) => Ok((mime, base64)),
     }
 }

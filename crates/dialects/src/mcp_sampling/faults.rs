@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use model::{Failure, FailureKind};
+use model::{Failure, FailureKind, Retry};
 
 /// What a host's error means for the host, where the [`Failure`] says what it means for the
 /// caller.
@@ -82,9 +82,15 @@ pub fn read_error_about(code: i64, message: &str, model: &str) -> (HostFault, Fa
         HostFault::Other => (FailureKind::UpstreamFailed, "The MCP host failed"),
     };
     let text = if shown.is_empty() { format!("{text}.") } else { format!("{text}: {shown}") };
-    let failure = Failure::new(kind, text);
-    let failure =
-        if kind == FailureKind::UnknownModel { failure.with_param("model") } else { failure };
+    let mut failure = Failure::new(kind, text);
+    // An allowance that is used up is not back in ten seconds: retries would only knock again.
+    let used_up = ["quota", "allowance", "monthly", "usage limit"];
+    if fault == HostFault::RateLimited && used_up.iter().any(|word| words.contains(word)) {
+        failure = failure.with_retry(Retry::Never);
+    }
+    if kind == FailureKind::UnknownModel {
+        failure = failure.with_param("model");
+    }
     (fault, failure)
 }
 
@@ -132,12 +138,25 @@ fn classify(code: i64, line: &str) -> HostFault {
         "quotaexceeded",
         "too many requests",
         "429",
+        "usage limit",
+        "request allowance",
+        "allowance",
     ]) {
         return HostFault::RateLimited;
     }
     if said(&[
         "prompt is too long",
-        "too long",
+        "prompt too long",
+        "message too long",
+        "messages too long",
+        "input is too long",
+        "input too long",
+        "request too long",
+        "conversation is too long",
+        "conversation too long",
+        "exceeds token limit",
+        "prompt token count",
+        "maximum prompt tokens",
         "context length",
         "context_length_exceeded",
         "context window",
@@ -154,12 +173,17 @@ fn classify(code: i64, line: &str) -> HostFault {
         "model not found",
         "model not supported",
         "unknown model",
+        "unknown_model",
         "no model",
         "no models",
         "no such model",
         "model is not supported",
         "model does not exist",
     ]) {
+        return HostFault::UnknownModel;
+    }
+    // "The model `x` does not exist", "model x not found": the name stands between the words.
+    if holds(line, "model") && said(&["does not exist", "not found", "not supported"]) {
         return HostFault::UnknownModel;
     }
     match code {

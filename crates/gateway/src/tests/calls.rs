@@ -227,7 +227,7 @@ async fn the_record_names_losses_and_keeps_text_only_when_asked() {
     house.log.bodies.store(true, Ordering::Relaxed);
     assert!(house.gateway.wants_bodies());
     let mut running = house.gateway.complete(lossy).expect("admitted");
-    assert!(running.losses.contains(Loss::TopK));
+    assert!(running.losses().contains(Loss::TopK));
     read(&mut running).await;
     let record = house.only_record().await;
     assert_eq!(record.losses.to_string(), "usage-estimated, top-k");

@@ -30,6 +30,9 @@ impl Settings {
                 "make --body-memory at least as large as --body-limit",
             ));
         }
+        for origin in &self.allow_origin {
+            check_origin(origin)?;
+        }
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
             address: SocketAddr::new(self.host, self.port),
@@ -117,5 +120,46 @@ impl Settings {
             ));
         }
         Ok(Some(Secret::new(token.to_owned())))
+    }
+}
+
+/// Refuses an origin that no browser would ever send, and so would never match.
+fn check_origin(origin: &str) -> Result<(), Problem> {
+    let usual_port = (origin.starts_with("http://") && origin.ends_with(":80"))
+        || (origin.starts_with("https://") && origin.ends_with(":443"));
+    let upper_case = origin.bytes().any(|byte| byte.is_ascii_uppercase());
+    let only_host = origin
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '*', '?', '#', ' ']));
+    if origin == "null" || (only_host && !upper_case && !usual_port) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("--allow-origin {origin} is not what a browser sends"),
+        "write scheme and host in lower case, without a path, a wildcard or the usual port: \
+         https://app.example.com",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_origin;
+
+    #[test]
+    fn only_origins_that_can_match_are_taken() {
+        for good in ["https://a.example", "http://localhost:3000", "vscode-webview://x1", "null"] {
+            assert!(check_origin(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "*",
+            "http://a.com/",
+            "HTTP://b.com",
+            "http://b.com:80",
+            "https://b.com:443",
+            "b.com",
+            "",
+        ] {
+            assert!(check_origin(bad).is_err(), "{bad}");
+        }
     }
 }

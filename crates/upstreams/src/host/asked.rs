@@ -92,7 +92,7 @@ impl Drop for Asked {
         let task = self.task.take();
         let late = match self.pending.take() {
             Some(pending) if self.as_task || task.is_some() => pending.detach(),
-            Some(pending) => pending.cancel("the caller has gone"),
+            Some(pending) => pending.cancel("the call has ended"),
             None => None,
         };
         if late.is_none() && task.is_none() {

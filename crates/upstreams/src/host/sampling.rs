@@ -36,7 +36,9 @@ impl HostSession {
         };
         let asked_model = order.request.model.as_str();
         let (mut completion, losses) = loop {
-            let (request, losses) = self.prepare(&order.request, hints)?;
+            let (request, mut losses) = self.prepare(&order.request, hints)?;
+            losses.insert(Loss::UsageEstimated);
+            sink.lost(losses);
             let (request, turn) = self.line_up(order, request, hints).await?;
             match self.sample(request, turn, asked_model).await {
                 Ok(completion) => break (completion, losses),
@@ -52,6 +54,9 @@ impl HostSession {
                 Err((_, failure)) => return Err(failure),
             }
         };
+        if order.request.tools.is_empty() {
+            drop_tool_calls(&mut completion);
+        }
         enforce_stop(&mut completion, &order.request.params.stop);
         completion.usage = Usage {
             input: order.input_tokens.max(1),
@@ -60,7 +65,6 @@ impl HostSession {
             ..Usage::default()
         };
         completion.losses = completion.losses.union(losses);
-        completion.losses.insert(Loss::UsageEstimated);
         match sink.send(completion.into_events()).await {
             // A door that has gone is noticed by the gateway.
             Ok(()) | Err(HungUp) => Ok(()),
@@ -253,23 +257,49 @@ fn gone(kind: FailureKind) -> Failure {
     Failure::new(kind, "The MCP host has gone.")
 }
 
-/// Cuts the reply at the first stop sequence: most hosts ignore them.
+/// A caller who offered no tools cannot run any: a host's own tool calls are left out by name.
+fn drop_tool_calls(completion: &mut Completion) {
+    let before = completion.content.len();
+    completion.content.retain(|block| !matches!(block, Block::ToolCall(_)));
+    if completion.content.len() < before {
+        completion.losses.insert(Loss::ReplyBlock);
+        if completion.reason == StopReason::ToolUse {
+            completion.reason = StopReason::EndTurn;
+        }
+    }
+}
+
+/// Cuts the reply at the first stop sequence: most hosts ignore them. One that spans neighbouring
+/// text blocks counts, because callers see them as one text.
 fn enforce_stop(completion: &mut Completion, stops: &[String]) {
     if stops.is_empty() {
         return;
     }
-    for (index, block) in completion.content.iter_mut().enumerate() {
-        if let Block::Text(text) = block
-            && let Some((offset, stop)) = first_stop(&text.text, stops)
-        {
-            text.text.truncate(offset);
-            let keep = index + usize::from(offset > 0);
-            completion.reason = StopReason::StopSequence;
-            completion.stop_sequence = Some(stop.to_owned());
-            completion.content.truncate(keep);
-            return;
+    let mut run = String::new();
+    // Where each text block of the run begins in it.
+    let mut starts: Vec<(usize, usize)> = Vec::new();
+    let mut cut = None;
+    for (index, block) in completion.content.iter().enumerate() {
+        let Block::Text(text) = block else {
+            run.clear();
+            starts.clear();
+            continue;
+        };
+        starts.push((index, run.len()));
+        run.push_str(&text.text);
+        if let Some((offset, stop)) = first_stop(&run, stops) {
+            let block = starts.iter().rev().find(|(_, start)| *start <= offset);
+            cut = block.map(|(index, start)| (*index, offset - start, stop.to_owned()));
+            break;
         }
     }
+    let Some((index, offset, stop)) = cut else { return };
+    if let Some(Block::Text(text)) = completion.content.get_mut(index) {
+        text.text.truncate(offset);
+    }
+    completion.content.truncate(index + usize::from(offset > 0));
+    completion.reason = StopReason::StopSequence;
+    completion.stop_sequence = Some(stop);
 }
 
 #[cfg(test)]
@@ -295,6 +325,20 @@ mod tests {
         assert_eq!(reply.content, [Block::text("one"), Block::text("two ")]);
         assert_eq!(reply.reason, StopReason::StopSequence);
         assert_eq!(reply.stop_sequence.as_deref(), Some("END"));
+    }
+
+    #[test]
+    fn a_stop_may_span_blocks() {
+        let stops = ["STOP".to_owned()];
+        let mut reply = completion(&["aSTO", "Pb", "c"]);
+        enforce_stop(&mut reply, &stops);
+        assert_eq!(reply.content, [Block::text("a")]);
+        let mut reply = completion(&["one", "STOP"]);
+        enforce_stop(&mut reply, &stops);
+        assert_eq!(reply.content, [Block::text("one")]);
+        let mut reply = completion(&["ab", "cSTO", "P", "d"]);
+        enforce_stop(&mut reply, &stops);
+        assert_eq!(reply.content, [Block::text("ab"), Block::text("c")]);
     }
 
     #[test]

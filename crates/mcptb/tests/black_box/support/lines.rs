@@ -81,7 +81,8 @@ impl Lines {
         state.lines.clone()
     }
 
-    fn wait_for<T>(&self, what: &str, find: impl Fn(&[String]) -> Option<T>) -> T {
+    /// Waits until the lines so far give an answer.
+    pub(crate) fn wait_for<T>(&self, what: &str, find: impl Fn(&[String]) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.0.lock().unwrap();
         loop {
