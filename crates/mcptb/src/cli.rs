@@ -11,7 +11,7 @@ use crate::{bridge, demo};
 /// Wrong use, as in most command-line programs.
 const EXIT_USAGE: u8 = 2;
 
-/// MCP Token Bridge: turns private model access into safe public endpoints.
+/// MCP Token Bridge: OpenAI and Anthropic endpoints for the model of your own MCP host.
 ///
 /// Without a subcommand it is an MCP server on stdin and stdout, started by an MCP host (VS Code,
 /// Copilot CLI, fast-agent, a FastMCP client). Its HTTP side opens once a host has attached.

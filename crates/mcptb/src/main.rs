@@ -1,4 +1,4 @@
-//! MCP Token Bridge: turns private model access into safe public endpoints.
+//! MCP Token Bridge: OpenAI and Anthropic endpoints for the model of your own MCP host.
 
 mod bridge;
 mod cli;

@@ -17,6 +17,8 @@ fn heads(rig: &Rig, more: &Value) -> [(Call, Sampling); 2] {
         let head = call.head();
         assert_eq!(head.status, 200);
         assert_eq!(head.header("x-mcp-model"), None, "not known yet");
+        let losses = head.header("x-mcptb-loss").unwrap_or_default();
+        assert!(losses.contains("usage-estimated"), "named before the answer: {losses}");
         assert!(head.header("x-request-id").is_some());
     }
     both

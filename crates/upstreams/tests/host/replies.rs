@@ -208,3 +208,21 @@ async fn what_cannot_be_carried_is_refused_before_any_wait() {
     host.hears_nothing().await;
     assert_eq!(bridge.status().in_flight, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_without_tools_gets_no_tool_calls() {
+    let (bridge, mut host) = Bridge::with_granting_host(settings()).await;
+    let call = bridge.ask("x");
+    host.sampling().await.result(&json!({
+        "role": "assistant", "model": "m", "stopReason": "toolUse",
+        "content": [
+            {"type": "text", "text": "let me see"},
+            {"type": "tool_use", "id": "1", "name": "f", "input": {}},
+        ],
+    }));
+    let completion = call.now().await.expect("an answer");
+    assert_eq!(completion.text(), "let me see");
+    assert!(!completion.has_tool_calls());
+    assert_eq!(completion.reason, StopReason::EndTurn);
+    assert!(completion.losses.contains(Loss::ReplyBlock));
+}
