@@ -119,8 +119,19 @@ fn a_host_of_both_eras_falls_back() {
         preferred_versions: vec![ProtocolVersion::LATEST],
         legacy_version: None,
     }));
-    round_trips(Some(ClientLifecycleMode::Auto {
-        preferred_versions: vec![ProtocolVersion::LATEST],
-        legacy_version: Some(ProtocolVersion::V_2025_03_26),
-    }));
+}
+
+#[test]
+fn every_legacy_version_makes_the_round() {
+    for version in [
+        ProtocolVersion::V_2024_11_05,
+        ProtocolVersion::V_2025_03_26,
+        ProtocolVersion::V_2025_06_18,
+        ProtocolVersion::V_2025_11_25,
+    ] {
+        round_trips(Some(ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+            legacy_version: Some(version),
+        }));
+    }
 }
