@@ -47,7 +47,8 @@ pub struct ChoiceEvents {
 #[derive(Debug)]
 pub struct Running {
     pub(crate) losses: Arc<AtomicU32>,
-    pub(crate) events: mpsc::Receiver<ChoiceEvents>,
+    /// Boxed, because a channel holds room for 32 of them from its start.
+    pub(crate) events: mpsc::Receiver<Box<ChoiceEvents>>,
     /// The failure has a way of its own: a door that is behind neither loses it nor holds the
     /// call up until it is taken.
     pub(crate) failure: oneshot::Receiver<Box<Failure>>,
@@ -78,10 +79,10 @@ impl Running {
     /// What follows the last events.
     fn or_failure(
         &mut self,
-        batch: Option<ChoiceEvents>,
+        batch: Option<Box<ChoiceEvents>>,
     ) -> Option<Result<ChoiceEvents, Box<Failure>>> {
         match batch {
-            Some(batch) => Some(Ok(batch)),
+            Some(batch) => Some(Ok(*batch)),
             None => self.failure.try_recv().ok().map(Err),
         }
     }

@@ -245,7 +245,7 @@ impl End {
 
 /// The ways to the door.
 struct Door {
-    sender: mpsc::Sender<ChoiceEvents>,
+    sender: mpsc::Sender<Box<ChoiceEvents>>,
     failed: oneshot::Sender<Box<Failure>>,
     /// What is lost, for a head that leaves before the answer.
     early: Arc<AtomicU32>,

@@ -82,7 +82,7 @@ pub struct HungUp;
 pub struct EventSink {
     pub(crate) choice: u8,
     pub(crate) early: Arc<AtomicU32>,
-    pub(crate) sender: mpsc::Sender<ChoiceEvents>,
+    pub(crate) sender: mpsc::Sender<Box<ChoiceEvents>>,
     pub(crate) seen: Seen,
     /// Set once events found no door: the call did not reach its caller, whatever comes of it.
     pub(crate) hung_up: bool,
@@ -121,7 +121,7 @@ impl EventSink {
         for event in &events {
             self.seen.note(event);
         }
-        let batch = ChoiceEvents { choice: self.choice, events };
+        let batch = Box::new(ChoiceEvents { choice: self.choice, events });
         self.sender.send(batch).await.map_err(|_| {
             self.hung_up = true;
             HungUp

@@ -15,9 +15,6 @@ use tokio::time::{Instant, timeout_at};
 use super::asked::{Asked, Turn};
 use super::{HintPolicy, HostSession};
 
-/// Parameters up to this many bytes are kept while the call waits for its turn.
-const KEPT_WHILE_WAITING: usize = 64 * 1024;
-
 /// Why a sampling has no completion: what it says of the host, and what the caller is told.
 pub(super) type Fault = (HostFault, Failure);
 
@@ -108,19 +105,16 @@ impl HostSession {
         !request.model.is_auto() || intelligence.or(speed).or(cost).is_some()
     }
 
-    /// Waits for the right to ask. A large request is written anew when its turn comes, so that
-    /// those who wait hold their bodies once and not twice.
+    /// Waits for the right to ask. Where that takes time the request is written anew when its turn
+    /// comes, so that those who wait hold their bodies once and not twice.
     async fn line_up(
         &self,
         order: &Order,
-        mut request: Outgoing,
+        request: Outgoing,
         hints: bool,
     ) -> Result<(Outgoing, Turn), Failure> {
         if let Some(turn) = self.turn_now()? {
             return Ok((request, turn));
-        }
-        if request.params().len() <= KEPT_WHILE_WAITING {
-            return Ok((request, self.turn(order.deadline).await?));
         }
         drop(request);
         let turn = self.turn(order.deadline).await?;
