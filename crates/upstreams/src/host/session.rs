@@ -127,10 +127,12 @@ impl HostSession {
 
     /// The handshake is over: warm up, if that is wanted.
     pub(super) fn handshake_done(self: &Arc<Self>) {
-        self.handshake_done.store(true, Ordering::Release);
+        // First the warm-up, then the word that the handshake is over: in between the host would
+        // look ready.
         if self.info().sampling {
             self.warm_up();
         }
+        self.handshake_done.store(true, Ordering::Release);
     }
 
     /// A person asked for another try after a refusal; whether there was one.
