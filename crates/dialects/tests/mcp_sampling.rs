@@ -348,3 +348,14 @@ proptest! {
         prop_assert_eq!(losses.contains(Loss::Prefill), prefilled);
     }
 }
+
+#[test]
+fn stop_sequences_have_a_bound() {
+    let with = |count: usize| {
+        let mut request = request(vec![says(Role::User, "x")]);
+        request.params.stop = vec!["END".to_owned(); count];
+        write_request(&request, &options(), &mut Vec::new())
+    };
+    assert!(with(64).is_ok());
+    assert_eq!(with(65).unwrap_err().param.as_deref(), Some("stop"));
+}

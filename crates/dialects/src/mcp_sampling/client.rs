@@ -18,6 +18,10 @@ const FIRST_TURN: &str = "(continue)";
 const CONTINUE: &str = "Continue your last message exactly where it breaks off. \
     Write only what comes next: repeat nothing of it and add no introduction.";
 
+/// Stop sequences that are taken: the bridge searches each answer for every one of them. The real
+/// APIs take four.
+const MAX_STOPS: usize = 64;
+
 /// Appends the JSON object of `params` to `out`, on one line.
 ///
 /// Returns what the request loses on the way, together with what reading it has lost already.
@@ -346,6 +350,10 @@ fn write_bounds(
     if let Some(temperature) = params.temperature {
         out.extend_from_slice(b",\"temperature\":");
         push_number(out, temperature, "temperature")?;
+    }
+    if params.stop.len() > MAX_STOPS {
+        let message = format!("stop holds more than {MAX_STOPS} sequences.");
+        return Err(Failure::new(FailureKind::BadRequest, message).with_param("stop"));
     }
     let mut stops = params.stop.iter().filter(|stop| !stop.is_empty());
     if let Some(first) = stops.next() {

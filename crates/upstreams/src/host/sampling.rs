@@ -269,23 +269,24 @@ fn enforce_stop(completion: &mut Completion, stops: &[String]) {
     if stops.is_empty() {
         return;
     }
-    let mut run = String::new();
-    // Where each text block of the run begins in it.
-    let mut starts: Vec<(usize, usize)> = Vec::new();
     let mut cut = None;
-    for (index, block) in completion.content.iter().enumerate() {
-        let Block::Text(text) = block else {
-            run.clear();
-            starts.clear();
-            continue;
-        };
-        starts.push((index, run.len()));
-        run.push_str(&text.text);
+    let mut index = 0;
+    while let Some(rest) = completion.content.get(index..).filter(|rest| !rest.is_empty()) {
+        // Neighbouring text blocks as one text, which is searched once.
+        let mut run = String::new();
+        let mut starts = Vec::new();
+        for block in rest {
+            let Block::Text(text) = block else { break };
+            starts.push(run.len());
+            run.push_str(&text.text);
+        }
         if let Some((offset, stop)) = first_stop(&run, stops) {
-            let block = starts.iter().rev().find(|(_, start)| *start <= offset);
-            cut = block.map(|(index, start)| (*index, offset - start, stop.to_owned()));
+            let nth = starts.partition_point(|start| *start <= offset).saturating_sub(1);
+            let start = starts.get(nth).copied().unwrap_or_default();
+            cut = Some((index + nth, offset - start, stop.to_owned()));
             break;
         }
+        index += starts.len() + 1;
     }
     let Some((index, offset, stop)) = cut else { return };
     if let Some(Block::Text(text)) = completion.content.get_mut(index) {
