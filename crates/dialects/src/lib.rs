@@ -22,6 +22,8 @@ mod reply;
 pub mod sse;
 pub mod stream;
 pub mod tokens;
+pub mod tool_table;
 
 pub use reply::ReplyHead;
 pub use stream::StreamWriter;
+pub use tool_table::{ToolEntry, ToolTable};

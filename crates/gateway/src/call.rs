@@ -1,7 +1,7 @@
 //! A call as the door hands it over, and what the door gets back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
@@ -46,7 +46,7 @@ pub struct ChoiceEvents {
 /// A call that runs. Dropping it hangs up: the call is cancelled towards its upstream.
 #[derive(Debug)]
 pub struct Running {
-    pub(crate) losses: Arc<AtomicU32>,
+    pub(crate) losses: Arc<AtomicU64>,
     /// Boxed, because a channel holds room for 32 of them from its start.
     pub(crate) events: mpsc::Receiver<Box<ChoiceEvents>>,
     /// The failure has a way of its own: a door that is behind neither loses it nor holds the

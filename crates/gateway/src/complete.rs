@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -96,7 +96,7 @@ impl Gateway {
             return Err(failure);
         }
         let (sender, events) = mpsc::channel(BEHIND);
-        let losses = Arc::new(AtomicU32::new(call.request.losses.bits()));
+        let losses = Arc::new(AtomicU64::new(call.request.losses.bits()));
         let (failed, failure) = oneshot::channel();
         let door = Door { sender, failed, early: Arc::clone(&losses) };
         shared.tasks.spawn(run(Arc::clone(shared), call, door, received));
@@ -248,7 +248,7 @@ struct Door {
     sender: mpsc::Sender<Box<ChoiceEvents>>,
     failed: oneshot::Sender<Box<Failure>>,
     /// What is lost, for a head that leaves before the answer.
-    early: Arc<AtomicU32>,
+    early: Arc<AtomicU64>,
 }
 
 /// Runs a call to its end. The only place that writes the end of its record.
@@ -258,6 +258,7 @@ async fn run(shared: Arc<Shared>, mut call: Call, door: Door, received: Instant)
     let choices = call.request.params.choices.unwrap_or(1).max(1);
     let order = Order {
         id: call.id,
+        caller: Arc::clone(&call.caller),
         request: std::mem::take(&mut call.request),
         input_tokens: call.input_tokens,
         deadline,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{
@@ -65,6 +65,8 @@ pub struct UpstreamStatus {
 pub struct Order {
     /// The call.
     pub id: CallId,
+    /// Who asks.
+    pub caller: Arc<Caller>,
     /// The request.
     pub request: CompletionRequest,
     /// Our estimate of the tokens in the request.
@@ -81,7 +83,7 @@ pub struct HungUp;
 #[derive(Debug)]
 pub struct EventSink {
     pub(crate) choice: u8,
-    pub(crate) early: Arc<AtomicU32>,
+    pub(crate) early: Arc<AtomicU64>,
     pub(crate) sender: mpsc::Sender<Box<ChoiceEvents>>,
     pub(crate) seen: Seen,
     /// Set once events found no door: the call did not reach its caller, whatever comes of it.

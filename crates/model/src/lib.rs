@@ -33,8 +33,8 @@ pub use json::Json;
 pub use loss::{Loss, LossSet};
 pub use names::{Dialect, ModelAlias, ModelName};
 pub use request::{
-    CompletionRequest, GenerationParams, Message, OutputFormat, Role, Tool, ToolChoice, ToolInput,
-    ToolName,
+    CompletionRequest, GenerationParams, Message, OutputFormat, ParamsMode, Role, Tool, ToolChoice,
+    ToolInput, ToolName,
 };
 pub use secret::Secret;
 pub use stop::first_stop;

@@ -59,11 +59,51 @@ losses! {
     ReplyBlock = "reply-block",
     /// Hosted tools that the client lists by default are not run here.
     HostedTools = "hosted-tools",
+    /// The host has no tools in sampling: they stand in the prompt, and calls are read from text.
+    ToolsPrompted = "tools-prompted",
+    /// A tool call was demanded and the model made none.
+    ToolChoice = "tool-choice",
+    /// One tool call at most was allowed and the model made several: only the first is passed on.
+    ParallelToolCalls = "parallel-tool-calls",
+    /// What looks like a tool call could not be read as one.
+    ToolMarkup = "tool-markup",
+    /// Arguments of a tool call were mended or changed to fit the schema.
+    ToolArguments = "tool-arguments",
+    /// `strict` of a tool is told to nobody: arguments may break the schema.
+    ToolStrict = "tool-strict",
+    /// The grammar of a free-text tool is told to the model, not enforced.
+    ToolGrammar = "tool-grammar",
+    /// A tool result without its call became text of the user.
+    OrphanResult = "orphan-result",
+    /// A tool call without its result got an empty one.
+    UnansweredCall = "unanswered-call",
+    /// Media that cannot be carried became a word in brackets.
+    MediaOmitted = "media-omitted",
+    /// The shape of the answer is asked for in the prompt and checked, not enforced by the model.
+    OutputPrompted = "output-prompted",
+    /// The first answer did not have the shape asked for; the model was asked once more.
+    OutputRepaired = "output-repaired",
+    /// The answer is JSON, but does not match a schema that is not strict.
+    OutputMismatch = "output-mismatch",
+    /// A `pattern` of the schema cannot be checked in linear time, and was not.
+    OutputPattern = "output-pattern",
+    /// `max_tool_calls` is not counted.
+    MaxToolCalls = "max-tool-calls",
+    /// Log probabilities are reported by no host.
+    Logprobs = "logprobs",
+    /// Answers other than text are made by no host.
+    Modalities = "modalities",
+    /// `background` was ignored: the answer is made at once.
+    Background = "background",
+    /// `conversation` was ignored: conversations are not kept here.
+    Conversation = "conversation",
+    /// `prompt` was ignored: prompt templates are not kept here.
+    PromptTemplate = "prompt-template",
 }
 
 /// A set of [`Loss`], cheap to copy.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct LossSet(u32);
+pub struct LossSet(u64);
 
 impl LossSet {
     /// Nothing lost.
@@ -86,12 +126,12 @@ impl LossSet {
     }
 
     /// The set as bits, for places that hold it in an atomic.
-    pub const fn bits(self) -> u32 {
+    pub const fn bits(self) -> u64 {
         self.0
     }
 
     /// The set that [`bits`](Self::bits) came from.
-    pub const fn from_bits(bits: u32) -> Self {
+    pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
@@ -141,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_loss_has_a_bit_and_a_name_of_its_own() {
-        assert!(Loss::ALL.len() <= 32);
+        assert!(Loss::ALL.len() <= 64);
         let all: LossSet = Loss::ALL.iter().copied().collect();
         assert_eq!(all.iter().count(), Loss::ALL.len());
         let mut names: Vec<_> = Loss::ALL.iter().map(|loss| loss.as_str()).collect();

@@ -24,6 +24,8 @@ pub struct CompletionRequest {
     pub output: OutputFormat,
     /// Sampling parameters.
     pub params: GenerationParams,
+    /// What becomes of parameters that cannot be carried.
+    pub mode: ParamsMode,
     /// What reading the request could not carry and must be named in the answer.
     pub losses: LossSet,
     /// Fields that only the caller's own dialect understands.
@@ -150,6 +152,30 @@ pub enum OutputFormat {
         /// Whether the answer must follow it to the letter.
         strict: Option<bool>,
     },
+}
+
+/// What becomes of parameters that cannot be carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ParamsMode {
+    /// Whatever would be lost is refused.
+    Strict,
+    /// What would break the contract of the answer is refused, the rest is named as lost.
+    #[default]
+    Default,
+    /// Nothing is refused that can be left out; all of it is named as lost.
+    Lenient,
+}
+
+impl ParamsMode {
+    /// Reads the word for a mode (`strict`, `default`, `lenient`), as in settings and headers.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word.trim() {
+            "strict" => Some(Self::Strict),
+            "default" => Some(Self::Default),
+            "lenient" => Some(Self::Lenient),
+            _ => None,
+        }
+    }
 }
 
 /// Sampling parameters. `None` means that the caller did not say.

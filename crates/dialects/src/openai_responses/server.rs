@@ -59,6 +59,7 @@ pub fn read_request(body: &[u8]) -> Result<ResponsesRequest, Failure> {
             None => OutputFormat::Text,
         },
         params,
+        mode: model::ParamsMode::Default,
         losses: losses.union(conversation.losses),
         extras,
     };
