@@ -9,7 +9,7 @@ use dialects::anthropic_messages::{self, ApiVersion, MessagesStream};
 use dialects::openai_chat::{self, ChatStream};
 use dialects::{ReplyHead, StreamWriter, tokens};
 use gateway::{Call, Caller, ChoiceEvents, Running};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use model::{
     Completion, CompletionEvent, CompletionRequest, Dialect, Failure, FailureKind, Fold, LossSet,
 };
@@ -17,6 +17,7 @@ use model::{
 use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::headers;
+use crate::params::params_mode;
 use crate::stream_body::StreamBody;
 
 /// A request as its dialect read it.
@@ -35,8 +36,9 @@ enum ReplyShape {
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, request, |_, body| {
-        let chat = openai_chat::read_request(body)?;
+    answer(&doors, Dialect::OpenAiChat, request, |head, body| {
+        let mode = params_mode(&head.headers, doors.settings().params)?;
+        let chat = openai_chat::read_request(body, mode)?;
         let reply = ReplyShape::Chat { include_usage: chat.include_usage };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
     })
@@ -45,14 +47,19 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
 
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    let done_marker = doors.settings().anthropic_done;
-    answer(&doors, Dialect::AnthropicMessages, request, move |head, body| {
-        let version = head.headers.get("anthropic-version").and_then(|value| value.to_str().ok());
-        let messages = anthropic_messages::read_request(body, ApiVersion::from_header(version))?;
-        let reply = ReplyShape::Messages { done_marker };
+    answer(&doors, Dialect::AnthropicMessages, request, |head, body| {
+        let mode = params_mode(&head.headers, doors.settings().params)?;
+        let messages = anthropic_messages::read_request(body, version(&head.headers), mode)?;
+        let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
     })
     .await
+}
+
+/// The version of Anthropic's API that a request speaks.
+fn version(headers: &HeaderMap) -> ApiVersion {
+    let version = headers.get("anthropic-version").and_then(|value| value.to_str().ok());
+    ApiVersion::from_header(version)
 }
 
 async fn answer(

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use dialects::{anthropic_messages, openai_chat};
 use gateway::{Caller, Gateway, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
-use model::{CallId, Dialect, Failure, FailureKind};
+use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 
 use crate::access::AccessRules;
 use crate::body::{BodyBudget, BodyLimits};
@@ -28,6 +28,8 @@ pub struct DoorSettings {
     pub body: BodyLimits,
     /// Bytes of all bodies in flight.
     pub body_memory: usize,
+    /// What becomes of parameters that cannot be carried, unless the request says it.
+    pub params: ParamsMode,
     /// How long the status of a stream is held back, so that early failures keep theirs.
     pub grace: Duration,
     /// The pause after which a silent stream gets a sign of life.

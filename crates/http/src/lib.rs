@@ -17,6 +17,7 @@ mod headers;
 mod health;
 pub mod listener;
 mod models;
+mod params;
 mod stream_body;
 pub mod tls;
 

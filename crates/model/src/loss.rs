@@ -99,6 +99,10 @@ losses! {
     Conversation = "conversation",
     /// `prompt` was ignored: prompt templates are not kept here.
     PromptTemplate = "prompt-template",
+    /// More replies were asked for than one call may have.
+    Choices = "choices",
+    /// No token was asked for: nothing was sampled, and the answer is empty.
+    NoTokens = "no-tokens",
 }
 
 /// A set of [`Loss`], cheap to copy.

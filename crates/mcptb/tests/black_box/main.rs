@@ -35,6 +35,7 @@ mod loose_lines;
 mod models;
 mod parameters;
 mod parameters_carried;
+mod params_modes;
 mod prototype;
 mod readiness;
 mod rmcp_host;
