@@ -17,6 +17,8 @@ mod lenient;
 pub mod mcp_sampling;
 mod media;
 pub mod openai_chat;
+pub mod openai_completions;
+mod openai_failure;
 pub mod openai_responses;
 mod reply;
 pub mod sse;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dialects::anthropic_messages::{self, ApiVersion, MessagesStream};
+use dialects::anthropic_messages::{self, MessagesStream};
 use dialects::openai_chat::{self, ChatStream};
+use dialects::openai_completions::{self, TextStream};
 use dialects::{ReplyHead, StreamWriter, tokens};
 use gateway::{Call, Caller, ChoiceEvents, Running};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use model::{
     Completion, CompletionEvent, CompletionRequest, Dialect, Failure, FailureKind, Fold, LossSet,
 };
@@ -19,6 +20,7 @@ use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::headers;
 use crate::params::params_mode;
 use crate::stream_body::StreamBody;
+use crate::version::version;
 
 /// A request as its dialect read it.
 struct Asked {
@@ -31,6 +33,7 @@ struct Asked {
 #[derive(Clone, Copy)]
 enum ReplyShape {
     Chat { include_usage: bool },
+    Text { include_usage: bool },
     Messages { done_marker: bool },
 }
 
@@ -45,6 +48,17 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
     .await
 }
 
+/// `POST /v1/completions`, the legacy text completions.
+pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
+    answer(&doors, Dialect::OpenAiChat, request, |head, body| {
+        let mode = params_mode(&head.headers, doors.settings().params)?;
+        let text = openai_completions::read_request(body, mode)?;
+        let reply = ReplyShape::Text { include_usage: text.include_usage };
+        Ok(Asked { request: text.request, stream: text.stream, reply })
+    })
+    .await
+}
+
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::AnthropicMessages, request, |head, body| {
@@ -54,12 +68,6 @@ pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Re
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
     })
     .await
-}
-
-/// The version of Anthropic's API that a request speaks.
-fn version(headers: &HeaderMap) -> ApiVersion {
-    let version = headers.get("anthropic-version").and_then(|value| value.to_str().ok());
-    ApiVersion::from_header(version)
 }
 
 async fn answer(
@@ -203,7 +211,7 @@ impl Replying {
 
     fn dialect(&self) -> Dialect {
         match self.shape {
-            ReplyShape::Chat { .. } => Dialect::OpenAiChat,
+            ReplyShape::Chat { .. } | ReplyShape::Text { .. } => Dialect::OpenAiChat,
             ReplyShape::Messages { .. } => Dialect::AnthropicMessages,
         }
     }
@@ -212,6 +220,9 @@ impl Replying {
         match self.shape {
             ReplyShape::Chat { include_usage } => {
                 Box::new(ChatStream::new(self.head, include_usage))
+            }
+            ReplyShape::Text { include_usage } => {
+                Box::new(TextStream::new(self.head, include_usage))
             }
             ReplyShape::Messages { done_marker } => {
                 Box::new(MessagesStream::new(self.head, done_marker))
@@ -249,6 +260,9 @@ async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Fa
     let mut body = Vec::with_capacity(1024);
     match reply.shape {
         ReplyShape::Chat { .. } => openai_chat::write_reply(&reply.head, &completions, &mut body),
+        ReplyShape::Text { .. } => {
+            openai_completions::write_reply(&reply.head, &completions, &mut body);
+        }
         ReplyShape::Messages { .. } => {
             anthropic_messages::write_reply(&reply.head, first, &mut body);
         }

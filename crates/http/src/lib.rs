@@ -12,6 +12,7 @@
 pub mod access;
 pub mod body;
 mod call;
+mod count_tokens;
 mod doors;
 mod headers;
 mod health;
@@ -20,5 +21,6 @@ mod models;
 mod params;
 mod stream_body;
 pub mod tls;
+mod version;
 
 pub use doors::{DoorSettings, router};
