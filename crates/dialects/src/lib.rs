@@ -11,6 +11,7 @@
 //! into a frame; what cannot be carried is refused by name or named as a [`model::Loss`].
 
 pub mod anthropic_messages;
+pub mod digest;
 mod extras;
 pub mod json;
 mod lenient;

@@ -19,6 +19,7 @@ use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::headers;
 use crate::params::params_mode;
+use crate::replay::replay_key;
 use crate::stream_body::StreamBody;
 use crate::version::version;
 
@@ -112,6 +113,7 @@ async fn take(
         body.map_err(|failure| Refused { unread, ..known(failure) })?;
     let bytes_in = bytes.len();
     let asked = read(&head, &bytes).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
+    let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
     // A call may wait for long; what it needs no more is not kept for that time.
     drop(head);
@@ -146,6 +148,7 @@ async fn take(
         bytes_in,
         body,
         memory: permit,
+        replay: question,
         status_of: match arrival.dialect {
             Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_status,
             Dialect::AnthropicMessages => anthropic_status,

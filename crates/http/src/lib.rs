@@ -19,6 +19,7 @@ mod health;
 pub mod listener;
 mod models;
 mod params;
+mod replay;
 mod stream_body;
 pub mod tls;
 mod version;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
-    HostSettings, LogSettings, Params, ParamsMode, Priorities, Problem, Secret, Settings, Stdio,
-    Wait, colour, serve_limits, stdio, variable,
+    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Settings,
+    Stdio, Wait, colour, serve_limits, stdio, variable,
 };
 
 /// Shortest token: below this, guessing over a network is thinkable.
@@ -76,6 +76,7 @@ impl Settings {
                 total: read_timeout * 10,
             },
             body_memory: self.body_memory,
+            replay_guard: matches!(self.replay_guard, OnOff::On),
             params: match self.params {
                 Params::Strict => ParamsMode::Strict,
                 Params::Default => ParamsMode::Default,

@@ -40,6 +40,7 @@ mod parameters_carried;
 mod params_modes;
 mod prototype;
 mod readiness;
+mod replay;
 mod rmcp_host;
 mod slots;
 mod streams;
