@@ -19,6 +19,7 @@ mod health;
 pub mod listener;
 mod models;
 mod params;
+mod query;
 mod replay;
 mod stream_body;
 pub mod tls;
