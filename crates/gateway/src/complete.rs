@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::ports::{EventSink, Finished, Order, Outcome, Received, Seen};
 use crate::successor::succeed;
 use crate::takeover::{Guarded, Keeper, ReplayGuard, same};
-use crate::{Call, CallLog, Caller, ChoiceEvents, Running, Upstream};
+use crate::{BoxFuture, Call, CallLog, Caller, ChoiceEvents, Running, Upstream};
 
 /// Batches of events that may wait for a door.
 const BEHIND: usize = 8;
@@ -117,8 +117,8 @@ impl Gateway {
             end.write(shared, &call, Outcome::Failed(&failure, status));
             return Err(failure);
         }
-        let guarded = replays.and_then(|replays| replays.watch(&call));
-        let (door, running) = Door::open(&call, guarded.as_ref());
+        let guarded = replays.and_then(|replays| replays.watch(&call)).map(Box::new);
+        let (door, running) = Door::open(&call, guarded.as_deref());
         shared.tasks.spawn(run(Arc::clone(shared), call, door, guarded, received));
         Ok(running)
     }
@@ -356,11 +356,12 @@ async fn run(
     shared: Arc<Shared>,
     mut call: Call,
     door: Door,
-    guarded: Option<Guarded>,
+    // Boxed, so that other calls do not carry room for it.
+    guarded: Option<Box<Guarded>>,
     received: Instant,
 ) {
     let deadline = received + shared.limits.deadline;
-    let keeper = guarded.as_ref().map(Guarded::keeper);
+    let keeper = guarded.as_deref().map(Guarded::keeper);
     let mut sinks = door.sinks(choices(&call), keeper.as_ref(), &shared);
     let order = Order {
         id: call.id,
@@ -372,14 +373,17 @@ async fn run(
     let mut ended = tokio::select! {
         biased;
         ended = answer(&*shared.upstream, &order, &mut sinks) => ended,
-        () = nobody_waits(&door.sender, guarded.as_ref()) => Err(None),
+        () = nobody_waits(&door.sender, guarded.as_deref()) => Err(None),
         () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
         () = shared.stop.cancelled() => Err(Some(stopping())),
     };
-    // For whoever has come in the place of the door.
-    let handover = match (&guarded, &ended) {
-        (Some(_), Err(Some(failure))) => Some(Err(same(failure))),
-        (Some(_), Ok(())) => Some(Ok(())),
+    // For whoever has come in the place of the door, or will.
+    let handover: Option<BoxFuture<'_, ()>> = match (guarded, &ended) {
+        (Some(guarded), Ok(())) => Some(Box::pin(guarded.answered(&shared.stop))),
+        (Some(guarded), Err(Some(failure))) => {
+            guarded.failed(same(failure));
+            None
+        }
         _ => None,
     };
     if ended.is_ok() && sinks.iter().any(|sink| sink.unheard) {
@@ -389,11 +393,8 @@ async fn run(
     call.request = order.request;
     end.write_outcome(&shared, &call, ended, door.failed);
     drop((end, call, door.sender));
-    match (guarded, handover) {
-        // Boxed, so that other calls do not carry room for it.
-        (Some(guarded), Some(Ok(()))) => Box::pin(guarded.answered(&shared.stop)).await,
-        (Some(guarded), Some(Err(failure))) => guarded.failed(failure),
-        _ => {}
+    if let Some(handover) = handover {
+        handover.await;
     }
 }
 

@@ -196,7 +196,7 @@ impl Guarded {
     }
 
     /// The answer is whole: hands it on, or stays as long as somebody may come for it.
-    pub(crate) async fn answered(self, stop: &CancellationToken) {
+    pub(crate) async fn answered(self: Box<Self>, stop: &CancellationToken) {
         let successor = {
             let mut state = lock(&self.entry.state);
             state.complete = true;
@@ -215,7 +215,7 @@ impl Guarded {
     }
 
     /// There is no answer: whoever waits for it is told the same.
-    pub(crate) fn failed(self, failure: Failure) {
+    pub(crate) fn failed(&self, failure: Failure) {
         let successor = lock(&self.entry.state).successor.take();
         if let Some(successor) = successor {
             let _ = successor.send(Err(failure));
