@@ -18,12 +18,14 @@ pub mod mcp_sampling;
 mod media;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod prompted_tools;
 mod reply;
 pub mod sse;
 pub mod stream;
 pub mod tokens;
 pub mod tool_table;
 
+pub use prompted_tools::{NonceSecret, PromptedReply, ToolPrompt};
 pub use reply::ReplyHead;
 pub use stream::StreamWriter;
 pub use tool_table::{ToolEntry, ToolTable};
