@@ -161,7 +161,7 @@ pub(super) fn write_value<'t>(
         Tree::String(text) => (Cow::Borrowed(text.as_str()), Form::Text),
         other => (Cow::Owned(other.to_text()), Form::Json),
     };
-    let (read, _) = read_value(&text, None, name, shape);
-    let said = (read != *value).then_some(form);
+    let (read, mended) = read_value(&text, None, name, shape);
+    let said = (mended || read != *value).then_some(form);
     (text, said)
 }

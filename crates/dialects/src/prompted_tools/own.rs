@@ -240,8 +240,11 @@ impl<'t> Reader<'_, 't> {
             return Step::On(at + 1);
         };
         match (tag.word, tag.closing) {
-            (Word::Calls, true) => return Step::Done(tag.end),
-            (Word::Calls, false) | (Word::Argument, true) => {}
+            // The end of one call in the words of others is not the end of the block.
+            (Word::Calls, true) if tag.own || tag.spelled.to_ascii_lowercase().ends_with('s') => {
+                return Step::Done(tag.end);
+            }
+            (Word::Calls, _) | (Word::Argument, true) => {}
             (Word::Call, true) => {
                 if let Some(current) = &mut block.current {
                     current.closed = true;
