@@ -6,7 +6,6 @@
 //! reading is the inverse of writing whatever the schema.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use model::ToolCallInput;
 use serde_json::Value;
@@ -45,7 +44,6 @@ pub(super) struct Composed {
 pub(super) fn from_markup(arguments: Vec<Argument<'_>>, schema: Option<&Value>) -> Composed {
     let shape = Shape::new(schema.unwrap_or(&Value::Null));
     let mut members: Vec<(String, Tree)> = Vec::with_capacity(arguments.len());
-    let mut places: HashMap<String, usize> = HashMap::new();
     let mut mended = false;
     for argument in arguments {
         let Some(name) = argument.name else {
@@ -53,15 +51,14 @@ pub(super) fn from_markup(arguments: Vec<Argument<'_>>, schema: Option<&Value>) 
         };
         let (value, changed) = read_value(&argument.text, argument.form, &name, &shape);
         mended |= changed;
-        if let Some((_, slot)) = places.get(&name).and_then(|at| members.get_mut(*at)) {
-            *slot = value;
-            mended = true;
-        } else {
-            places.insert(name.clone(), members.len());
-            members.push((name, value));
-        }
+        members.push((name, value));
     }
-    composed(&Tree::Object(members), mended)
+    let given = members.len();
+    let tree = Tree::object(members);
+    if let Tree::Object(kept) = &tree {
+        mended |= kept.len() < given;
+    }
+    composed(&tree, mended)
 }
 
 /// Composes the input of a function call from JSON text.

@@ -146,7 +146,7 @@ impl Reader<'_> {
             self.space();
             members.push((key, self.value()?));
         }
-        Some(Tree::Object(members))
+        Some(Tree::object(members))
     }
 
     fn array(&mut self) -> Option<Tree> {
