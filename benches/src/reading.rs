@@ -5,6 +5,7 @@
 //! them floors that it is itself, and must not slow them down.
 
 use std::alloc::System;
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use dialects::anthropic_messages::ApiVersion;
 use dialects::{NonceSecret, ToolPrompt, ToolTable, anthropic_messages, openai_chat};
 use model::CompletionRequest;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -131,6 +132,7 @@ fn prompted(out: &mut impl Write, request: &CompletionRequest) -> Result<(), Fau
 }
 
 /// Microseconds and allocations of one run.
+#[derive(Clone, Copy)]
 struct Cost {
     microseconds: f64,
     allocations: usize,
@@ -187,7 +189,15 @@ fn padded(request: impl Fn(&str) -> Value) -> Result<Vec<u8>, Fault> {
 
 /// Schemas as agents send them, 1.5 KB each.
 fn schema(number: usize) -> Value {
-    let mut members = json!({
+    let mut members: Map<String, Value> = Map::new();
+    for option in 0..10 {
+        let member = json!({
+            "anyOf": [{"type": "string"}, {"type": "null"}], "default": null,
+            "description": format!("Option {option} of tool {number}, which is seldom given.")
+        });
+        members.insert(format!("option_{option}"), member);
+    }
+    let named = json!({
         "file_path": {"type": "string", "description": "The absolute path of the file to work on."},
         "content": {"type": "string", "title": "Content"},
         "limit": {"type": "integer", "minimum": 1, "examples": [10]},
@@ -197,11 +207,8 @@ fn schema(number: usize) -> Value {
             "id": {"type": "string"}, "state": {"enum": ["open", "done"]}
         }, "required": ["id"], "additionalProperties": false}}
     });
-    for extra in 0..10 {
-        members[format!("option_{extra}")] = json!({
-            "anyOf": [{"type": "string"}, {"type": "null"}], "default": null,
-            "description": format!("Option {extra} of tool {number}, which is seldom given.")
-        });
+    if let Value::Object(named) = named {
+        members.extend(named);
     }
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
@@ -253,10 +260,11 @@ fn messages_request(system: &str) -> Value {
 fn reply(stop: &str) -> String {
     let nonce = stop.trim_start_matches("</tool_calls_").trim_end_matches('>');
     let call = |name: &str, arguments: &[(&str, &str)]| {
-        let given: String = arguments
-            .iter()
-            .map(|(key, value)| format!("<arg_{nonce} name=\"{key}\">{value}</arg_{nonce}>\n"))
-            .collect();
+        let mut given = String::new();
+        for (key, value) in arguments {
+            // Writing to a string cannot fail.
+            let _ = writeln!(given, "<arg_{nonce} name=\"{key}\">{value}</arg_{nonce}>");
+        }
         format!("<call name=\"{name}\">\n{given}</call>\n")
     };
     let small = [

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use model::ToolCallInput;
+use model::{Json, ToolCallInput};
 use serde_json::Value;
 
 use super::coerce::coerce;
@@ -87,7 +87,7 @@ pub(super) fn from_tree(mut tree: Tree, schema: Option<&Value>, mended: bool) ->
 
 fn composed(tree: &Tree, mended: bool) -> Composed {
     let text = tree.to_text();
-    match crate::json::compact(&text) {
+    match Json::from_compact(text.as_str()) {
         Some(json) => Composed { input: ToolCallInput::Json(json), mended },
         None => Composed { input: ToolCallInput::Broken(text), mended: true },
     }
