@@ -7,7 +7,8 @@
 //! The call is copied if each of its lines occurs somewhere in the request. That is more than
 //! "its text occurs in the request", never less.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 
 use memchr::memmem;
 use model::{Block, CompletionRequest, ToolCallInput, ToolInput};
@@ -15,8 +16,8 @@ use model::{Block, CompletionRequest, ToolCallInput, ToolInput};
 /// Lines of one call that are looked up; the rest of a longer one is not.
 const MAX_LINES: usize = 32;
 
-/// Lines that are looked up for one reply.
-const MAX_LOOK_UPS: usize = 512;
+/// Different lines that are looked up for one reply; each costs up to the length of the request.
+const MAX_LOOK_UPS: usize = 64;
 
 /// Stands between two texts, so that nothing is found across them.
 const BORDER: char = '\u{1}';
@@ -25,7 +26,8 @@ const BORDER: char = '\u{1}';
 pub(super) struct Copied<'r> {
     request: &'r CompletionRequest,
     folded: OnceCell<Folded>,
-    look_ups: std::cell::Cell<usize>,
+    /// Lines that were looked up, and whether they occur.
+    known: RefCell<HashMap<String, bool>>,
 }
 
 #[derive(Default)]
@@ -37,33 +39,34 @@ struct Folded {
 }
 
 impl<'r> Copied<'r> {
-    pub(super) const fn new(request: &'r CompletionRequest) -> Self {
-        Self { request, folded: OnceCell::new(), look_ups: std::cell::Cell::new(0) }
+    pub(super) fn new(request: &'r CompletionRequest) -> Self {
+        Self { request, folded: OnceCell::new(), known: RefCell::default() }
     }
 
     /// Whether every line of `text` occurs in the request.
     pub(super) fn holds(&self, text: &str) -> bool {
-        let folded = self.folded.get_or_init(|| Folded::of(self.request));
-        let mut line = String::new();
-        for raw in text.lines().filter(|line| says_something(line)).take(MAX_LINES) {
-            let used = self.look_ups.get() + 1;
-            self.look_ups.set(used);
-            if used > MAX_LOOK_UPS {
-                // Nobody writes so many lines of calls; what was not looked up is not trusted.
-                return true;
-            }
-            line.clear();
-            fold(raw, &mut line);
-            if memmem::find(folded.whole.as_bytes(), line.as_bytes()).is_some() {
-                continue;
-            }
-            line.clear();
-            fold(without_prefix(raw), &mut line);
-            if memmem::find(folded.bare.as_bytes(), line.as_bytes()).is_none() {
-                return false;
-            }
+        let mut lines = text.lines().filter(|line| says_something(line)).take(MAX_LINES);
+        lines.all(|line| self.occurs(line))
+    }
+
+    fn occurs(&self, line: &str) -> bool {
+        let mut plain = String::new();
+        fold(line, &mut plain);
+        let mut known = self.known.borrow_mut();
+        if let Some(occurs) = known.get(&plain) {
+            return *occurs;
         }
-        true
+        if known.len() >= MAX_LOOK_UPS {
+            // Nobody writes so many lines of calls; what was not looked up is not trusted.
+            return true;
+        }
+        let folded = self.folded.get_or_init(|| Folded::of(self.request));
+        let mut bare = String::new();
+        fold(without_prefix(line), &mut bare);
+        let occurs = memmem::find(folded.whole.as_bytes(), plain.as_bytes()).is_some()
+            || memmem::find(folded.bare.as_bytes(), bare.as_bytes()).is_some();
+        known.insert(plain, occurs);
+        occurs
     }
 }
 
