@@ -298,7 +298,7 @@ fn history_is_written_in_the_markup_that_is_asked_for() {
                  <arg_{n} name=\"command\">\na\nb\n</arg_{n}>\n\
                  <arg_{n} name=\"timeout\">5</arg_{n}>\n\
                  <arg_{n} name=\"background\" type=\"string\">x</arg_{n}>\n</call>\n\
-                 <call name=\"mcp__github__create-issue\">\n<arg_{n}>[1]</arg_{n}>\n</call>\n\
+                 <call name=\"mcp__github__create-issue\">\n<arg_{n} type=\"json\">[1]</arg_{n}>\n</call>\n\
                  <call name=\"gone\">\n<arg_{n}>{{\"a\":</arg_{n}>\n</call>\n</tool_calls_{n}>"
             )
         );

@@ -47,6 +47,8 @@ pub(super) fn from_markup(arguments: Vec<Argument<'_>>, schema: Option<&Value>) 
     let mut mended = false;
     for argument in arguments {
         let Some(name) = argument.name else {
+            // What the tag says is not second-guessed.
+            let schema = if argument.form == Some(Form::Json) { None } else { schema };
             return from_json_text(&argument.text, schema);
         };
         let (value, changed) = read_value(&argument.text, argument.form, &name, &shape);

@@ -12,6 +12,9 @@ use super::shape::Shape;
 use super::tag::push_attribute;
 use super::tree::Tree;
 
+/// Keys up to this length stand in tags; input with a longer one is written as a whole.
+const MAX_KEY: usize = 128;
+
 pub(super) fn push_calls(prompt: &ToolPrompt<'_>, calls: &[&ToolCall], out: &mut String) {
     if calls.is_empty() {
         return;
@@ -40,7 +43,7 @@ fn push_call(prompt: &ToolPrompt<'_>, call: &ToolCall, out: &mut String) {
         ToolCallInput::Broken(text) => push_argument(prompt, None, None, text, out),
         ToolCallInput::Json(json) => match relaxed::read_start(json.as_str()).map(|read| read.tree)
         {
-            Some(Tree::Object(members)) => {
+            Some(Tree::Object(members)) if members.iter().all(|(key, _)| key.len() <= MAX_KEY) => {
                 let schema = prompt.table.find(&name).and_then(|wanted| {
                     let mut entries = prompt.table.entries().iter();
                     prompt.schema(entries.position(|entry| std::ptr::eq(entry, wanted))?)
@@ -51,7 +54,7 @@ fn push_call(prompt: &ToolPrompt<'_>, call: &ToolCall, out: &mut String) {
                     push_argument(prompt, Some(key), form, &text, out);
                 }
             }
-            _ => push_argument(prompt, None, None, json.as_str(), out),
+            _ => push_argument(prompt, None, Some(Form::Json), json.as_str(), out),
         },
     }
     out.push_str("</call>\n");
