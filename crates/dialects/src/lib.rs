@@ -18,9 +18,11 @@ pub mod mcp_sampling;
 mod media;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod prompted_tools;
 mod reply;
 pub mod sse;
 pub mod stream;
+pub mod structured_output;
 pub mod tokens;
 pub mod tool_table;
 

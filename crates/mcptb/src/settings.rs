@@ -15,7 +15,7 @@ use http_doors::listener::ServeLimits;
 use ipnet::IpNet;
 use mcp::stdio;
 use model::Secret;
-use upstreams::host::{HintPolicy, HostSettings};
+use upstreams::host::{HintPolicy, HostSettings, ToolPolicy};
 
 use crate::cli::Problem;
 use crate::telemetry::{Colour, LogFormat, LogLevel, LogSettings};
@@ -88,6 +88,9 @@ pub(crate) struct Settings {
     /// Whether the caller's model is passed on as a hint.
     #[arg(long, env = "MCPTB_MODEL_HINTS", value_enum, default_value = "auto")]
     model_hints: Hints,
+    /// What becomes of tools where the host has none in sampling.
+    #[arg(long, env = "MCPTB_TOOLS", value_enum, default_value = "prompted")]
+    tools: Tools,
     /// Whether sampling runs as a task (which can be cancelled) where the host offers it.
     #[arg(long, env = "MCPTB_SAMPLING_TASKS", value_enum, default_value = "auto")]
     sampling_tasks: AutoOff,
@@ -150,6 +153,14 @@ enum Hints {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tools {
+    /// They are described in the prompt, and calls are read from the answer's text.
+    Prompted,
+    /// The call is refused.
+    Reject,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum AutoOff {
     Auto,
     Off,
@@ -205,6 +216,8 @@ impl Config {
                 max_tokens_cap: None,
                 hints: HintPolicy::Auto,
                 priorities: Priorities { intelligence: None, speed: None, cost: None },
+                tools: ToolPolicy::Prompted,
+                nonce: values::fresh_nonce_secret(),
                 tasks: true,
             },
             deadline,

@@ -81,7 +81,7 @@ losses! {
     MediaOmitted = "media-omitted",
     /// The shape of the answer is asked for in the prompt and checked, not enforced by the model.
     OutputPrompted = "output-prompted",
-    /// The first answer did not have the shape asked for; the model was asked once more.
+    /// The first answer lacked the call or the shape asked for; the model was asked once more.
     OutputRepaired = "output-repaired",
     /// The answer is JSON, but does not match a schema that is not strict.
     OutputMismatch = "output-mismatch",

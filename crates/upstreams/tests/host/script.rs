@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dialects::mcp_sampling::Priorities;
 use dialects::openai_chat;
+use dialects::prompted_tools::NonceSecret;
 use gateway::{
     Call, CallLog, Caller, Finished, Gateway, GatewayLimits, Received, Running, Upstream,
     UpstreamStatus,
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use upstreams::host::{BridgeView, HintPolicy, HostPool, HostService, HostSettings};
+use upstreams::host::{BridgeView, HintPolicy, HostPool, HostService, HostSettings, ToolPolicy};
 
 /// The deadline of a warm-up.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(30);
@@ -45,6 +46,8 @@ pub(crate) async fn pass(time: Duration) {
 /// Settings without a warm-up, for two samplings at once.
 pub(crate) fn settings() -> HostSettings {
     HostSettings {
+        tools: ToolPolicy::Prompted,
+        nonce: NonceSecret::new([7; 32]),
         concurrency: 2,
         queue: 100,
         warm_up_wait: WARM_UP,
@@ -235,6 +238,11 @@ impl Asked {
         self.0.await.expect("no panic")
     }
 
+    /// The answer, whenever it comes: work off the async threads takes time of its own.
+    pub(crate) async fn end(self) -> Result<Completion, Failure> {
+        self.0.await.expect("no panic")
+    }
+
     pub(crate) async fn text(self) -> String {
         self.now().await.expect("an answer").text()
     }
@@ -341,6 +349,15 @@ impl Host {
         match self.heard().expect("the host hears nothing") {
             Heard::Request(request) => Some(Job::new(request)),
             Heard::Note(..) => None,
+        }
+    }
+
+    /// The next sampling, whenever it comes.
+    pub(crate) async fn later_sampling(&mut self) -> Job {
+        match self.heard.recv().await {
+            Some(Heard::Request(request)) => Job::new(request),
+            Some(Heard::Note(method, params)) => panic!("a notification: {method} {params}"),
+            None => panic!("the bridge has gone"),
         }
     }
 
