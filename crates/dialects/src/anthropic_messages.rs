@@ -13,6 +13,6 @@ mod stream;
 mod tool;
 mod wire;
 
-pub use reply::{write_model, write_models, write_reply};
+pub use reply::{write_count, write_model, write_models, write_reply};
 pub use server::{ApiVersion, MessagesRequest, read_request, write_failure};
 pub use stream::MessagesStream;

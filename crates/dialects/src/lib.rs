@@ -17,6 +17,8 @@ mod lenient;
 pub mod mcp_sampling;
 mod media;
 pub mod openai_chat;
+pub mod openai_completions;
+mod openai_failure;
 pub mod openai_responses;
 pub mod prompted_tools;
 mod reply;
@@ -25,6 +27,7 @@ pub mod stream;
 pub mod structured_output;
 pub mod tokens;
 pub mod tool_table;
+mod uncarried;
 
 pub use reply::ReplyHead;
 pub use stream::StreamWriter;

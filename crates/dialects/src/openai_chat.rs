@@ -11,6 +11,7 @@ mod stream;
 mod tool;
 mod wire;
 
-pub use reply::{write_model, write_models, write_reply};
-pub use server::{ChatRequest, read_request, write_failure};
+pub use crate::openai_failure::write_failure;
+pub use reply::{EMPTY_LIST, write_model, write_models, write_reply};
+pub use server::{ChatRequest, read_request};
 pub use stream::ChatStream;

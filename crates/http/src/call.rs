@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dialects::anthropic_messages::{self, ApiVersion, MessagesStream};
+use dialects::anthropic_messages::{self, MessagesStream};
 use dialects::openai_chat::{self, ChatStream};
+use dialects::openai_completions::{self, TextStream};
 use dialects::{ReplyHead, StreamWriter, tokens};
 use gateway::{Call, Caller, ChoiceEvents, Running};
 use http::StatusCode;
@@ -17,7 +18,9 @@ use model::{
 use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::headers;
+use crate::params::params_mode;
 use crate::stream_body::StreamBody;
+use crate::version::version;
 
 /// A request as its dialect read it.
 struct Asked {
@@ -30,26 +33,38 @@ struct Asked {
 #[derive(Clone, Copy)]
 enum ReplyShape {
     Chat { include_usage: bool },
+    Text { include_usage: bool },
     Messages { done_marker: bool },
 }
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, request, |_, body| {
-        let chat = openai_chat::read_request(body)?;
+    answer(&doors, Dialect::OpenAiChat, request, |head, body| {
+        let mode = params_mode(&head.headers, doors.settings().params)?;
+        let chat = openai_chat::read_request(body, mode)?;
         let reply = ReplyShape::Chat { include_usage: chat.include_usage };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
     })
     .await
 }
 
+/// `POST /v1/completions`, the legacy text completions.
+pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
+    answer(&doors, Dialect::OpenAiChat, request, |head, body| {
+        let mode = params_mode(&head.headers, doors.settings().params)?;
+        let text = openai_completions::read_request(body, mode)?;
+        let reply = ReplyShape::Text { include_usage: text.include_usage };
+        Ok(Asked { request: text.request, stream: text.stream, reply })
+    })
+    .await
+}
+
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    let done_marker = doors.settings().anthropic_done;
-    answer(&doors, Dialect::AnthropicMessages, request, move |head, body| {
-        let version = head.headers.get("anthropic-version").and_then(|value| value.to_str().ok());
-        let messages = anthropic_messages::read_request(body, ApiVersion::from_header(version))?;
-        let reply = ReplyShape::Messages { done_marker };
+    answer(&doors, Dialect::AnthropicMessages, request, |head, body| {
+        let mode = params_mode(&head.headers, doors.settings().params)?;
+        let messages = anthropic_messages::read_request(body, version(&head.headers), mode)?;
+        let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
     })
     .await
@@ -196,7 +211,7 @@ impl Replying {
 
     fn dialect(&self) -> Dialect {
         match self.shape {
-            ReplyShape::Chat { .. } => Dialect::OpenAiChat,
+            ReplyShape::Chat { .. } | ReplyShape::Text { .. } => Dialect::OpenAiChat,
             ReplyShape::Messages { .. } => Dialect::AnthropicMessages,
         }
     }
@@ -205,6 +220,9 @@ impl Replying {
         match self.shape {
             ReplyShape::Chat { include_usage } => {
                 Box::new(ChatStream::new(self.head, include_usage))
+            }
+            ReplyShape::Text { include_usage } => {
+                Box::new(TextStream::new(self.head, include_usage))
             }
             ReplyShape::Messages { done_marker } => {
                 Box::new(MessagesStream::new(self.head, done_marker))
@@ -242,6 +260,9 @@ async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Fa
     let mut body = Vec::with_capacity(1024);
     match reply.shape {
         ReplyShape::Chat { .. } => openai_chat::write_reply(&reply.head, &completions, &mut body),
+        ReplyShape::Text { .. } => {
+            openai_completions::write_reply(&reply.head, &completions, &mut body);
+        }
         ReplyShape::Messages { .. } => {
             anthropic_messages::write_reply(&reply.head, first, &mut body);
         }

@@ -12,10 +12,11 @@ use axum::routing::{get, post};
 use dialects::{anthropic_messages, openai_chat};
 use gateway::{Caller, Gateway, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
-use model::{CallId, Dialect, Failure, FailureKind};
+use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 
 use crate::access::AccessRules;
 use crate::body::{BodyBudget, BodyLimits};
+use crate::count_tokens::count_tokens;
 use crate::listener::Peer;
 use crate::{call, headers, health, models};
 
@@ -28,6 +29,8 @@ pub struct DoorSettings {
     pub body: BodyLimits,
     /// Bytes of all bodies in flight.
     pub body_memory: usize,
+    /// What becomes of parameters that cannot be carried, unless the request says it.
+    pub params: ParamsMode,
     /// How long the status of a stream is held back, so that early failures keep theirs.
     pub grace: Duration,
     /// The pause after which a silent stream gets a sign of life.
@@ -86,9 +89,11 @@ pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
     for prefix in ["", "/v1"] {
         let path = |rest: &str| format!("{prefix}{rest}");
         routes = routes
-            .route(&path("/chat/completions"), post(call::chat))
+            .route(&path("/chat/completions"), post(call::chat).get(stored_chats))
+            .route(&path("/completions"), post(call::completions))
+            .route(&path("/embeddings"), post(no_embeddings))
             .route(&path("/messages"), post(call::messages))
-            .route(&path("/messages/count_tokens"), post(not_yet))
+            .route(&path("/messages/count_tokens"), post(count_tokens))
             .route(&path("/responses"), post(not_yet))
             .route(&path("/models"), get(models::list))
             .route(&path("/models/{*id}"), get(models::one));
@@ -264,6 +269,29 @@ async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
         ..failure.into()
     };
     doors.refuse(&arrival, &refused)
+}
+
+/// `GET /v1/chat/completions`: the list of stored chats, which is always empty.
+async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    match doors.admit(&head) {
+        Ok(_) => doors.sign(headers::json(StatusCode::OK, openai_chat::EMPTY_LIST)),
+        Err(failure) => doors.turn_away(&head, Dialect::OpenAiChat, &failure),
+    }
+}
+
+/// `POST /v1/embeddings`. Clients that index a code base ask for it.
+async fn no_embeddings(State(doors): State<Doors>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let failure = match doors.admit(&head) {
+        Ok(_) => Failure::new(
+            FailureKind::NoSuchRoute,
+            "There are no embeddings here: an MCP host offers its model for sampling only. Set \
+             another provider for embeddings.",
+        ),
+        Err(failure) => failure,
+    };
+    doors.turn_away(&head, Dialect::OpenAiChat, &failure)
 }
 
 async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {

@@ -12,12 +12,15 @@
 pub mod access;
 pub mod body;
 mod call;
+mod count_tokens;
 mod doors;
 mod headers;
 mod health;
 pub mod listener;
 mod models;
+mod params;
 mod stream_body;
 pub mod tls;
+mod version;
 
 pub use doors::{DoorSettings, router};

@@ -14,7 +14,7 @@ use http_doors::body::BodyLimits;
 use http_doors::listener::ServeLimits;
 use ipnet::IpNet;
 use mcp::stdio;
-use model::Secret;
+use model::{ParamsMode, Secret};
 use upstreams::host::{HintPolicy, HostSettings, ToolPolicy};
 
 use crate::cli::Problem;
@@ -101,6 +101,9 @@ pub(crate) struct Settings {
     #[arg(long, env = "MCPTB_WARMUP_WAIT", default_value_t = 300,
         value_parser = clap::value_parser!(u64).range(1..=604_800))]
     warmup_wait: u64,
+    /// What becomes of parameters that cannot be carried; a request may say it itself.
+    #[arg(long, env = "MCPTB_PARAMS", value_enum, default_value = "default")]
+    params: Params,
     /// Largest request body in bytes.
     #[arg(long, env = "MCPTB_BODY_LIMIT", default_value_t = 32 << 20)]
     body_limit: usize,
@@ -161,6 +164,16 @@ enum Tools {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Params {
+    /// Whatever would be lost is refused.
+    Strict,
+    /// What would break the answer is refused, the rest is named as lost.
+    Default,
+    /// Whatever can be left out is left out, and named as lost.
+    Lenient,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum AutoOff {
     Auto,
     Off,
@@ -184,6 +197,7 @@ pub(crate) struct Config {
     pub(crate) deadline: Duration,
     pub(crate) body: BodyLimits,
     pub(crate) body_memory: usize,
+    pub(crate) params: ParamsMode,
     pub(crate) serve: ServeLimits,
     pub(crate) anthropic_done: bool,
     pub(crate) stdio: stdio::Mode,
@@ -223,6 +237,7 @@ impl Config {
             deadline,
             body: BodyLimits { max_bytes: 32 << 20, idle: 30 * second, total: 300 * second },
             body_memory: 256 << 20,
+            params: ParamsMode::Default,
             serve: serve_limits(30 * second, 16_384),
             anthropic_done: false,
             stdio: stdio::Mode::Auto,

@@ -99,6 +99,18 @@ losses! {
     Conversation = "conversation",
     /// `prompt` was ignored: prompt templates are not kept here.
     PromptTemplate = "prompt-template",
+    /// More replies were asked for than one call may have.
+    Choices = "choices",
+    /// A text to be completed became a message of the user.
+    PromptAsMessage = "prompt-as-message",
+    /// Of several replies the best was to be chosen: only as many as were wanted are made.
+    BestOf = "best-of",
+    /// The prompt was to be repeated before the reply.
+    Echo = "echo",
+    /// A text behind the reply was given: no model is told.
+    Suffix = "suffix",
+    /// No token was asked for: nothing was sampled, and the answer is empty.
+    NoTokens = "no-tokens",
 }
 
 /// A set of [`Loss`], cheap to copy.

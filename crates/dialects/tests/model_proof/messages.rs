@@ -1,7 +1,7 @@
 //! Messages requests, walked on the wire.
 
 use dialects::anthropic_messages::{self, ApiVersion};
-use model::{Dialect, Reasoning};
+use model::{Dialect, ParamsMode, Reasoning};
 use serde_json::Value;
 
 use crate::facts::Facts;
@@ -34,7 +34,11 @@ fn messages_requests_have_their_place() {
         |recording| {
             let version = recording.headers.get("anthropic-version").map(String::as_str);
             let version = ApiVersion::from_header(version);
-            let read = anthropic_messages::read_request(recording.body.get().as_bytes(), version);
+            let read = anthropic_messages::read_request(
+                recording.body.get().as_bytes(),
+                version,
+                ParamsMode::Default,
+            );
             match read {
                 Ok(read) => Some(read.request),
                 // Threads need a store; the SDKs go on without them when told so.

@@ -13,7 +13,7 @@ use gateway::{
     UpstreamStatus,
 };
 use mcp::{Connection, Handler, Limits, Peer, PendingReply, Reply, Request, Server};
-use model::{CallId, Completion, Dialect, Failure, FailureKind, Fold};
+use model::{CallId, Completion, Dialect, Failure, FailureKind, Fold, ParamsMode};
 use serde_json::{Value, json};
 use tokio::io::split;
 use tokio::sync::mpsc;
@@ -177,7 +177,8 @@ impl Bridge {
     /// Makes a call with a body of the Chat dialect; keeps the door in the test's hands.
     pub(crate) fn open(&self, body: &Value) -> Result<Running, Failure> {
         let body = body.to_string();
-        let read = openai_chat::read_request(body.as_bytes()).expect("a valid request");
+        let read = openai_chat::read_request(body.as_bytes(), ParamsMode::Default)
+            .expect("a valid request");
         self.gateway.complete(Call {
             id: CallId::generate(),
             dialect: Dialect::OpenAiChat,
