@@ -116,7 +116,8 @@ pub(super) fn read_output(
                 name: format.name,
                 description: None,
                 schema,
-                strict: None,
+                // This dialect knows no other: the real API constrains the model.
+                strict: Some(true),
             })
         }
         Some(other) => {

@@ -100,8 +100,13 @@ fn settings(body: &Value, facts: &mut Facts) {
         facts.setting("output_config", &rest.unwrap_or_default());
     }
     facts.setting("effort", &config["effort"]);
-    let format = &config["format"];
-    output(format, format, &["type", "name", "schema"], facts);
+    let mut format = config["format"].clone();
+    if format["type"] == "json_schema" {
+        // This dialect does not say it, because it has no other way.
+        format["strict"] = serde_json::json!(true);
+    }
+    let format = &format;
+    output(format, format, &["type", "name", "schema", "strict"], facts);
     facts.only("tool_choice", &body["tool_choice"], &["type"]);
     choice_word(&body["tool_choice"]["type"], facts);
 }

@@ -46,3 +46,4 @@ mod streams_late;
 mod text_completions;
 mod tls;
 mod tools;
+mod tools_native;
