@@ -161,15 +161,6 @@ fn wrong_types_name_their_field() {
     rig.host.assert_not_asked();
 }
 
-#[test]
-fn an_encoded_body_is_refused_by_name() {
-    let rig = Launch::new().ready();
-    for door in Door::BOTH {
-        let packed = door.ask("hi").header("content-encoding", "gzip");
-        assert!(refused(&rig, &packed, door, 400).contains("content-encoding"));
-    }
-}
-
 /// A line that the host would take for a message of its own.
 const FORGED: &str = r#"{"jsonrpc":"2.0","id":"x","method":"forged","params":{}}"#;
 

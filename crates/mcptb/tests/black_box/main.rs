@@ -34,6 +34,7 @@ mod logs;
 mod logs_quiet;
 mod loose_lines;
 mod models;
+mod packed_bodies;
 mod parameters;
 mod parameters_carried;
 mod params_modes;
