@@ -1,10 +1,12 @@
 //! Gathers fields that only the caller's own dialect understands into one [`Opaque`].
 
 use model::{Dialect, Json, Opaque};
+use serde::Deserialize;
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
 use crate::json::{compact_raw, push_string};
+use crate::lenient::{ObjectVisitor, WireObject};
 
 /// The fields of an object that its reader does not know, in their order.
 ///
@@ -41,6 +43,28 @@ pub(crate) fn keep<'de: 'a, 'a, A: MapAccess<'de>>(
         fields.list.push((key.to_owned(), raw));
     }
     Ok(())
+}
+
+/// The fields of an object that was kept as it came.
+#[derive(Debug, Default)]
+struct Kept<'a>(Rest<'a>);
+
+impl<'de: 'a, 'a> WireObject<'de> for Kept<'a> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        keep(&mut self.0, key, map)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Kept<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+    }
+}
+
+/// The fields of an object that was kept, in their order; none where it is no object.
+pub(crate) fn fields(json: &Json) -> Vec<(String, &RawValue)> {
+    let kept: Kept<'_> = serde_json::from_str(json.as_str()).unwrap_or_default();
+    kept.0.0.map(|fields| fields.list).unwrap_or_default()
 }
 
 /// A JSON object that is put together field by field.

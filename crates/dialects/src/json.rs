@@ -11,6 +11,10 @@ use model::{Failure, FailureKind, Json};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+mod object;
+
+pub(crate) use object::{ObjectWriter, push_list, push_object};
+
 /// How deep JSON may nest. The parser's own bound is the same; text that we carry unparsed is
 /// bound by this scan alone.
 pub const MAX_DEPTH: usize = 128;

@@ -11,6 +11,7 @@
 //! into a frame; what cannot be carried is refused by name or named as a [`model::Loss`].
 
 pub mod anthropic_messages;
+mod calling;
 mod extras;
 pub mod json;
 mod lenient;
@@ -30,5 +31,5 @@ pub mod tool_table;
 mod uncarried;
 
 pub use reply::ReplyHead;
-pub use stream::StreamWriter;
+pub use stream::{StreamReader, StreamWriter};
 pub use tool_table::{ToolEntry, ToolTable};

@@ -74,6 +74,32 @@ pub(crate) fn encode(text: &str) -> String {
     out
 }
 
+/// Decodes what [`encode`] wrote; `None` where the bytes are no text, or were written otherwise.
+pub(crate) fn decode(base64: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(base64.len() / 4 * 3);
+    for chunk in base64.as_bytes().chunks(4) {
+        let mut group = 0_u32;
+        let mut digits = 0_u32;
+        for sign in chunk {
+            let value = match sign {
+                b'A'..=b'Z' => sign - b'A',
+                b'a'..=b'z' => sign - b'a' + 26,
+                b'0'..=b'9' => sign - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => continue,
+            };
+            group |= u32::from(value) << (18 - 6 * digits.min(3));
+            digits += 1;
+        }
+        let [_, first, second, third] = group.to_be_bytes();
+        let count = usize::try_from(digits * 6 / 8).unwrap_or_default();
+        bytes.extend([first, second, third].into_iter().take(count));
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (encode(&text) == base64).then_some(text)
+}
+
 fn is_mime(mime: &str) -> bool {
     mime.split_once('/').is_some_and(|(family, kind)| !family.is_empty() && !kind.is_empty())
         && mime.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte))
@@ -93,7 +119,7 @@ fn is_base64(digits: &[u8]) -> bool {
 mod tests {
     use model::MediaSource;
 
-    use super::{encode, read_base64, read_url};
+    use super::{decode, encode, read_base64, read_url};
 
     fn inline(mime: &str, base64: &str) -> MediaSource {
         MediaSource::Inline { mime: mime.to_owned(), base64: base64.to_owned() }
@@ -131,6 +157,10 @@ mod tests {
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
         {
             assert_eq!(encode(text), base64);
+            assert_eq!(decode(base64).as_deref(), Some(text));
+        }
+        for not_text in ["/w==", "Zm8", "Zh==", "Z", "Zg==Zg=="] {
+            assert_eq!(decode(not_text), None, "{not_text}");
         }
         assert!(read_base64("text/plain".to_owned(), encode("雪 é"), "").is_ok());
     }

@@ -86,6 +86,19 @@ impl<'r> ToolTable<'r> {
         Ok(table)
     }
 
+    /// The table of a request's tools for an upstream that judges them itself: nothing is refused,
+    /// no tool choice is applied, and hosted tools are not in it.
+    pub(crate) fn unjudged(request: &'r CompletionRequest) -> Self {
+        let mut table = Self::default();
+        for tool in request.tools.iter().take(MAX_TOOLS) {
+            if !matches!(tool.input, ToolInput::Hosted(_)) {
+                // A tool without a name, or a second one of a name, keeps what it has.
+                let _ = table.add(tool);
+            }
+        }
+        table
+    }
+
     fn add(&mut self, tool: &'r Tool) -> Result<(), Failure> {
         if let Some(known) = self.entry_of(tool.namespace.as_deref(), &tool.name) {
             if known.tool == tool {
@@ -255,7 +268,8 @@ fn bad_choice(why: &str) -> Failure {
     Failure::new(FailureKind::BadRequest, why).with_param("tool_choice")
 }
 
-fn flat<'t>(namespace: Option<&str>, name: &'t str) -> Cow<'t, str> {
+/// The flat name of a tool that is alone of its name.
+pub(crate) fn flat<'t>(namespace: Option<&str>, name: &'t str) -> Cow<'t, str> {
     match namespace {
         None => safe(name),
         Some(namespace) => {

@@ -87,6 +87,30 @@ losses! {
     OutputMismatch = "output-mismatch",
     /// A `pattern` of the schema cannot be checked in linear time, and was not.
     OutputPattern = "output-pattern",
+    /// Something about the shape of the answer has no place in the upstream's dialect.
+    OutputFormat = "output-format",
+    /// A cache mark has no place in the upstream's dialect.
+    CacheMark = "cache-mark",
+    /// Fields or blocks that only the caller's dialect understands were left out.
+    DialectFields = "dialect-fields",
+    /// The name of a picture, file or sound has no place in the upstream's dialect.
+    MediaName = "media-name",
+    /// A tool has another name upstream, whose dialect has no namespaces or fewer characters.
+    ToolName = "tool-name",
+    /// A free-text tool became a function with one string.
+    ToolFreeText = "tool-free-text",
+    /// That a tool failed has no place in the upstream's dialect; what it said has.
+    ToolError = "tool-error",
+    /// Tools that may not be called in this turn are not shown to the model.
+    AllowedTools = "allowed-tools",
+    /// Blocks of a turn stand in the order that the upstream's dialect has.
+    BlockOrder = "block-order",
+    /// Stop sequences have no place in the upstream's dialect; the bridge cuts the answer itself.
+    Stop = "stop",
+    /// The temperature was lowered to the most that the upstream's dialect takes.
+    Temperature = "temperature",
+    /// The upstream's dialect has no such effort of reasoning.
+    ReasoningEffort = "reasoning-effort",
     /// `max_tool_calls` is not counted.
     MaxToolCalls = "max-tool-calls",
     /// Log probabilities are reported by no host.

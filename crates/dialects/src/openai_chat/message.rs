@@ -293,7 +293,7 @@ fn read_call(call: wire::ToolCall<'_>, path: &str) -> Result<ToolCall, Failure> 
 }
 
 /// Reads the JSON text of arguments. Empty text is what some servers write for no arguments.
-fn read_arguments(arguments: String) -> ToolCallInput {
+pub(super) fn read_arguments(arguments: String) -> ToolCallInput {
     let text = if arguments.trim_ascii().is_empty() { "{}" } else { arguments.as_str() };
     match compact(text) {
         Some(json) => ToolCallInput::Json(json),

@@ -187,5 +187,12 @@ fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {
         ("logit_bias", wire.logit_bias),
         ("prediction", wire.prediction),
     ]);
+    for (name, value) in
+        [("frequency_penalty", wire.frequency_penalty), ("presence_penalty", wire.presence_penalty)]
+    {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            extras.json(name, &value.to_string());
+        }
+    }
     extras.finish(Dialect::OpenAiChat, "request")
 }
