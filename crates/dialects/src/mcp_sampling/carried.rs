@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use model::{
     Block, Failure, FailureKind, Loss, LossSet, Media, MediaKind, MediaSource, Opaque, ParamsMode,
 };
 use serde_json::Value;
+
+use crate::media;
 
 /// A block as sampling has it.
 #[derive(Debug, PartialEq)]
@@ -79,9 +79,8 @@ fn carry_media(media: &Media, place: Place) -> Result<Carried<'_>, Failure> {
     match (media.kind, &media.source) {
         (MediaKind::Audio, _) => Err(place.refuse("is audio, which hosts cannot read.")),
         (MediaKind::File, MediaSource::Inline { mime, base64 }) if is_text(mime, media) => {
-            let bytes = STANDARD.decode(base64).ok();
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = text.ok_or_else(|| place.refuse("is a text file that is not UTF-8."))?;
+            let text = media::decode(base64)
+                .ok_or_else(|| place.refuse("is a text file that is not UTF-8."))?;
             Ok(Carried::Text(Cow::Owned(document(media.name.as_deref(), &text))))
         }
         (MediaKind::File, _) => Err(place.refuse(
