@@ -23,6 +23,7 @@ pub mod sse;
 pub mod stream;
 pub mod tokens;
 pub mod tool_table;
+mod uncarried;
 
 pub use reply::ReplyHead;
 pub use stream::StreamWriter;
