@@ -135,6 +135,11 @@ losses! {
     Suffix = "suffix",
     /// No token was asked for: nothing was sampled, and the answer is empty.
     NoTokens = "no-tokens",
+    /// An earlier response or item that the request points to is not kept here; it was left out.
+    NotKept = "not-kept",
+    /// Items of the history that only the provider can read, or that it made with its own tools,
+    /// were left out.
+    HostedItems = "hosted-items",
 }
 
 /// A set of [`Loss`], cheap to copy.
