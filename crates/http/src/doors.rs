@@ -263,29 +263,6 @@ pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
     }
 }
 
-/// A path that exists at the vendor and not here yet.
-async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
-    let (head, _) = request.into_parts();
-    let arrival = Arrival::now(dialect_of(&head.uri, &head.headers));
-    let failure = match doors.admit(&head) {
-        Ok(_) => Failure::new(
-            FailureKind::Unsupported,
-            format!(
-                "{} is not offered by this version of the bridge; use /v1/chat/completions, \
-                 /v1/responses or /v1/messages.",
-                head.uri.path()
-            ),
-        ),
-        Err(failure) => failure,
-    };
-    let refused = Refused {
-        caller: Some(Arc::new(stranger(&head))),
-        unread: headers::announce_body(&head.headers),
-        ..failure.into()
-    };
-    doors.refuse(&arrival, &refused)
-}
-
 /// `GET /v1/chat/completions`: the list of stored chats, which is always empty.
 async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();

@@ -176,11 +176,11 @@ fn carry_opaque<'r>(
             text(texts(object(opaque).get("content")))
         }
         kind if is_hosted_record(kind) => {
-            losses.insert(Loss::HostedTools);
+            losses.insert(Loss::HostedItems);
             Ok(None)
         }
         _ if mode == ParamsMode::Lenient => {
-            losses.insert(Loss::HostedTools);
+            losses.insert(Loss::HostedItems);
             Ok(None)
         }
         kind => {
