@@ -153,17 +153,12 @@ fn escape(turn: &mut Turn<'_>, with: impl Fn(&str) -> Option<String>) {
             *text = Cow::Owned(changed);
         }
     };
-    let one = |carried: &mut Carried<'_>| {
-        if let Carried::Text(text) = carried {
-            change(text);
-        }
-    };
     match &mut turn.said {
-        Said::Block(carried) => one(carried),
+        Said::Block(Carried::Text(text)) => change(text),
+        Said::Block(Carried::Image { .. }) => {}
         Said::Calls { texts, .. } => texts.iter_mut().for_each(change),
-        Said::Results(answers) => {
-            answers.iter_mut().flat_map(|answer| &mut answer.content).for_each(one);
-        }
+        // What writes results makes them harmless itself.
+        Said::Results(_) => {}
     }
 }
 

@@ -48,3 +48,4 @@ mod text_completions;
 mod tls;
 mod tools;
 mod tools_native;
+mod tools_prompted;
