@@ -3,11 +3,13 @@
 //! What it is: [`read_request`] translates items to the model. What it is *not*: the door; writing
 //! responses and their events, and keeping earlier ones, belongs to it.
 
+mod client;
 mod items;
 mod server;
 mod tools;
 mod wire;
 
+pub use client::{ResponsesReader, read_failure, read_reply, write_request};
 pub use server::read_request;
 
 use model::CompletionRequest;

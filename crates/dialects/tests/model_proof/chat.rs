@@ -12,7 +12,7 @@ use crate::wire::{
 
 /// Fields of the request with a place of their own, and those that are answered or named as a
 /// loss while they are read.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 17] = [
     "model",
     "messages",
     "tools",
@@ -30,8 +30,6 @@ const KNOWN: [&str; 19] = [
     "reasoning_effort",
     "stream",
     "stream_options",
-    "frequency_penalty",
-    "presence_penalty",
 ];
 
 #[test]
