@@ -9,9 +9,11 @@
 #![expect(clippy::panic, reason = "the same")]
 #![expect(clippy::indexing_slicing, reason = "the same")]
 
+mod failures;
 mod forget;
 mod generate;
 mod recorded;
+mod replies;
 mod requests;
 mod same;
 
