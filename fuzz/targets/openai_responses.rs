@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    if let Ok(read) = dialects::openai_responses::read_request(body) {
+    if let Ok(read) = dialects::openai_responses::read_request(body, model::ParamsMode::Lenient) {
         let _ = dialects::tokens::estimate_input(&read.request);
     }
 });

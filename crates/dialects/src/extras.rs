@@ -26,6 +26,11 @@ impl<'a> Rest<'a> {
         self.0.is_none()
     }
 
+    /// The value of a field; a field that is given twice counts as the last one.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.iter().filter(|(known, _)| *known == name).last().map(|(_, raw)| raw)
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let fields = self.0.iter().flat_map(|fields| &fields.list);
         fields.map(|(name, raw)| (name.as_str(), *raw))
@@ -87,9 +92,9 @@ impl Extras {
         }
     }
 
-    /// Adds all fields that the reader does not know, but for one that it read elsewhere.
-    pub(crate) fn rest_but(&mut self, rest: &Rest<'_>, known: &str) {
-        for (name, raw) in rest.iter().filter(|(name, _)| *name != known) {
+    /// Adds all fields that the reader does not know, but for those that it read elsewhere.
+    pub(crate) fn rest_but(&mut self, rest: &Rest<'_>, known: &[&str]) {
+        for (name, raw) in rest.iter().filter(|(name, _)| !known.contains(name)) {
             self.raw(name, raw);
         }
     }
@@ -130,6 +135,14 @@ impl Extras {
         self.0.push(if self.0.is_empty() { b'{' } else { b',' });
         push_string(&mut self.0, name);
         self.0.push(b':');
+    }
+
+    /// Appends the fields to an object that is being written and holds others already.
+    pub(crate) fn append_to(mut self, out: &mut Vec<u8>) {
+        if let Some(first) = self.0.first_mut() {
+            *first = b',';
+        }
+        out.append(&mut self.0);
     }
 
     /// The object; `None` where it would be empty.

@@ -24,6 +24,7 @@ pub mod sse;
 pub mod stream;
 pub mod tokens;
 pub mod tool_table;
+mod uncarried;
 
 pub use reply::ReplyHead;
 pub use stream::{StreamReader, StreamWriter};

@@ -59,7 +59,10 @@ impl BodyBudget {
     }
 
     /// Adds what is missing for a body of `arrived` bytes, without waiting.
-    fn charge(
+    ///
+    /// # Errors
+    /// `Overloaded` where the budget is spent.
+    pub(crate) fn charge(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
         arrived: usize,

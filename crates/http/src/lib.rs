@@ -15,8 +15,12 @@ mod call;
 mod doors;
 mod headers;
 mod health;
+mod kept;
 pub mod listener;
 mod models;
+mod params;
+mod reply;
+mod responses;
 mod stream_body;
 pub mod tls;
 

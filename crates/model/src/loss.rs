@@ -123,6 +123,11 @@ losses! {
     Conversation = "conversation",
     /// `prompt` was ignored: prompt templates are not kept here.
     PromptTemplate = "prompt-template",
+    /// An earlier response or item that the request points to is not kept here; it was left out.
+    NotKept = "not-kept",
+    /// Items of the history that only the provider can read, or that it made with its own tools,
+    /// were left out.
+    HostedItems = "hosted-items",
 }
 
 /// A set of [`Loss`], cheap to copy.

@@ -107,6 +107,13 @@ wire_object! {
 }
 
 wire_object! {
+    /// What an item is called by.
+    Identified {
+        "id" => id: String,
+    }
+}
+
+wire_object! {
     /// `message`, also without its type.
     MessageItem<'a> {
         "role" => role: Word<'a>,

@@ -37,6 +37,8 @@ mod parameters;
 mod parameters_carried;
 mod prototype;
 mod readiness;
+mod responses;
+mod responses_kept;
 mod rmcp_host;
 mod slots;
 mod streams;
