@@ -1,4 +1,4 @@
-//! OpenAI Responses, as we serve it.
+//! OpenAI Responses, as we serve it and as we call it.
 //!
 //! A turn of the model is several items here and one message in the model; the reader joins them
 //! and the writers take them apart again. Sources: the OpenAI API reference ("Responses"), the
@@ -9,6 +9,7 @@
 //! and what is kept are items as they stand on the wire, so that a continued conversation is read
 //! as if the caller had sent all of it.
 
+mod client;
 mod echo;
 mod failure;
 mod frames;
@@ -21,6 +22,7 @@ mod stream;
 mod tools;
 mod wire;
 
+pub use client::{ResponsesReader, read_failure, read_reply, write_request};
 pub use echo::Echo;
 pub use failure::{no_such_response, write_failure};
 pub use kept::{KeptItem, name_input, name_output, write_deleted, write_input_tokens, write_items};

@@ -16,6 +16,9 @@ use gateway::Caller;
 use model::{CallId, Json};
 use tokio::time::Instant;
 
+#[cfg(test)]
+mod tests;
+
 /// What an item costs besides its text and its id, in bytes: its places in lists and in the index.
 const PER_ITEM: usize = 256;
 /// What a response costs besides its items and its own text, in bytes.

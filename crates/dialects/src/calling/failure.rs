@@ -106,7 +106,7 @@ impl Report {
             "sampling_rejected" => Some(FailureKind::Refused),
             "overloaded" | "server_overloaded" | "no_upstream" => Some(FailureKind::Overloaded),
             "upstream_timeout" => Some(FailureKind::UpstreamTimeout),
-            "server_error" => Some(FailureKind::UpstreamFailed),
+            "server_error" | "unknown_url" => Some(FailureKind::UpstreamFailed),
             "invalid_prompt" => Some(FailureKind::BadRequest),
             _ => None,
         };
@@ -161,10 +161,11 @@ impl Report {
     /// Whether it is the bridge that the upstream turns away.
     fn is_about_us(&self) -> bool {
         let kinds = ["authentication_error", "permission_error", "billing_error"];
-        let codes = ["invalid_api_key", "insufficient_quota"];
+        let words = ["invalid_api_key", "insufficient_quota"];
         self.code != "sampling_rejected"
             && (kinds.contains(&self.kind.as_str())
-                || codes.contains(&self.code.as_str())
+                || words.contains(&self.code.as_str())
+                || words.contains(&self.kind.as_str())
                 || matches!(self.status, 401..=403))
     }
 

@@ -3,6 +3,7 @@
 //! A stream shows each item three times and its text up to five times. So the text is escaped
 //! once, and all who show it copy the escaped bytes.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use model::{CallId, Dialect, Json, Opaque, Reasoning, ToolCall, ToolCallInput};
@@ -15,9 +16,23 @@ pub(super) struct Output {
     /// The items with commas between them.
     json: Vec<u8>,
     places: Vec<Range<usize>>,
+    /// The ids of the items, the open one included.
+    ids: HashSet<String>,
 }
 
 impl Output {
+    /// The id of the next item: the upstream's own where it gave one, because it may ask for it
+    /// again, else made from the call and the item's place. No id is given twice.
+    pub(super) fn name(&mut self, kind: ItemKind, given: Option<&str>, call: CallId) -> String {
+        let own = given.filter(|given| !given.is_empty() && !self.ids.contains(*given));
+        let id = own.map_or_else(
+            || format!("{}{}{:016x}", kind.prefix(), call.hex(), self.count()),
+            str::to_owned,
+        );
+        self.ids.insert(id.clone());
+        id
+    }
+
     /// Adds the item that `item` writes, and returns it.
     pub(super) fn add(&mut self, item: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         if !self.places.is_empty() {
@@ -74,15 +89,6 @@ impl ItemKind {
             ToolCallInput::Text(_) => Self::Custom,
             ToolCallInput::Json(_) | ToolCallInput::Broken(_) => Self::Function,
         }
-    }
-}
-
-/// The id of an item: the upstream's own where it gave one, because it may ask for it again, else
-/// made from the call and the item's place.
-pub(super) fn item_id(kind: ItemKind, given: Option<&str>, call: CallId, at: usize) -> String {
-    match given {
-        Some(given) if !given.is_empty() => given.to_owned(),
-        _ => format!("{}{}{at:016x}", kind.prefix(), call.hex()),
     }
 }
 

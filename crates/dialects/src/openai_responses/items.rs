@@ -363,7 +363,7 @@ fn may_join(content: &[Block], block: &Block) -> bool {
     }
 }
 
-fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure> {
+pub(super) fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure> {
     let item: CallItem = parse_at(raw, at)?;
     let input = if custom {
         ToolCallInput::Text(item.input.ok_or_else(|| missing(&format!("{at}.input")))?)
@@ -384,7 +384,7 @@ fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure
     })
 }
 
-fn read_reasoning(raw: &RawValue, at: &str) -> Result<Reasoning, Failure> {
+pub(super) fn read_reasoning(raw: &RawValue, at: &str) -> Result<Reasoning, Failure> {
     let item: ReasoningItem<'_> = parse_at(raw, at)?;
     let texts = |parts: Option<Vec<Part<'_>>>| -> Vec<String> {
         parts.unwrap_or_default().into_iter().filter_map(|part| part.text).collect()

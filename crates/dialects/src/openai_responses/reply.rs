@@ -4,8 +4,8 @@ use model::{Block, CallId, Completion, Json, StopReason, Usage};
 
 use super::Echo;
 use super::item::{
-    ItemKind, NO_ARGUMENTS, Output, Progress, escaped, item_id, push_call, push_message,
-    push_opaque, push_reasoning, shows_reasoning, whole_input,
+    ItemKind, NO_ARGUMENTS, Output, Progress, escaped, push_call, push_message, push_opaque,
+    push_reasoning, shows_reasoning, whole_input,
 };
 use crate::ReplyHead;
 use crate::json::{push_number, push_string};
@@ -70,18 +70,17 @@ fn write_output(call: CallId, content: &[Block], end: End) -> Output {
 
 fn close_message(output: &mut Output, call: CallId, parts: &mut Vec<Vec<u8>>, progress: Progress) {
     if !parts.is_empty() {
-        let id = item_id(ItemKind::Message, None, call, output.count());
+        let id = output.name(ItemKind::Message, None, call);
         output.add(|out| push_message(out, &id, progress, parts));
         parts.clear();
     }
 }
 
 fn add_block(output: &mut Output, call_id: CallId, block: &Block) {
-    let at = output.count();
     match block {
         Block::ToolCall(call) => {
             let kind = ItemKind::of(call);
-            let id = item_id(kind, call.item_id.as_deref(), call_id, at);
+            let id = output.name(kind, call.item_id.as_deref(), call_id);
             let mut input = whole_input(call);
             if kind == ItemKind::Function && input.is_empty() {
                 input = NO_ARGUMENTS;
@@ -90,7 +89,7 @@ fn add_block(output: &mut Output, call_id: CallId, block: &Block) {
             output.add(|out| push_call(out, &id, call, Progress::Done, &input));
         }
         Block::Reasoning(reasoning) => {
-            let id = item_id(ItemKind::Reasoning, reasoning.id.as_deref(), call_id, at);
+            let id = output.name(ItemKind::Reasoning, reasoning.id.as_deref(), call_id);
             let text = escaped(&reasoning.text);
             output.add(|out| push_reasoning(out, &id, reasoning, Progress::Done, &text));
         }

@@ -14,9 +14,8 @@ use super::Echo;
 use super::failure::{push_error_event, response_code, response_message};
 use super::frames::{Frames, Place};
 use super::item::{
-    ItemKind, NO_ARGUMENTS, Output, Progress, escaped, item_id, push_call, push_message,
-    push_opaque, push_part, push_reasoning, push_summary, push_thought, shows_reasoning,
-    whole_input,
+    ItemKind, NO_ARGUMENTS, Output, Progress, escaped, push_call, push_message, push_opaque,
+    push_part, push_reasoning, push_summary, push_thought, shows_reasoning, whole_input,
 };
 use super::reply::{End, Status, Written, push_response};
 use crate::{ReplyHead, StreamWriter};
@@ -148,7 +147,7 @@ impl ResponsesStream {
         let at = self.output.count();
         let frames = &mut self.frames;
         let message = self.message.get_or_insert_with(|| {
-            let id = item_id(ItemKind::Message, None, self.head.id, at);
+            let id = self.output.name(ItemKind::Message, None, self.head.id);
             frames.item(out, "response.output_item.added", at, |out| {
                 push_message(out, &id, Progress::Open, &[]);
             });
@@ -208,7 +207,7 @@ impl ResponsesStream {
     fn start_call(&mut self, call: ToolCall, out: &mut Vec<u8>) -> Open {
         self.has_calls = true;
         let at = self.output.count();
-        let id = item_id(ItemKind::of(&call), call.item_id.as_deref(), self.head.id, at);
+        let id = self.output.name(ItemKind::of(&call), call.item_id.as_deref(), self.head.id);
         self.frames.item(out, "response.output_item.added", at, |out| {
             push_call(out, &id, &call, Progress::Open, b"");
         });
@@ -250,7 +249,7 @@ impl ResponsesStream {
 
     fn start_reasoning(&mut self, mut reasoning: Reasoning, out: &mut Vec<u8>) -> Open {
         let at = self.output.count();
-        let id = item_id(ItemKind::Reasoning, reasoning.id.as_deref(), self.head.id, at);
+        let id = self.output.name(ItemKind::Reasoning, reasoning.id.as_deref(), self.head.id);
         self.frames.item(out, "response.output_item.added", at, |out| {
             push_reasoning(out, &id, &reasoning, Progress::Open, b"");
         });

@@ -13,7 +13,7 @@ use crate::wire::{
 
 /// Fields of the request with a place of their own, and those that are answered or named as a
 /// loss while they are read.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 17] = [
     "model",
     "messages",
     "tools",
@@ -31,8 +31,6 @@ const KNOWN: [&str; 19] = [
     "reasoning_effort",
     "stream",
     "stream_options",
-    "frequency_penalty",
-    "presence_penalty",
 ];
 
 #[test]

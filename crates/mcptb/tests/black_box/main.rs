@@ -40,6 +40,8 @@ mod parameters_carried;
 mod params_modes;
 mod prototype;
 mod readiness;
+mod responses;
+mod responses_kept;
 mod rmcp_host;
 mod slots;
 mod streams;

@@ -107,6 +107,12 @@ impl Writer<'_> {
         let mut losses = *self.losses;
         let names = self.names;
         let turn = Turn::new(&message.content, &mut losses);
+        let extras = own(message.extras.as_ref(), Dialect::OpenAiChat, &mut losses);
+        if turn.is_empty() && extras.is_none() {
+            // The API refuses a turn of the model that holds nothing.
+            *self.losses = losses;
+            return;
+        }
         let mut object = self.open();
         object.text("role", "assistant");
         if turn.said.is_empty() {
@@ -150,6 +156,13 @@ struct Turn<'m> {
 }
 
 impl<'m> Turn<'m> {
+    const fn is_empty(&self) -> bool {
+        self.thought.is_empty()
+            && self.said.is_empty()
+            && self.audio.is_none()
+            && self.calls.is_empty()
+    }
+
     fn new(content: &'m [Block], losses: &mut LossSet) -> Self {
         let mut turn = Self::default();
         let mut last = 0;
