@@ -93,10 +93,8 @@ impl OutputCheck {
     }
 
     /// One line for the end of the last message, since hosts may drop the system prompt.
-    #[expect(clippy::unused_self, reason = "belongs to the check that asks for it")]
-    pub fn reminder(&self) -> &str {
-        "(Answer with the JSON value only: no prose, no code fence.)"
-    }
+    pub const REMINDER: &'static str =
+        "(Answer with the JSON value only: no prose, no code fence.)";
 
     /// Whether JSON that breaks the schema is a failure, and not just named as a loss.
     pub const fn is_strict(&self) -> bool {

@@ -14,6 +14,7 @@ use super::messages::{push_messages, push_tools};
 use super::turns::{Said, Turn, turns};
 use super::{Asking, SamplingOptions, ToolUse};
 use crate::json::{self, push_string};
+use crate::structured_output::OutputCheck;
 
 /// What stands in for the missing user turn before a conversation that the assistant opens.
 const FIRST_TURN: &str = "(continue)";
@@ -124,8 +125,8 @@ fn conversation<'r>(asking: &Asking<'r>, losses: &mut LossSet) -> Result<Vec<Tur
     {
         remind(&mut turns, &prompt.reminder());
     }
-    if let Some(output) = asking.output {
-        remind(&mut turns, output.reminder());
+    if asking.output.is_some() {
+        remind(&mut turns, OutputCheck::REMINDER);
     }
     Ok(turns)
 }
@@ -155,10 +156,9 @@ fn escape(turn: &mut Turn<'_>, with: impl Fn(&str) -> Option<String>) {
     };
     match &mut turn.said {
         Said::Block(Carried::Text(text)) => change(text),
-        Said::Block(Carried::Image { .. }) => {}
         Said::Calls { texts, .. } => texts.iter_mut().for_each(change),
         // What writes results makes them harmless itself.
-        Said::Results(_) => {}
+        Said::Block(Carried::Image { .. }) | Said::Results(_) => {}
     }
 }
 

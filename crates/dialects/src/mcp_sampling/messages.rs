@@ -51,7 +51,9 @@ pub(super) fn push_messages(turns: &[Turn<'_>], tools: &ToolUse<'_>, out: &mut V
             }
             // There are no calls without a way to write them: see `ToolUse`.
             (Said::Calls { texts, .. }, ToolUse::None) => {
-                texts.iter().for_each(|text| messages.text(Role::Assistant, text));
+                for text in texts {
+                    messages.text(Role::Assistant, text);
+                }
             }
             (Said::Results(answers), ToolUse::None) => answers
                 .iter()

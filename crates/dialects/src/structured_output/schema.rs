@@ -125,16 +125,24 @@ fn inner<'v>(fields: &'v Map<String, Value>, each: &mut dyn FnMut(&'v Value, boo
         let key = key.as_str();
         match value {
             Value::Array(items) if IN_PLACE_LISTS.contains(&key) => {
-                items.iter().for_each(|item| each(item, true));
+                for item in items {
+                    each(item, true);
+                }
             }
             Value::Array(items) if INSIDE.contains(&key) => {
-                items.iter().for_each(|item| each(item, false));
+                for item in items {
+                    each(item, false);
+                }
             }
             Value::Object(map) if key == "dependentSchemas" || key == "dependencies" => {
-                map.values().for_each(|item| each(item, true));
+                for item in map.values() {
+                    each(item, true);
+                }
             }
             Value::Object(map) if INSIDE_MAPS.contains(&key) => {
-                map.values().for_each(|item| each(item, false));
+                for item in map.values() {
+                    each(item, false);
+                }
             }
             value if IN_PLACE.contains(&key) => each(value, true),
             value if INSIDE.contains(&key) => each(value, false),
@@ -190,9 +198,37 @@ fn is_known(pattern: &str) -> bool {
 fn measure(root: &Value) -> Result<(u64, bool), String> {
     let mut measure =
         Measure { root, places: HashMap::new(), whole: HashMap::new(), most: 1, chain: 0 };
-    measure.refuse_foreign(root, 0)?;
+    refuse_foreign(root, 0)?;
     let (_, recursive) = measure.expand(root)?;
     Ok((measure.most, recursive))
+}
+
+/// Refuses references to anything outside, and those that are not followed here.
+fn refuse_foreign(value: &Value, depth: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("it nests deeper than {MAX_DEPTH} levels"));
+    }
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| refuse_foreign(item, depth + 1)),
+        Value::Object(fields) => {
+            for key in ["$dynamicRef", "$recursiveRef"] {
+                if fields.get(key).is_some_and(Value::is_string) {
+                    return Err(format!("`{key}` is not supported"));
+                }
+            }
+            match fields.get("$ref") {
+                Some(Value::String(target)) if !target.starts_with('#') => {
+                    let shown: String = target.chars().take(80).collect();
+                    return Err(format!(
+                        "`$ref` names another document (`{shown}`), and nothing is fetched"
+                    ));
+                }
+                _ => {}
+            }
+            fields.values().try_for_each(|item| refuse_foreign(item, depth + 1))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Measure<'v> {
@@ -206,35 +242,6 @@ struct Measure<'v> {
 }
 
 impl<'v> Measure<'v> {
-    fn refuse_foreign(&self, value: &'v Value, depth: usize) -> Result<(), String> {
-        if depth > MAX_DEPTH {
-            return Err(format!("it nests deeper than {MAX_DEPTH} levels"));
-        }
-        match value {
-            Value::Array(items) => {
-                items.iter().try_for_each(|item| self.refuse_foreign(item, depth + 1))
-            }
-            Value::Object(fields) => {
-                for key in ["$dynamicRef", "$recursiveRef"] {
-                    if fields.get(key).is_some_and(Value::is_string) {
-                        return Err(format!("`{key}` is not supported"));
-                    }
-                }
-                match fields.get("$ref") {
-                    Some(Value::String(target)) if !target.starts_with('#') => {
-                        let shown: String = target.chars().take(80).collect();
-                        return Err(format!(
-                            "`$ref` names another document (`{shown}`), and nothing is fetched"
-                        ));
-                    }
-                    _ => {}
-                }
-                fields.values().try_for_each(|item| self.refuse_foreign(item, depth + 1))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Counts a step deeper; a chain that is too long fails the whole measure.
     fn enter(&mut self) -> Result<(), String> {
         self.chain += 1;

@@ -1,5 +1,7 @@
 //! Schemas of strangers, and answers of models.
 
+use std::fmt::Write as _;
+
 use model::{Json, Loss, OutputFormat, ParamsMode};
 
 use super::OutputCheck;
@@ -68,17 +70,21 @@ fn nothing_is_fetched_and_nothing_runs_for_ever() {
         let message = check(schema).unwrap_err();
         assert!(message.contains(why), "{schema}: {message}");
     }
-    let chain: String =
-        (0..3000).map(|at| format!(r##""n{at}":{{"$ref":"#/$defs/n{}"}},"##, at + 1)).collect();
+    let mut chain = String::new();
+    for at in 0..3000 {
+        write!(chain, r##""n{at}":{{"$ref":"#/$defs/n{}"}},"##, at + 1).unwrap();
+    }
     let chain = format!(r##"{{"$defs":{{{chain}"n3000":{{}}}},"$ref":"#/$defs/n0"}}"##);
     assert!(check(&chain).unwrap_err().contains("too long a chain"));
     // Thirty doublings.
     let mut defs = String::new();
     for at in 0..30 {
         let next = at + 1;
-        defs.push_str(&format!(
+        write!(
+            defs,
             r##""n{at}":{{"anyOf":[{{"$ref":"#/$defs/n{next}"}},{{"$ref":"#/$defs/n{next}"}}]}},"##
-        ));
+        )
+        .unwrap();
     }
     let bomb = format!(r##"{{"$defs":{{{defs}"n30":{{"type":"null"}}}},"$ref":"#/$defs/n0"}}"##);
     assert!(check(&bomb).unwrap_err().contains("too long"));

@@ -20,7 +20,7 @@ mod same;
 use dialects::anthropic_messages::{self, ApiVersion};
 use dialects::sse::SseReader;
 use dialects::{StreamReader, openai_chat, openai_responses};
-use model::{Completion, CompletionRequest, Dialect, Failure, Fold, LossSet};
+use model::{Completion, CompletionRequest, Dialect, Failure, Fold, LossSet, ParamsMode};
 
 /// Every dialect.
 const DIALECTS: [Dialect; 3] =
@@ -29,10 +29,15 @@ const DIALECTS: [Dialect; 3] =
 /// Reads a request as the server of a dialect does.
 fn read_request(dialect: Dialect, body: &[u8]) -> Result<CompletionRequest, Failure> {
     match dialect {
-        Dialect::OpenAiChat => openai_chat::read_request(body).map(|read| read.request),
-        Dialect::OpenAiResponses => openai_responses::read_request(body).map(|read| read.request),
+        Dialect::OpenAiChat => {
+            openai_chat::read_request(body, ParamsMode::Default).map(|read| read.request)
+        }
+        Dialect::OpenAiResponses => {
+            openai_responses::read_request(body, ParamsMode::Default).map(|read| read.request)
+        }
         Dialect::AnthropicMessages => {
-            anthropic_messages::read_request(body, ApiVersion::V2023_06_01).map(|read| read.request)
+            anthropic_messages::read_request(body, ApiVersion::V2023_06_01, ParamsMode::Default)
+                .map(|read| read.request)
         }
     }
 }

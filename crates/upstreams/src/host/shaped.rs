@@ -196,29 +196,26 @@ impl<'r> Shape<'r> {
 
     /// Reads calls out of an answer and gives them the caller's names.
     fn understand(&mut self, mut completion: Completion) -> Completion {
-        match self.prompt {
-            Some(prompt) => {
-                let reply = prompt.read(&completion.text());
-                completion.content.retain(|block| !matches!(block, Block::Text(_)));
-                drop_calls(&mut completion, |_| false);
-                if !reply.text.is_empty() {
-                    completion.content.push(Block::text(reply.text));
-                }
-                completion.content.extend(reply.calls.into_iter().map(Block::ToolCall));
-                self.losses = self.losses.union(reply.losses);
+        if let Some(prompt) = self.prompt {
+            let reply = prompt.read(&completion.text());
+            completion.content.retain(|block| !matches!(block, Block::Text(_)));
+            drop_calls(&mut completion, |_| false);
+            if !reply.text.is_empty() {
+                completion.content.push(Block::text(reply.text));
             }
-            None => {
-                let table = self.table;
-                // A tool that nobody knows is the caller's to answer; one that must not be called
-                // now is not.
-                drop_calls(&mut completion, |call| match table.find(&call.name) {
-                    Some(entry) => entry.callable,
-                    None => !table.entries().is_empty(),
-                });
-                for block in &mut completion.content {
-                    if let Block::ToolCall(call) = block {
-                        table.restore(call);
-                    }
+            completion.content.extend(reply.calls.into_iter().map(Block::ToolCall));
+            self.losses = self.losses.union(reply.losses);
+        } else {
+            let table = self.table;
+            // A tool that nobody knows is the caller's to answer; one that must not be called now
+            // is not.
+            drop_calls(&mut completion, |call| match table.find(&call.name) {
+                Some(entry) => entry.callable,
+                None => !table.entries().is_empty(),
+            });
+            for block in &mut completion.content {
+                if let Block::ToolCall(call) = block {
+                    table.restore(call);
                 }
             }
         }

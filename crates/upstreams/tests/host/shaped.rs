@@ -153,9 +153,7 @@ async fn json_is_asked_for_in_words_and_cleaned() {
     let asked = bridge.call(&with_schema(true));
     let job = host.later_sampling().await;
     let system = job.params["systemPrompt"].as_str().unwrap();
-    assert!(
-        system.contains(r#"<json_schema>"#) && system.contains(r#""additionalProperties":false"#)
-    );
+    assert!(system.contains("<json_schema>") && system.contains(r#""additionalProperties":false"#));
     assert!(job.params.get("tools").is_none());
     job.answer("Here:\n```json\n{\"x\": 3}\n```");
     let completion = asked.end().await.unwrap();

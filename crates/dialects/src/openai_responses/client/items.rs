@@ -84,18 +84,20 @@ impl Items<'_> {
     /// Whether a block can be said here; empty text says nothing.
     fn has_place(&mut self, block: &Block) -> bool {
         match block {
-            Block::Reasoning(Reasoning { dialect: Dialect::OpenAiResponses, .. })
-            | Block::Opaque(Opaque { dialect: Dialect::OpenAiResponses, .. }) => true,
-            Block::Reasoning(_) => {
+            Block::Text(text) => !text.text.is_empty() || text.cache.is_some(),
+            Block::Reasoning(Reasoning { dialect, .. }) if *dialect != Dialect::OpenAiResponses => {
                 self.losses.insert(Loss::Reasoning);
                 false
             }
-            Block::Opaque(_) => {
+            Block::Opaque(Opaque { dialect, .. }) if *dialect != Dialect::OpenAiResponses => {
                 self.losses.insert(Loss::DialectFields);
                 false
             }
-            Block::Text(text) => !text.text.is_empty() || text.cache.is_some(),
-            Block::Media(_) | Block::ToolCall(_) | Block::ToolResult(_) => true,
+            Block::Media(_)
+            | Block::ToolCall(_)
+            | Block::ToolResult(_)
+            | Block::Reasoning(_)
+            | Block::Opaque(_) => true,
         }
     }
 
