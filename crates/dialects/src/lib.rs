@@ -12,6 +12,7 @@
 
 pub mod anthropic_messages;
 mod calling;
+pub mod digest;
 mod extras;
 pub mod json;
 mod lenient;

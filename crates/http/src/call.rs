@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::params::params_mode;
+use crate::replay::replay_key;
 use crate::reply::{ReplyShape, Replying, stream, whole};
 use crate::version::version;
 use crate::{headers, responses};
@@ -121,6 +122,7 @@ async fn take(
     let bytes_in = bytes.len();
     let arrived = Arrived { head: &head, body: &bytes, caller: &caller, memory: &mut permit };
     let asked = read(arrived).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
+    let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
     // A call may wait for long; what it needs no more is not kept for that time.
     drop(head);
@@ -155,6 +157,7 @@ async fn take(
         bytes_in,
         body,
         memory: permit,
+        replay: question,
         status_of: match arrival.dialect {
             Dialect::OpenAiChat => openai_status,
             Dialect::OpenAiResponses => responses_status,

@@ -104,6 +104,9 @@ pub(crate) struct Settings {
     /// What becomes of parameters that cannot be carried; a request may say it itself.
     #[arg(long, env = "MCPTB_PARAMS", value_enum, default_value = "default")]
     params: Params,
+    /// Whether a broken stream that is asked for again, unstreamed, is sampled only once.
+    #[arg(long, env = "MCPTB_REPLAY_GUARD", value_enum, default_value = "on")]
+    replay_guard: OnOff,
     /// Largest request body in bytes.
     #[arg(long, env = "MCPTB_BODY_LIMIT", default_value_t = 32 << 20)]
     body_limit: usize,
@@ -174,6 +177,12 @@ enum Params {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum AutoOff {
     Auto,
     Off,
@@ -198,6 +207,7 @@ pub(crate) struct Config {
     pub(crate) body: BodyLimits,
     pub(crate) body_memory: usize,
     pub(crate) params: ParamsMode,
+    pub(crate) replay_guard: bool,
     pub(crate) serve: ServeLimits,
     pub(crate) anthropic_done: bool,
     pub(crate) stdio: stdio::Mode,
@@ -238,6 +248,7 @@ impl Config {
             body: BodyLimits { max_bytes: 32 << 20, idle: 30 * second, total: 300 * second },
             body_memory: 256 << 20,
             params: ParamsMode::Default,
+            replay_guard: true,
             serve: serve_limits(30 * second, 16_384),
             anthropic_done: false,
             stdio: stdio::Mode::Auto,

@@ -50,7 +50,7 @@ impl Parts {
         let gateway = Gateway::new(
             Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
             log,
-            GatewayLimits { deadline: config.deadline },
+            GatewayLimits { deadline: config.deadline, replay_guard: config.replay_guard },
             calls.clone(),
             stop.clone(),
         );

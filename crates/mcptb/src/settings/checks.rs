@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
-    HostSettings, LogSettings, Params, ParamsMode, Priorities, Problem, Secret, Settings, Stdio,
-    ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
+    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Settings,
+    Stdio, ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
 };
 
 /// Shortest token: below this, guessing over a network is thinkable.
@@ -81,6 +81,7 @@ impl Settings {
                 total: read_timeout * 10,
             },
             body_memory: self.body_memory,
+            replay_guard: matches!(self.replay_guard, OnOff::On),
             params: match self.params {
                 Params::Strict => ParamsMode::Strict,
                 Params::Default => ParamsMode::Default,

@@ -40,6 +40,7 @@ mod parameters_carried;
 mod params_modes;
 mod prototype;
 mod readiness;
+mod replay;
 mod responses;
 mod responses_kept;
 mod rmcp_host;

@@ -105,7 +105,7 @@ impl Bridge {
         let gateway = Gateway::new(
             Arc::clone(&pool) as Arc<dyn Upstream>,
             Arc::new(NoLog),
-            GatewayLimits { deadline: DEADLINE },
+            GatewayLimits { deadline: DEADLINE, replay_guard: false },
             tasks.clone(),
             CancellationToken::new(),
         );
@@ -194,6 +194,7 @@ impl Bridge {
             bytes_in: body.len(),
             body: None,
             memory: None,
+            replay: None,
             status_of: |_| 500,
         })
     }
