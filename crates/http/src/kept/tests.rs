@@ -92,7 +92,7 @@ async fn one_is_not_larger_than_it_may_be() {
 #[tokio::test(start_paused = true)]
 async fn an_hour_later_it_is_gone() {
     let kept = KeptResponses::default();
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let first = keep(&kept, Owner::Open, None, "first");
     advance(30 * minute).await;
     let before = kept.turn(Owner::Open, &first);
