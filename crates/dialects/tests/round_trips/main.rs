@@ -7,7 +7,6 @@
 //! ones, `failures.rs` those of failures.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 #![expect(clippy::panic, reason = "the same")]
-#![expect(clippy::indexing_slicing, reason = "the same")]
 
 mod failures;
 mod forget;
@@ -20,7 +19,7 @@ mod same;
 use dialects::anthropic_messages::{self, ApiVersion};
 use dialects::sse::SseReader;
 use dialects::{StreamReader, openai_chat, openai_responses};
-use model::{Completion, CompletionRequest, Dialect, Failure, Fold, LossSet};
+use model::{Completion, CompletionRequest, Dialect, Failure, Fold, LossSet, ParamsMode};
 
 /// Every dialect.
 const DIALECTS: [Dialect; 3] =
@@ -30,7 +29,9 @@ const DIALECTS: [Dialect; 3] =
 fn read_request(dialect: Dialect, body: &[u8]) -> Result<CompletionRequest, Failure> {
     match dialect {
         Dialect::OpenAiChat => openai_chat::read_request(body).map(|read| read.request),
-        Dialect::OpenAiResponses => openai_responses::read_request(body).map(|read| read.request),
+        Dialect::OpenAiResponses => {
+            openai_responses::read_request(body, ParamsMode::Default).map(|read| read.request)
+        }
         Dialect::AnthropicMessages => {
             anthropic_messages::read_request(body, ApiVersion::V2023_06_01).map(|read| read.request)
         }
