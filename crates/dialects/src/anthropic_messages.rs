@@ -15,6 +15,6 @@ mod tool;
 mod wire;
 
 pub use client::{MessagesReader, read_failure, read_reply, write_request};
-pub use reply::{write_model, write_models, write_reply};
+pub use reply::{write_count, write_model, write_models, write_reply};
 pub use server::{ApiVersion, MessagesRequest, read_request, write_failure};
 pub use stream::MessagesStream;

@@ -1,5 +1,8 @@
-//! Inline media of the dialects: data URLs and base64 text, checked but never decoded.
+//! Inline media of the dialects: data URLs and base64 text, checked, and decoded only where they are
+//! plain text.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use model::MediaSource;
 
 /// Why inline media is refused; ends a sentence that begins with the field.
@@ -60,44 +63,12 @@ pub(crate) fn read_base64(
 
 /// Encodes plain text, so that it can stand where files do.
 pub(crate) fn encode(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(text.len().div_ceil(3) * 4);
-    for chunk in text.as_bytes().chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let group = (byte(0) << 16) | (byte(1) << 8) | byte(2);
-        for digit in 0..4_usize {
-            let value = (group >> (18 - 6 * digit)) & 0x3F;
-            let sign = DIGITS.get(usize::try_from(value).unwrap_or_default()).copied();
-            out.push(if digit <= chunk.len() { char::from(sign.unwrap_or(b'A')) } else { '=' });
-        }
-    }
-    out
+    STANDARD.encode(text)
 }
 
-/// Decodes what [`encode`] wrote; `None` where the bytes are no text, or were written otherwise.
+/// Decodes text in base64 that was read by [`read_base64`]; `None` where the bytes are no text.
 pub(crate) fn decode(base64: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(base64.len() / 4 * 3);
-    for chunk in base64.as_bytes().chunks(4) {
-        let mut group = 0_u32;
-        let mut digits = 0_u32;
-        for sign in chunk {
-            let value = match sign {
-                b'A'..=b'Z' => sign - b'A',
-                b'a'..=b'z' => sign - b'a' + 26,
-                b'0'..=b'9' => sign - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => continue,
-            };
-            group |= u32::from(value) << (18 - 6 * digits.min(3));
-            digits += 1;
-        }
-        let [_, first, second, third] = group.to_be_bytes();
-        let count = usize::try_from(digits * 6 / 8).unwrap_or_default();
-        bytes.extend([first, second, third].into_iter().take(count));
-    }
-    let text = String::from_utf8(bytes).ok()?;
-    (encode(&text) == base64).then_some(text)
+    String::from_utf8(STANDARD.decode(base64).ok()?).ok()
 }
 
 fn is_mime(mime: &str) -> bool {

@@ -12,7 +12,8 @@ mod stream;
 mod tool;
 mod wire;
 
+pub use crate::openai_failure::write_failure;
 pub use client::{ChatReader, read_failure, read_reply, write_request};
-pub use reply::{write_model, write_models, write_reply};
-pub use server::{ChatRequest, read_request, write_failure};
+pub use reply::{EMPTY_LIST, write_model, write_models, write_reply};
+pub use server::{ChatRequest, read_request};
 pub use stream::ChatStream;

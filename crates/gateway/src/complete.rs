@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use model::{CallId, Dialect, Failure, FailureKind, LossSet, StopReason, Usage};
+use model::{
+    CallId, Completion, Dialect, Failure, FailureKind, Loss, LossSet, ModelName, StopReason, Usage,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -329,8 +331,14 @@ async fn answer_one(
     order: &Order,
     sink: &mut EventSink,
 ) -> Result<(), Option<Failure>> {
-    let outcome =
-        AssertUnwindSafe(async { upstream.complete(order, sink).await }).catch_unwind().await;
+    let answering = async {
+        if order.request.params.max_tokens == Some(0) {
+            answer_nothing(sink).await
+        } else {
+            upstream.complete(order, sink).await
+        }
+    };
+    let outcome = AssertUnwindSafe(answering).catch_unwind().await;
     match outcome {
         _ if sink.hung_up => Err(None),
         Ok(Ok(())) if sink.seen.reason.is_none() => Err(Some(Failure::new(
@@ -343,4 +351,21 @@ async fn answer_one(
             "The bridge failed while it answered this call.",
         ))),
     }
+}
+
+/// Answers a call that asks for no token. Callers do so to warm a cache, and there is none here: a
+/// sampling would cost, and perhaps ask a person, for nothing.
+async fn answer_nothing(sink: &mut EventSink) -> Result<(), Failure> {
+    let empty = Completion {
+        model: ModelName::default(),
+        content: Vec::new(),
+        reason: StopReason::MaxTokens,
+        stop_sequence: None,
+        // No model has read or written anything.
+        usage: Usage::default(),
+        losses: [Loss::UsageEstimated, Loss::NoTokens].into_iter().collect(),
+    };
+    // A door that has gone is noticed by the caller.
+    let _ = sink.send(empty.into_events()).await;
+    Ok(())
 }

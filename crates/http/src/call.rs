@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dialects::anthropic_messages::{self, ApiVersion};
-use dialects::{ReplyHead, openai_chat, openai_responses, tokens};
+use dialects::{
+    ReplyHead, anthropic_messages, openai_chat, openai_completions, openai_responses, tokens,
+};
 use gateway::{Call, Caller};
 use model::{CompletionRequest, Dialect, Failure};
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,6 +16,7 @@ use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::params::params_mode;
 use crate::reply::{ReplyShape, Replying, stream, whole};
+use crate::version::version;
 use crate::{headers, responses};
 
 /// A request as its dialect read it.
@@ -36,9 +38,21 @@ pub(crate) struct Arrived<'a> {
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiChat, request, |arrived| {
-        let chat = openai_chat::read_request(arrived.body)?;
+        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let chat = openai_chat::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Chat { include_usage: chat.include_usage };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
+    })
+    .await
+}
+
+/// `POST /v1/completions`, the legacy text completions.
+pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
+    answer(&doors, Dialect::OpenAiChat, request, |arrived| {
+        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let text = openai_completions::read_request(arrived.body, mode)?;
+        let reply = ReplyShape::Text { include_usage: text.include_usage };
+        Ok(Asked { request: text.request, stream: text.stream, reply })
     })
     .await
 }
@@ -54,13 +68,11 @@ pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> R
 
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    let done_marker = doors.settings().anthropic_done;
-    answer(&doors, Dialect::AnthropicMessages, request, move |arrived| {
-        let version =
-            arrived.head.headers.get("anthropic-version").and_then(|value| value.to_str().ok());
-        let version = ApiVersion::from_header(version);
-        let messages = anthropic_messages::read_request(arrived.body, version)?;
-        let reply = ReplyShape::Messages { done_marker };
+    answer(&doors, Dialect::AnthropicMessages, request, |arrived| {
+        let headers = &arrived.head.headers;
+        let mode = params_mode(headers, doors.settings().params)?;
+        let messages = anthropic_messages::read_request(arrived.body, version(headers), mode)?;
+        let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
     })
     .await

@@ -16,6 +16,7 @@ use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 
 use crate::access::AccessRules;
 use crate::body::{BodyBudget, BodyLimits};
+use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
 use crate::listener::Peer;
 use crate::{call, headers, health, models, responses};
@@ -91,9 +92,11 @@ pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
     for prefix in ["", "/v1"] {
         let path = |rest: &str| format!("{prefix}{rest}");
         routes = routes
-            .route(&path("/chat/completions"), post(call::chat))
+            .route(&path("/chat/completions"), post(call::chat).get(stored_chats))
+            .route(&path("/completions"), post(call::completions))
+            .route(&path("/embeddings"), post(no_embeddings))
             .route(&path("/messages"), post(call::messages))
-            .route(&path("/messages/count_tokens"), post(not_yet))
+            .route(&path("/messages/count_tokens"), post(count_tokens))
             .route(&path("/responses"), post(call::responses).get(responses::no_socket))
             .route(&path("/responses/input_tokens"), post(responses::input_tokens))
             .route(&path("/responses/compact"), post(responses::no_compaction))
@@ -260,27 +263,27 @@ pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
     }
 }
 
-/// A path that exists at the vendor and not here yet.
-async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
+/// `GET /v1/chat/completions`: the list of stored chats, which is always empty.
+async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    let arrival = Arrival::now(dialect_of(&head.uri, &head.headers));
+    match doors.admit(&head) {
+        Ok(_) => doors.sign(headers::json(StatusCode::OK, openai_chat::EMPTY_LIST)),
+        Err(failure) => doors.turn_away(&head, Dialect::OpenAiChat, &failure),
+    }
+}
+
+/// `POST /v1/embeddings`. Clients that index a code base ask for it.
+async fn no_embeddings(State(doors): State<Doors>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(
-            FailureKind::Unsupported,
-            format!(
-                "{} is not offered by this version of the bridge; use /v1/chat/completions, \
-                 /v1/responses or /v1/messages.",
-                head.uri.path()
-            ),
+            FailureKind::NoSuchRoute,
+            "There are no embeddings here: an MCP host offers its model for sampling only. Set \
+             another provider for embeddings.",
         ),
         Err(failure) => failure,
     };
-    let refused = Refused {
-        caller: Some(Arc::new(stranger(&head))),
-        unread: headers::announce_body(&head.headers),
-        ..failure.into()
-    };
-    doors.refuse(&arrival, &refused)
+    doors.turn_away(&head, Dialect::OpenAiChat, &failure)
 }
 
 async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {

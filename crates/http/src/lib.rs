@@ -12,6 +12,7 @@
 pub mod access;
 pub mod body;
 mod call;
+mod count_tokens;
 mod doors;
 mod headers;
 mod health;
@@ -23,5 +24,6 @@ mod reply;
 mod responses;
 mod stream_body;
 pub mod tls;
+mod version;
 
 pub use doors::{DoorSettings, router};

@@ -5,6 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use dialects::anthropic_messages::{self, MessagesStream};
 use dialects::openai_chat::{self, ChatStream};
+use dialects::openai_completions::{self, TextStream};
 use dialects::openai_responses::{self, Echo, ResponsesStream};
 use dialects::{ReplyHead, StreamWriter};
 use gateway::{ChoiceEvents, Running};
@@ -19,6 +20,7 @@ use crate::stream_body::StreamBody;
 /// How the reply is written.
 pub(crate) enum ReplyShape {
     Chat { include_usage: bool },
+    Text { include_usage: bool },
     Responses(Box<ResponsesReply>),
     Messages { done_marker: bool },
 }
@@ -118,7 +120,7 @@ impl Replying {
 
     fn dialect(&self) -> Dialect {
         match self.shape {
-            ReplyShape::Chat { .. } => Dialect::OpenAiChat,
+            ReplyShape::Chat { .. } | ReplyShape::Text { .. } => Dialect::OpenAiChat,
             ReplyShape::Responses(_) => Dialect::OpenAiResponses,
             ReplyShape::Messages { .. } => Dialect::AnthropicMessages,
         }
@@ -128,6 +130,9 @@ impl Replying {
         match self.shape {
             ReplyShape::Chat { include_usage } => {
                 Box::new(ChatStream::new(self.head, include_usage))
+            }
+            ReplyShape::Text { include_usage } => {
+                Box::new(TextStream::new(self.head, include_usage))
             }
             ReplyShape::Responses(reply) => Box::new(KeptStream::new(self.head, *reply)),
             ReplyShape::Messages { done_marker } => {
@@ -168,6 +173,10 @@ pub(crate) async fn whole(mut reply: Replying, mut running: Running) -> Result<R
     let body = match reply.shape {
         ReplyShape::Chat { .. } => {
             openai_chat::write_reply(&reply.head, &completions, &mut body);
+            Bytes::from(body)
+        }
+        ReplyShape::Text { .. } => {
+            openai_completions::write_reply(&reply.head, &completions, &mut body);
             Bytes::from(body)
         }
         ReplyShape::Responses(shape) => shape.write(&reply.head, first),

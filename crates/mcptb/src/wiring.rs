@@ -60,7 +60,7 @@ impl Parts {
                 access: config.access,
                 body: config.body,
                 body_memory: config.body_memory,
-                params: model::ParamsMode::Default,
+                params: config.params,
                 grace: GRACE,
                 keep_alive: KEEP_ALIVE,
                 anthropic_done: config.anthropic_done,

@@ -81,7 +81,7 @@ losses! {
     MediaOmitted = "media-omitted",
     /// The shape of the answer is asked for in the prompt and checked, not enforced by the model.
     OutputPrompted = "output-prompted",
-    /// The first answer did not have the shape asked for; the model was asked once more.
+    /// The first answer lacked the call or the shape asked for; the model was asked once more.
     OutputRepaired = "output-repaired",
     /// The answer is JSON, but does not match a schema that is not strict.
     OutputMismatch = "output-mismatch",
@@ -123,6 +123,18 @@ losses! {
     Conversation = "conversation",
     /// `prompt` was ignored: prompt templates are not kept here.
     PromptTemplate = "prompt-template",
+    /// More replies were asked for than one call may have.
+    Choices = "choices",
+    /// A text to be completed became a message of the user.
+    PromptAsMessage = "prompt-as-message",
+    /// Of several replies the best was to be chosen: only as many as were wanted are made.
+    BestOf = "best-of",
+    /// The prompt was to be repeated before the reply.
+    Echo = "echo",
+    /// A text behind the reply was given: no model is told.
+    Suffix = "suffix",
+    /// No token was asked for: nothing was sampled, and the answer is empty.
+    NoTokens = "no-tokens",
     /// An earlier response or item that the request points to is not kept here; it was left out.
     NotKept = "not-kept",
     /// Items of the history that only the provider can read, or that it made with its own tools,

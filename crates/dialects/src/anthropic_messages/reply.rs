@@ -175,6 +175,14 @@ pub(super) fn push_usage(out: &mut Vec<u8>, head: &ReplyHead, usage: Usage) {
     );
 }
 
+/// Writes the answer of `POST /v1/messages/count_tokens`.
+pub fn write_count(tokens: u64) -> Vec<u8> {
+    let mut out = br#"{"input_tokens":"#.to_vec();
+    push_number(&mut out, tokens);
+    out.push(b'}');
+    out
+}
+
 /// Writes `GET /v1/models`.
 pub fn write_models(models: &[&str]) -> Vec<u8> {
     let mut out = br#"{"data":["#.to_vec();

@@ -157,6 +157,10 @@ pub(super) fn push_usage(out: &mut Vec<u8>, head: &ReplyHead, usage: Usage) {
     );
 }
 
+/// The body of `GET /v1/chat/completions`: nothing is stored here, so no page holds anything.
+pub const EMPTY_LIST: &str =
+    r#"{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}"#;
+
 /// Writes `GET /v1/models`. `created` is in seconds since the Unix epoch.
 pub fn write_models(models: &[&str], created: u64) -> Vec<u8> {
     let mut out = br#"{"object":"list","data":["#.to_vec();

@@ -7,8 +7,8 @@ use model::{
 };
 
 use super::reply::{add, finish_reason, push_call_opening, push_head, push_usage};
-use super::server::write_failure;
 use crate::json::{push_number, push_string};
+use crate::openai_failure::write_failure;
 use crate::sse::{close_frame, pieces};
 use crate::{ReplyHead, StreamWriter};
 

@@ -83,11 +83,11 @@ fn choices_narrow_and_unknown_ones_are_refused() {
     let unknown = request(tools(), ToolChoice::Named(named("z")));
     let failure = ToolTable::new(&unknown).unwrap_err();
     assert_eq!(failure.param.as_deref(), Some("tool_choice"));
-    let twice = request(
+    let doubled = request(
         vec![tool(None, "a"), Tool { strict: Some(true), ..tool(None, "a") }],
         ToolChoice::Auto,
     );
-    assert!(ToolTable::new(&twice).is_err());
+    assert!(ToolTable::new(&doubled).is_err());
     let same = request(vec![tool(None, "a"), tool(None, "a")], ToolChoice::Auto);
     assert_eq!(ToolTable::new(&same).unwrap().entries().len(), 1);
     assert!(ToolTable::new(&request(vec![], ToolChoice::Required)).is_err());

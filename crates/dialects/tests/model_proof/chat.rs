@@ -1,6 +1,7 @@
 //! Chat Completions requests, walked on the wire.
 
 use dialects::openai_chat;
+use model::ParamsMode;
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
@@ -45,7 +46,7 @@ fn chat_requests_have_their_place() {
         ],
         |recording| {
             let body = recording.body.get().as_bytes();
-            Some(openai_chat::read_request(body).unwrap().request)
+            Some(openai_chat::read_request(body, ParamsMode::Default).unwrap().request)
         },
         |body, facts| {
             settings(body, facts);
