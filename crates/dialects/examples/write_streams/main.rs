@@ -11,25 +11,32 @@ mod sample;
 
 use std::io::{self, Write};
 
-use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat};
-use model::{CallId, Completion, CompletionEvent, Dialect};
+use dialects::openai_responses::{Echo, ResponsesStream};
+use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat, openai_responses};
+use model::{CallId, Completion, CompletionEvent, Dialect, ParamsMode};
 
 use sample::Dice;
 
 /// How many replies of each dialect are written without an argument.
 const COUNT: u64 = 300;
 
+/// When all samples begin and end, in seconds since the Unix epoch.
+const NOW: u64 = 1_795_326_512;
+
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1).map_while(|argument| argument.parse().ok());
     let count: u64 = arguments.next().unwrap_or(COUNT);
     let seed: u64 = arguments.next().unwrap_or(1);
+    let asked = br#"{"model":"m","input":"hi"}"#;
+    let asked = openai_responses::read_request(asked, ParamsMode::Default);
+    let echo = asked.map_err(io::Error::other)?.echo;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for dialect in [Dialect::OpenAiChat, Dialect::AnthropicMessages] {
+    for dialect in [Dialect::OpenAiChat, Dialect::OpenAiResponses, Dialect::AnthropicMessages] {
         for at in 0..count {
             let mut dice = Dice::new(seed, dialect, at);
             let reply = sample::completion(&mut dice, dialect);
             let head = head(&reply, dialect, at);
-            let line = line(&head, &reply, dialect, at, &mut dice);
+            let line = line(&head, &echo, &reply, dialect, at, &mut dice);
             out.write_all(&line)?;
         }
     }
@@ -40,7 +47,7 @@ fn head(reply: &Completion, dialect: Dialect, at: u64) -> ReplyHead {
     let id = uuid::Uuid::from_u64_pair(0x0190_0000_0000_7000 + dialect as u64, 1 << 63 | at);
     ReplyHead {
         id: CallId::from_uuid(id),
-        created: 1_795_326_512,
+        created: NOW,
         model: reply.model.as_str().to_owned(),
         input_tokens: reply.usage.input.max(1),
         choices: 1,
@@ -49,6 +56,7 @@ fn head(reply: &Completion, dialect: Dialect, at: u64) -> ReplyHead {
 
 fn line(
     head: &ReplyHead,
+    echo: &Echo,
     reply: &Completion,
     dialect: Dialect,
     at: u64,
@@ -68,7 +76,11 @@ fn line(
             let writer = anthropic_messages::MessagesStream::new(head.clone(), false);
             stream(writer, events, dice, &mut sse);
         }
-        Dialect::OpenAiResponses => {}
+        Dialect::OpenAiResponses => {
+            whole = openai_responses::write_reply(head, echo, NOW, reply).json;
+            let writer = ResponsesStream::new(head.clone(), echo.clone(), || NOW);
+            stream(writer, events, dice, &mut sse);
+        }
     }
     let mut line = format!(r#"{{"dialect":"{dialect}","at":{at},"expect":"#).into_bytes();
     line.extend_from_slice(expect::expect(reply, dialect).to_string().as_bytes());

@@ -304,9 +304,8 @@ fn cache_marks(dialect: Dialect, request: &mut CompletionRequest) {
 fn reorder(request: &mut CompletionRequest) {
     for message in &mut request.messages {
         message.content.sort_by_key(|block| match (message.role, block) {
-            (Role::Assistant, Block::Reasoning(_)) => 0,
+            (Role::Assistant, Block::Reasoning(_)) | (Role::User, Block::ToolResult(_)) => 0,
             (Role::Assistant, Block::ToolCall(_)) => 2,
-            (Role::User, Block::ToolResult(_)) => 0,
             _ => 1,
         });
         let mut joined: Vec<Block> = Vec::new();
@@ -346,8 +345,9 @@ pub(crate) fn in_its_words(dialect: Dialect, mut request: CompletionRequest) -> 
 
 /// The copy of the tools that the response repeats is no part of what is asked.
 fn without_tools(extras: Opaque) -> Option<Opaque> {
-    let text = extras.json.as_str();
-    let Some(start) = text.find(r#""tools":["#) else { return Some(extras) };
-    let kept = text[..start].trim_end_matches(',');
+    let Some((kept, _)) = extras.json.as_str().split_once(r#""tools":["#) else {
+        return Some(extras);
+    };
+    let kept = kept.trim_end_matches(',');
     (kept != "{").then(|| Opaque { json: generate::json(&format!("{kept}}}")), ..extras.clone() })
 }

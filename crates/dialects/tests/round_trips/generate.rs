@@ -10,6 +10,7 @@ use proptest::collection::vec;
 use proptest::option::{of, weighted};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::string::string_regex;
 
 use crate::DIALECTS;
 
@@ -19,12 +20,13 @@ pub(crate) fn json(text: &str) -> Json {
 
 /// Text as people and models write it, with what breaks lines, quotes and widths.
 pub(crate) fn text() -> impl Strategy<Value = String> {
-    "(\\PC|[\n\r\t\u{0}\u{7f}\u{85}\u{2028}\"\\\\]|雪| [a-z]{1,9}|</x>){1,20}"
+    // Parsed once: a text as a strategy would be parsed for every value.
+    string_regex("(\\PC|[\n\r\t\u{0}\u{7f}\u{85}\u{2028}\"\\\\]|雪| [a-z]{1,9}|</x>){1,8}").unwrap()
 }
 
 /// A short word.
 fn word() -> impl Strategy<Value = String> {
-    "[a-z][a-zA-Z0-9_-]{0,11}"
+    string_regex("[a-z][a-zA-Z0-9_-]{0,11}").unwrap()
 }
 
 /// Any JSON value as compact text: numbers that no float holds, keys in no order.
@@ -331,7 +333,7 @@ fn tools(own: Dialect) -> impl Strategy<Value = Vec<Tool>> {
         });
         for (tool, name) in tools.iter_mut().zip(names) {
             if !matches!(tool.input, ToolInput::Hosted(_)) {
-                tool.name = name.to_owned();
+                name.clone_into(&mut tool.name);
             }
         }
         tools

@@ -1,10 +1,10 @@
 //! `read_reply(write_reply(c)) == c` and `fold(read_stream(write_stream(events(c)))) == c`, up to
 //! what a dialect has no place for in a reply.
 
-use dialects::{ReplyHead, StreamWriter, anthropic_messages, openai_chat};
+use dialects::{ReplyHead, StreamWriter, anthropic_messages, openai_chat, openai_responses};
 use model::{
-    Block, CallId, Completion, Dialect, LossSet, ModelName, Opaque, StopReason, ToolCall,
-    ToolCallInput, Usage,
+    Block, CallId, Completion, Dialect, LossSet, ModelName, Opaque, ParamsMode, StopReason,
+    ToolCall, ToolCallInput, Usage,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -61,48 +61,85 @@ fn completion(own: Dialect) -> impl Strategy<Value = Completion> {
 
 /// What a dialect shows of a reply.
 ///
-/// Chat has one text, then calls, and neither thoughts nor stop sequences. Messages has calls with
-/// objects only, thoughts of its own with a signature or ciphertext, and no count of their tokens.
-/// None of the two has namespaces, item ids, empty texts or estimates; calls decide about the
-/// reason in both.
+/// None shows empty texts, what only another dialect understands, and that tokens are estimated;
+/// in all of them calls decide about the reason. Chat has one text, then calls, and neither
+/// thoughts nor stop sequences. Messages has calls with objects only, thoughts with a signature or
+/// ciphertext, and no count of their tokens. Only Responses has namespaces and ids of items, and
+/// makes up those that are missing.
 fn shown(dialect: Dialect, mut reply: Completion) -> Completion {
-    let chat = dialect == Dialect::OpenAiChat;
-    reply.content.retain(|block| match block {
-        Block::Text(text) => !text.text.is_empty(),
-        Block::Reasoning(thought) => {
-            !chat
-                && thought.dialect == dialect
+    reply.content.retain(|block| match (dialect, block) {
+        (_, Block::ToolCall(_)) => true,
+        (_, Block::Text(text)) => !text.text.is_empty(),
+        (Dialect::OpenAiResponses, Block::Reasoning(thought)) => thought.dialect == dialect,
+        (Dialect::OpenAiResponses, Block::Opaque(opaque)) => opaque.dialect == dialect,
+        (Dialect::AnthropicMessages, Block::Reasoning(thought)) => {
+            thought.dialect == dialect
                 && (thought.signature.is_some() || thought.encrypted.is_some())
         }
-        Block::ToolCall(_) => true,
         _ => false,
     });
     for block in &mut reply.content {
         if let Block::ToolCall(call) = block {
-            (call.item_id, call.namespace) = (None, None);
-            if !chat {
+            if dialect == Dialect::AnthropicMessages {
                 call.input = as_object(&call.input);
+            }
+            if dialect != Dialect::OpenAiResponses {
+                (call.item_id, call.namespace) = (None, None);
             }
         }
     }
-    if chat {
-        let text = reply.text();
-        reply.content.retain(|block| matches!(block, Block::ToolCall(_)));
-        if !text.is_empty() {
-            reply.content.insert(0, Block::text(text));
+    match dialect {
+        Dialect::OpenAiChat => {
+            let text = reply.text();
+            reply.content.retain(|block| matches!(block, Block::ToolCall(_)));
+            if !text.is_empty() {
+                reply.content.insert(0, Block::text(text));
+            }
+            reply.usage.input += std::mem::take(&mut reply.usage.cache_write);
         }
-        reply.stop_sequence = None;
-        reply.usage.input += std::mem::take(&mut reply.usage.cache_write);
-    } else {
-        reply.usage.reasoning = 0;
+        Dialect::AnthropicMessages => reply.usage.reasoning = 0,
+        Dialect::OpenAiResponses => {}
     }
+    let stops = dialect == Dialect::AnthropicMessages;
+    reply.stop_sequence = reply.stop_sequence.filter(|_| stops);
     reply.reason = match reply.reason {
         _ if reply.has_tool_calls() => StopReason::ToolUse,
-        StopReason::StopSequence if !chat => StopReason::StopSequence,
+        StopReason::StopSequence if stops => StopReason::StopSequence,
         StopReason::ToolUse | StopReason::StopSequence => StopReason::EndTurn,
         reason => reason,
     };
     reply.usage.estimated = false;
+    reply
+}
+
+/// Takes out the item ids that a writer made up.
+fn without_made_up(mut read: Completion, wanted: &Completion) -> Completion {
+    for (read, wanted) in read.content.iter_mut().zip(&wanted.content) {
+        match (read, wanted) {
+            (Block::ToolCall(read), Block::ToolCall(wanted)) if wanted.item_id.is_none() => {
+                assert!(read.item_id.take().is_some_and(|id| !id.is_empty()));
+            }
+            (Block::Reasoning(read), Block::Reasoning(wanted)) if wanted.id.is_none() => {
+                assert!(read.id.take().is_some_and(|id| !id.is_empty()));
+            }
+            _ => {}
+        }
+    }
+    read
+}
+
+/// JSON by what it means: writers escape what some client takes for a line end.
+fn by_meaning(mut reply: Completion) -> Completion {
+    for block in &mut reply.content {
+        if let Block::Opaque(opaque) = block {
+            let breaks = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+            let escape = |c: char| match c {
+                c if breaks(c) => format!("\\u{:04x}", u32::from(c)),
+                c => c.to_string(),
+            };
+            opaque.json = json(&opaque.json.as_str().chars().map(escape).collect::<String>());
+        }
+    }
     reply
 }
 
@@ -161,6 +198,20 @@ proptest! {
         prop_assert_eq!(read_reply(Dialect::AnthropicMessages, &whole).unwrap(), wanted.clone());
         let stream = streamed(anthropic_messages::MessagesStream::new(head, false), &reply);
         prop_assert_eq!(read_stream(Dialect::AnthropicMessages, &stream).unwrap(), wanted);
+    }
+
+    #[test]
+    fn responses(reply in completion(Dialect::OpenAiResponses)) {
+        let head = head(&reply);
+        let wanted = by_meaning(shown(Dialect::OpenAiResponses, reply.clone()));
+        let asked = br#"{"model":"m","input":"hi"}"#;
+        let echo = openai_responses::read_request(asked, ParamsMode::Default).unwrap().echo;
+        let whole = openai_responses::write_reply(&head, &echo, 1, &reply).json;
+        let read = by_meaning(read_reply(Dialect::OpenAiResponses, &whole).unwrap());
+        prop_assert_eq!(without_made_up(read, &wanted), wanted.clone());
+        let stream = streamed(openai_responses::ResponsesStream::new(head, echo, || 1), &reply);
+        let read = by_meaning(read_stream(Dialect::OpenAiResponses, &stream).unwrap());
+        prop_assert_eq!(without_made_up(read, &wanted), wanted);
     }
 
     #[test]

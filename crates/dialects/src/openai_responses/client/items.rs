@@ -2,7 +2,7 @@
 
 use model::{
     Block, CacheMark, CompletionRequest, Dialect, Json, Loss, LossSet, Media, MediaKind,
-    MediaSource, Message, Opaque, Reasoning, Role, ToolCall, ToolCallInput, ToolResult,
+    MediaSource, Message, Reasoning, Role, ToolCall, ToolCallInput, ToolResult,
 };
 
 use super::write_kept;
@@ -84,20 +84,16 @@ impl Items<'_> {
     /// Whether a block can be said here; empty text says nothing.
     fn has_place(&mut self, block: &Block) -> bool {
         match block {
-            Block::Text(text) => !text.text.is_empty() || text.cache.is_some(),
-            Block::Reasoning(Reasoning { dialect, .. }) if *dialect != Dialect::OpenAiResponses => {
+            Block::Reasoning(thought) if thought.dialect != Dialect::OpenAiResponses => {
                 self.losses.insert(Loss::Reasoning);
                 false
             }
-            Block::Opaque(Opaque { dialect, .. }) if *dialect != Dialect::OpenAiResponses => {
+            Block::Opaque(opaque) if opaque.dialect != Dialect::OpenAiResponses => {
                 self.losses.insert(Loss::DialectFields);
                 false
             }
-            Block::Media(_)
-            | Block::ToolCall(_)
-            | Block::ToolResult(_)
-            | Block::Reasoning(_)
-            | Block::Opaque(_) => true,
+            Block::Text(text) => !text.text.is_empty() || text.cache.is_some(),
+            _ => true,
         }
     }
 
