@@ -26,6 +26,7 @@ mod tag;
 mod tree;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::OnceLock;
 
 use memchr::memmem;
@@ -39,7 +40,6 @@ use nonce::Nonce;
 pub use nonce::NonceSecret;
 
 /// The tools of one request as a prompt, and the way back from the model's text.
-#[derive(Debug)]
 pub struct ToolPrompt<'r> {
     request: &'r CompletionRequest,
     table: &'r ToolTable<'r>,
@@ -58,6 +58,13 @@ pub struct PromptedReply {
     pub calls: Vec<ToolCall>,
     /// What could not be read as it was meant.
     pub losses: LossSet,
+}
+
+impl fmt::Debug for ToolPrompt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the caller's texts nor the nonce belong into a log.
+        f.debug_struct("ToolPrompt").field("nonce", &self.nonce).finish_non_exhaustive()
+    }
 }
 
 impl<'r> ToolPrompt<'r> {

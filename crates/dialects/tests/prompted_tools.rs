@@ -195,3 +195,161 @@ fn every_reply_is_read_as_it_must_be() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
+
+/// A request with a result and a call in it.
+fn request(choice: ToolChoice) -> CompletionRequest {
+    CompletionRequest {
+        messages: vec![Message::new(Role::User, vec![Block::text("Do it.")])],
+        tools: tools(),
+        tool_choice: choice,
+        ..CompletionRequest::default()
+    }
+}
+
+fn with_prompt<T>(request: &CompletionRequest, test: impl FnOnce(&ToolPrompt<'_>) -> T) -> T {
+    let table = ToolTable::new(request).unwrap();
+    test(&ToolPrompt::new(request, &table, &secret(), "key"))
+}
+
+#[test]
+fn instructions_show_tools_schemas_and_the_demand() {
+    with_prompt(&request(ToolChoice::Auto), |prompt| {
+        let text = prompt.instructions();
+        for part in [
+            "### Bash\nRuns a command.\nParameters: {\"type\":\"object\",\"properties\":{\"command\":\
+             {\"type\":\"string\",\"description\":\"The command\"},",
+            "\"required\":[\"command\"]}\n",
+            "### mcp__github__create-issue\n",
+            "### ping\nParameters: none\n",
+            "must match this lark grammar:\nstart: begin hunk end\n",
+            "name=\"command\">the command</arg_",
+            "otherwise answer in plain text.",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("additionalProperties"), "{text}");
+        assert!(text.contains(prompt.stop()));
+        // The example is markup that is read as what it shows.
+        let (_, example) = text.split_once("I will use Bash.").unwrap();
+        let reply = prompt.read(example.split("\n## Now").next().unwrap());
+        assert_eq!(shown(&reply).1, r#"Bash {"command":"the command"}"#);
+        let reminder = prompt.reminder();
+        assert_eq!(reminder.lines().count(), 2, "{reminder}");
+        assert!(
+            reminder.contains("Bash, Read, ") && reminder.contains(prompt.stop()),
+            "{reminder}"
+        );
+    });
+}
+
+#[test]
+fn only_callable_tools_are_shown() {
+    let names = vec![ToolName::new("Read"), ToolName::new("ping")];
+    with_prompt(&request(ToolChoice::Allowed { required: true, names }), |prompt| {
+        let text = prompt.instructions();
+        assert!(text.contains("### Read") && text.contains("### ping"));
+        assert!(!text.contains("### Bash"), "{text}");
+        assert!(text.ends_with("You MUST call at least one of the tools in this reply."));
+    });
+    with_prompt(&request(ToolChoice::Named(ToolName::new("ping"))), |prompt| {
+        assert!(prompt.instructions().ends_with("You MUST call the tool `ping` in this reply."));
+        assert!(prompt.reminder().ends_with("You MUST call the tool `ping` in this reply.)"));
+    });
+}
+
+#[test]
+fn without_tools_to_call_only_the_history_is_explained() {
+    let mut request = request(ToolChoice::None);
+    with_prompt(&request, |prompt| {
+        assert_eq!((prompt.instructions(), prompt.reminder()), (String::new(), String::new()));
+    });
+    says(
+        &mut request,
+        Role::Assistant,
+        Block::ToolCall(call("ping", ToolCallInput::Text("x".into()))),
+    );
+    with_prompt(&request, |prompt| {
+        let text = prompt.instructions();
+        assert!(text.contains("No tool can be called now.") && !text.contains("###"), "{text}");
+        assert_eq!(prompt.reminder(), "");
+    });
+}
+
+#[test]
+fn history_is_written_in_the_markup_that_is_asked_for() {
+    let request = request(ToolChoice::Auto);
+    with_prompt(&request, |prompt| {
+        let n = nonce(prompt);
+        let mut bash = call(
+            "Bash",
+            ToolCallInput::Json(
+                compact(r#"{"command":"a\nb","timeout":5,"background":"x"}"#).unwrap(),
+            ),
+        );
+        bash.id = "call_\"1".to_owned();
+        let mut issue = call("create-issue", ToolCallInput::Json(compact("[1]").unwrap()));
+        issue.namespace = Some("mcp__github".to_owned());
+        let gone = call("gone", ToolCallInput::Broken("{\"a\":".to_owned()));
+        let mut out = "Now.".to_owned();
+        prompt.push_calls(&[&bash, &issue, &gone], &mut out);
+        assert_eq!(
+            out,
+            format!(
+                "Now.\n<tool_calls_{n}>\n<call name=\"Bash\" id=\"call_&quot;1\">\n\
+                 <arg_{n} name=\"command\">\na\nb\n</arg_{n}>\n\
+                 <arg_{n} name=\"timeout\">5</arg_{n}>\n\
+                 <arg_{n} name=\"background\" type=\"string\">x</arg_{n}>\n</call>\n\
+                 <call name=\"mcp__github__create-issue\">\n<arg_{n}>[1]</arg_{n}>\n</call>\n\
+                 <call name=\"gone\">\n<arg_{n}>{{\"a\":</arg_{n}>\n</call>\n</tool_calls_{n}>"
+            )
+        );
+        let mut result = ToolResult {
+            call_id: "call_1".to_owned(),
+            item_id: None,
+            content: vec![Block::text(format!("a </tool_result_{n}> b")), Block::text("c")],
+            is_error: true,
+            custom: false,
+            cache: None,
+        };
+        let mut out = String::new();
+        prompt.push_result(&result, Some("Bash"), &mut out);
+        let (left, right) = n.split_at(4);
+        let shown = format!(
+            "<tool_result_{n} id=\"call_1\" name=\"Bash\" is_error=\"true\">\n\
+             a </tool_result_{left}-{right}> b\nc\n</tool_result_{n}>"
+        );
+        assert_eq!(out, shown);
+        result.is_error = false;
+        result.content.clear();
+        prompt.push_result(&result, None, &mut out);
+        let empty = format!("\n<tool_result_{n} id=\"call_1\">\n</tool_result_{n}>");
+        assert_eq!(out, format!("{shown}{empty}"));
+    });
+}
+
+#[test]
+fn the_nonce_tells_callers_apart_and_hides_in_texts() {
+    let request = request(ToolChoice::Auto);
+    let table = ToolTable::new(&request).unwrap();
+    let prompt = ToolPrompt::new(&request, &table, &secret(), "one");
+    let other = ToolPrompt::new(&request, &table, &secret(), "two");
+    assert_ne!(prompt.stop(), other.stop());
+    let n = nonce(&prompt);
+    assert!(n.len() >= 8 && n.bytes().all(|byte| byte.is_ascii_hexdigit()), "{n}");
+    assert!(matches!(prompt.escape("plain"), std::borrow::Cow::Borrowed("plain")));
+    assert!(!prompt.escape(&format!("a {n}{n}")).contains(&n));
+    assert!(!format!("{prompt:?}").contains(&n), "the nonce is not printed");
+}
+
+#[test]
+fn a_reply_with_too_many_calls_is_bounded() {
+    let request = request(ToolChoice::Auto);
+    with_prompt(&request, |prompt| {
+        let ping = call("ping", ToolCallInput::Json(compact("{}").unwrap()));
+        let mut out = String::new();
+        prompt.push_calls(&vec![&ping; 500], &mut out);
+        let reply = prompt.read(&out);
+        assert_eq!(reply.calls.len(), 128);
+        assert!(reply.losses.contains(Loss::ToolMarkup));
+    });
+}

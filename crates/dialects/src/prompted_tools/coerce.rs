@@ -10,6 +10,9 @@ use super::relaxed;
 use super::shape::{Shape, Types, only};
 use super::tree::Tree;
 
+/// Enums up to this length are searched for a word in another case.
+const MAX_LISTED: usize = 256;
+
 /// Changes `tree` to fit `schema`; true if anything was changed.
 pub(super) fn coerce<'s>(tree: &mut Tree, schema: &'s Value, shape: &Shape<'s>) -> bool {
     if !shape.step() {
@@ -81,6 +84,9 @@ fn unquoted(text: &str, types: Types) -> Option<Tree> {
 fn match_case<'s>(tree: &mut Tree, schema: &'s Value, shape: &Shape<'s>) -> bool {
     let Tree::String(text) = tree else { return false };
     let Some(listed) = shape.listed(schema) else { return false };
+    if listed.len() > MAX_LISTED {
+        return false;
+    }
     let words = || listed.iter().filter_map(Value::as_str);
     if words().any(|word| word == text) {
         return false;

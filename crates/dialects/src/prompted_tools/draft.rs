@@ -1,6 +1,7 @@
 //! A call while it is read, and how it becomes a call of the caller's tool.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use model::{ToolCall, ToolCallInput, ToolInput};
@@ -83,11 +84,12 @@ impl ToolPrompt<'_> {
         let shape = Shape::new(schema);
         match &draft.body {
             Body::Markup(arguments) if arguments.is_empty() => !shape.names_members(),
-            Body::Markup(arguments) => shape.required().iter().all(|name| {
-                arguments
-                    .iter()
-                    .any(|given| given.name.as_deref().is_none_or(|given| given == *name))
-            }),
+            Body::Markup(arguments) => {
+                let whole = arguments.iter().any(|given| given.name.is_none());
+                let names: HashSet<&str> =
+                    arguments.iter().filter_map(|given| given.name.as_deref()).collect();
+                whole || shape.required().iter().all(|name| names.contains(name))
+            }
             Body::Json(..) => true,
             Body::Text(_) => false,
         }
@@ -107,8 +109,8 @@ impl ToolPrompt<'_> {
         let Some(schema) = self.schema(at) else { return members.is_empty() };
         let shape = Shape::new(schema);
         let named = |key: &str| !shape.member(shape.root(), key).is_empty();
-        let given = |name: &&str| members.iter().any(|(key, _)| key == name);
-        shape.required().iter().all(given)
+        let given: HashSet<&str> = members.iter().map(|(key, _)| key.as_str()).collect();
+        shape.required().iter().all(|name| given.contains(name))
             && (!shape.names_members() || members.iter().all(|(key, _)| named(key)))
     }
 

@@ -119,15 +119,21 @@ fn open_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// The first tag of a call outside code fences and code in a line.
 fn first_tag(text: &str) -> Option<usize> {
     open_lines(text).find_map(|(start, line)| {
-        memchr::memchr_iter(b'<', line.as_bytes()).find_map(|at| {
+        let mut quoted = false;
+        memchr::memchr2_iter(b'<', b'`', line.as_bytes()).find_map(|at| {
+            if line.as_bytes().get(at) == Some(&b'`') {
+                quoted = !quoted;
+            }
+            if quoted {
+                return None;
+            }
             let tag = Tag::at(text, start + at, "")?;
             let opens = match tag.word {
                 Word::Calls => true,
                 Word::Call => tag.attribute("name").is_some(),
                 Word::Argument | Word::Result | Word::Other => false,
             };
-            let ticks = line.get(..at)?.bytes().filter(|byte| *byte == b'`').count();
-            (opens && !tag.closing && ticks % 2 == 0).then_some(start + at)
+            (opens && !tag.closing).then_some(start + at)
         })
     })
 }

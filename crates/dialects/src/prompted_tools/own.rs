@@ -23,6 +23,9 @@ use super::{PromptedReply, ToolPrompt};
 const RESULTS: [&str; 4] =
     ["<tool_result", "<tool_response", "<function_results", "<function_result"];
 
+/// How often JSON is tried that cannot be read.
+const MAX_UNREAD: usize = 8;
+
 /// How far before the nonce its tag may begin.
 const MAX_WORD: usize = 32;
 
@@ -30,7 +33,7 @@ const MAX_WORD: usize = 32;
 pub(super) fn read(prompt: &ToolPrompt<'_>, text: &str, copied: &Copied<'_>) -> PromptedReply {
     let tags = own_tags(text, prompt.nonce.as_str());
     let mut reader =
-        Reader { prompt, text, copied, tags, next: 0, reply: PromptedReply::default() };
+        Reader { prompt, text, copied, tags, next: 0, unread: 0, reply: PromptedReply::default() };
     reader.reply_text();
     reader.reply
 }
@@ -56,6 +59,8 @@ struct Reader<'p, 't> {
     tags: Vec<Tag<'t>>,
     /// The first of `tags` that was not passed yet.
     next: usize,
+    /// How often JSON could not be read; each time costs up to the length of the reply.
+    unread: usize,
     reply: PromptedReply,
 }
 
@@ -71,10 +76,10 @@ enum Ended {
 struct Block<'t> {
     drafts: Vec<Draft<'t>>,
     current: Option<Draft<'t>>,
-    /// Where the last plain closing tag of an argument began, after which plain tags count only if
-    /// they are not copied.
+    /// Where the last value ended without a tag with the nonce. Behind it plain tags count only if
+    /// they are not copied, and nothing but tags counts.
     plain: Option<usize>,
-    /// Whether a piece between plain tags is copied from the request.
+    /// Whether what stands between values may be copied from the request.
     copied: bool,
     /// Whether something in it was no call.
     junk: bool,
@@ -215,6 +220,11 @@ impl<'t> Reader<'_, 't> {
                         break false;
                     }
                 },
+                _ if block.plain.is_some() => {
+                    // Between plain tags only plain tags can be told from the text of a value.
+                    block.copied = true;
+                    at = self.next_tag(at).map_or(self.text.len(), |next| next.start);
+                }
                 b'{' | b'[' if block.current.as_ref().is_none_or(Draft::is_empty) => {
                     at = self.json(at, &mut block);
                 }
@@ -261,6 +271,9 @@ impl<'t> Reader<'_, 't> {
                     block.junk = true;
                     return Step::On(tag.end);
                 }
+                if !tag.own {
+                    self.check_plain(tag.end, block);
+                }
                 let name = tag.attribute("name").unwrap_or_default();
                 let draft = Draft::new(name, tag.start..tag.end);
                 let bare = self.prompt.takes_text(&draft);
@@ -283,11 +296,14 @@ impl<'t> Reader<'_, 't> {
     /// Reads the text of a free-text tool that stands in the call without an argument's tag.
     fn bare_text(&mut self, call: &Tag<'t>, block: &mut Block<'t>) -> Step {
         let behind = self.slice(call.end..self.text.len()).trim_start();
+        if block.plain.is_some() {
+            return Step::On(call.end);
+        }
         let tag = Tag::at(behind, 0, self.prompt.nonce.as_str());
         if behind.is_empty() || tag.is_some_and(|tag| tag.word != Word::Other) {
             return Step::On(call.end);
         }
-        match self.value_end(call) {
+        match self.value_end(call, block) {
             Ended::At(value, next) => {
                 if let Some(current) = &mut block.current {
                     current.body = Body::Text(without_line_breaks(self.slice(value)));
@@ -299,8 +315,11 @@ impl<'t> Reader<'_, 't> {
     }
 
     fn argument(&mut self, tag: &Tag<'t>, block: &mut Block<'t>) -> Step {
+        if !tag.own {
+            self.check_plain(tag.end, block);
+        }
         let plain = !tag.own && self.closes_plainly(tag);
-        let ended = if plain { self.plain_end(tag, block) } else { self.value_end(tag) };
+        let ended = if plain { self.plain_end(tag, block) } else { self.value_end(tag, block) };
         let Ended::At(value, next) = ended else { return Step::Cut };
         let text = without_line_breaks(self.slice(value));
         let given = argument(
@@ -322,59 +341,85 @@ impl<'t> Reader<'_, 't> {
 
     /// The end of a value: its closing tag with the nonce; if that is missing, the last plain one
     /// before the next tag with the nonce, behind which only tags of calls stand.
-    fn value_end(&mut self, open: &Tag<'t>) -> Ended {
+    fn value_end(&mut self, open: &Tag<'t>, block: &mut Block<'t>) -> Ended {
         let next = self.next_tag(open.end);
         if let Some(close) = next
             && close.word == Word::Argument
             && close.closing
         {
+            block.plain = None;
             return Ended::At(open.end..close.start, close.end);
         }
         let limit = next.map_or(self.text.len(), |next| next.start);
         let mut end = open.end + self.slice(open.end..limit).trim_end().len();
         let mut resume = limit;
         let mut shut = next.is_some();
-        // At most: the end of the argument, of the call and of the block, and the next call.
-        for _ in 0..4 {
-            let region = self.slice(open.end..end);
-            let Some(at) = memchr::memrchr(b'<', region.as_bytes()).map(|at| open.end + at) else {
-                break;
+        // From behind: the end of the block or the next call, the end of the call.
+        for allowed in [2, 1] {
+            let Some(tag) = self.last_tag(open.end, end) else { break };
+            let place = match (tag.word, tag.closing) {
+                (Word::Call, false) | (Word::Calls, true) => 2,
+                (Word::Call, true) => 1,
+                _ => 0,
             };
-            let Some(tag) = Tag::at(self.text, at, self.prompt.nonce.as_str()) else { break };
-            let whole = tag.end == end && !tag.cut;
-            match (tag.word, tag.closing) {
-                (Word::Argument, true) if whole => {
-                    return Ended::At(open.end..tag.start, tag.end);
-                }
-                (Word::Call, _) | (Word::Calls, true) if whole => {
-                    shut |= tag.closing;
-                    resume = tag.start;
-                    end = open.end + self.slice(open.end..tag.start).trim_end().len();
-                }
-                _ => break,
+            if place == 0 || place > allowed {
+                break;
+            }
+            shut |= tag.closing;
+            resume = tag.start;
+            end = open.end + self.slice(open.end..tag.start).trim_end().len();
+            if place == 1 {
+                break;
             }
         }
-        if shut { Ended::At(open.end..end.max(open.end), resume) } else { Ended::Cut }
+        let close = self.last_tag(open.end, end).filter(|tag| tag.word == Word::Argument);
+        match close {
+            Some(close) if close.closing => {
+                block.plain = Some(close.start);
+                Ended::At(open.end..close.start, close.end)
+            }
+            _ if shut => {
+                block.plain = Some(resume);
+                Ended::At(open.end..end, resume)
+            }
+            _ => Ended::Cut,
+        }
+    }
+
+    /// The plain tag that ends at `end`.
+    fn last_tag(&self, from: usize, end: usize) -> Option<Tag<'t>> {
+        let at = from + memchr::memrchr(b'<', self.slice(from..end).as_bytes())?;
+        let tag = Tag::at(self.text, at, self.prompt.nonce.as_str())?;
+        (tag.end == end && !tag.cut).then_some(tag)
     }
 
     /// The end of a value between plain tags: the first plain closing tag behind which the markup
     /// goes on.
     fn plain_end(&mut self, open: &Tag<'t>, block: &mut Block<'t>) -> Ended {
         let limit = self.next_tag(open.end).map_or(self.text.len(), |next| next.start);
-        let found = plain_close(self.text, open, limit);
-        let Some(close) = found else { return self.value_end(open) };
-        if let Some(from) = block.plain {
-            // All that makes this argument one is text that anybody can write.
-            block.copied |= self.copied.holds(self.slice(from..close.end));
+        match plain_close(self.text, open, limit) {
+            Some(close) => {
+                block.plain = Some(close.start);
+                Ended::At(open.end..close.start, close.end)
+            }
+            None => self.value_end(open, block),
         }
-        block.plain = Some(close.start);
-        Ended::At(open.end..close.start, close.end)
+    }
+
+    /// Asks whether the text from the plain end of a value up to `end` is copied. All that makes
+    /// it markup is text that anybody can write.
+    fn check_plain(&self, end: usize, block: &mut Block<'t>) {
+        if let Some(from) = block.plain {
+            block.copied |= self.copied.holds(self.slice(from..end));
+        }
     }
 
     /// Reads JSON inside the block: the arguments of the open call, or whole calls.
     fn json(&mut self, at: usize, block: &mut Block<'t>) -> usize {
         let rest = self.slice(at..self.text.len());
-        let Some(reading) = relaxed::read_start(rest).filter(|reading| !reading.cut) else {
+        let reading = if self.unread < MAX_UNREAD { relaxed::read_start(rest) } else { None };
+        let Some(reading) = reading.filter(|reading| !reading.cut) else {
+            self.unread += 1;
             // Up to the end of the block nothing can be told apart.
             block.junk = true;
             block.current = None;

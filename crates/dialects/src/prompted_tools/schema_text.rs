@@ -167,3 +167,6 @@ impl<'t> Walk<'t, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::tree::Tree;
 const MAX_HOPS: usize = 16;
 
 /// Steps for all questions of one call.
-const STEPS: u32 = 50_000;
+const STEPS: u32 = 20_000;
 
 /// A set of JSON types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

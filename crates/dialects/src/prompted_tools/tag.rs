@@ -57,7 +57,7 @@ impl<'t> Tag<'t> {
         }
         let (len, cut) = match end_of(behind) {
             Some(len) => (len, false),
-            None if behind.len() <= MAX_TAG => (behind.len(), true),
+            None if behind.len() <= MAX_TAG && !behind.contains('<') => (behind.len(), true),
             None => return None,
         };
         let attributes = behind.get(..len)?.trim_end_matches('>').trim_end_matches('/');
