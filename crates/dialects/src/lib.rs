@@ -12,6 +12,7 @@
 
 pub mod anthropic_messages;
 mod extras;
+pub mod hosted_items;
 pub mod json;
 mod lenient;
 pub mod mcp_sampling;
