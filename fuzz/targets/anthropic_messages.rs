@@ -7,6 +7,8 @@ use model::ParamsMode;
 
 #[path = "shared.rs"]
 mod shared;
+#[path = "upstreams.rs"]
+mod upstreams;
 
 fuzz_target!(|body: &[u8]| {
     for (version, mode) in [
@@ -16,6 +18,7 @@ fuzz_target!(|body: &[u8]| {
     ] {
         if let Ok(read) = read_request(body, version, mode) {
             shared::check_sampling(&read.request);
+            upstreams::check_upstreams(&read.request);
             let _ = dialects::tokens::estimate_input(&read.request);
         }
     }

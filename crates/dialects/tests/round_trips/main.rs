@@ -7,7 +7,6 @@
 //! ones, `failures.rs` those of failures.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 #![expect(clippy::panic, reason = "the same")]
-#![expect(clippy::indexing_slicing, reason = "the same")]
 
 mod failures;
 mod forget;

@@ -99,7 +99,7 @@ fn body_with(dialect: Dialect, sample: &Value) -> Value {
         }
     };
     for (key, value) in sample.as_object().unwrap() {
-        body[key] = value.clone();
+        body.as_object_mut().unwrap().insert(key.clone(), value.clone());
     }
     body
 }
