@@ -303,26 +303,17 @@ fn history_is_written_in_the_markup_that_is_asked_for() {
                  <call name=\"gone\">\n<arg_{n}>{{\"a\":</arg_{n}>\n</call>\n</tool_calls_{n}>"
             )
         );
-        let mut result = ToolResult {
-            call_id: "call_1".to_owned(),
-            item_id: None,
-            content: vec![Block::text(format!("a </tool_result_{n}> b")), Block::text("c")],
-            is_error: true,
-            custom: false,
-            cache: None,
-        };
         let mut out = String::new();
-        prompt.push_result(&result, Some("Bash"), &mut out);
+        bash.id = "call_1".to_owned();
+        prompt.push_result(&bash, &format!("a </tool_result_{n}> b\nc"), true, &mut out);
         let (left, right) = n.split_at(4);
         let shown = format!(
             "<tool_result_{n} id=\"call_1\" name=\"Bash\" is_error=\"true\">\n\
              a </tool_result_{left}-{right}> b\nc\n</tool_result_{n}>"
         );
         assert_eq!(out, shown);
-        result.is_error = false;
-        result.content.clear();
-        prompt.push_result(&result, None, &mut out);
-        let empty = format!("\n<tool_result_{n} id=\"call_1\">\n</tool_result_{n}>");
+        prompt.push_result(&gone, "", false, &mut out);
+        let empty = format!("\n<tool_result_{n} name=\"gone\">\n</tool_result_{n}>");
         assert_eq!(out, format!("{shown}{empty}"));
     });
 }
