@@ -14,6 +14,7 @@ pub mod anthropic_messages;
 mod calling;
 pub mod digest;
 mod extras;
+pub mod hosted_items;
 pub mod json;
 mod lenient;
 pub mod mcp_sampling;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use dialects::openai_responses::{self, Earlier};
@@ -120,12 +121,16 @@ async fn count(doors: &Doors, head: &request::Parts, body: Body) -> Result<u64, 
     Ok(tokens::estimate_input(&request))
 }
 
+/// An id in a path. One that is not UTF-8 once its escapes are decoded is the id of nothing.
+type InPath = Result<Path<String>, PathRejection>;
+
+fn id_of(path: InPath) -> String {
+    path.map(|Path(id)| id).unwrap_or_default()
+}
+
 /// `GET /v1/responses/{id}`.
-pub(crate) async fn one(
-    State(doors): State<Doors>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
+pub(crate) async fn one(State(doors): State<Doors>, path: InPath, request: Request) -> Response {
+    let id = id_of(path);
     let (head, _) = request.into_parts();
     let found = owner(&doors, &head).and_then(|owner| {
         if query(&head, "stream") == Some("true") {
@@ -141,11 +146,8 @@ pub(crate) async fn one(
 }
 
 /// `DELETE /v1/responses/{id}`.
-pub(crate) async fn delete(
-    State(doors): State<Doors>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
+pub(crate) async fn delete(State(doors): State<Doors>, path: InPath, request: Request) -> Response {
+    let id = id_of(path);
     let (head, _) = request.into_parts();
     let deleted = owner(&doors, &head).and_then(|owner| {
         let found = doors.kept().delete(owner, &id);
@@ -163,11 +165,11 @@ pub(crate) async fn delete(
 /// `GET /v1/responses/{id}/input_items`, the newest first unless the caller says `order=asc`.
 pub(crate) async fn input_items(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    path: InPath,
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    match list(&doors, &head, &id) {
+    match list(&doors, &head, &id_of(path)) {
         Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
         Err(failure) => doors.turn_away(&head, DIALECT, &failure),
     }

@@ -274,6 +274,7 @@ fn what_is_not_offered_says_so() {
         (Request::get("/v1/responses/resp_1"), 404),
         (Request::new("DELETE", "/v1/responses/resp_1"), 404),
         (Request::get("/v1/responses/resp_1/input_items"), 404),
+        (Request::get("/v1/responses/%ff"), 404),
         (Request::post("/v1/responses/resp_1/cancel").text("{}"), 404),
     ] {
         let reply = rig.fetch(&request);

@@ -211,3 +211,16 @@ fn a_conversation_is_not_larger_than_a_body_may_be() {
     let count = Request::post("/v1/responses/input_tokens").json(&json!({"input": input}));
     assert_eq!(rig.fetch(&count).status, 413);
 }
+
+#[test]
+fn an_answer_that_is_too_large_to_keep_says_so() {
+    let rig = Launch::new().ready();
+    let large = "words ".repeat(1_500_000);
+    for streamed in [false, true] {
+        let body = json!({"input": "a book, please", "stream": streamed});
+        let (_, response) = exchange(&rig, &body, &large);
+        assert_eq!(response["status"], "completed");
+        assert_eq!(response["store"], false);
+        assert_eq!(rig.fetch(&get(id(&response))).status, 404);
+    }
+}
