@@ -490,3 +490,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_billing_line_is_taken_off_wherever_instructions_stand() {
+    const LINE: &str = "x-anthropic-billing-header: cc_version=2.1.330; cch=00000;";
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let cases = [
+        (json!(LINE), vec![]),
+        (json!(format!("{LINE}\n\nBe brief.")), vec!["Be brief."]),
+        (json!([text(LINE), text("Be brief.")]), vec!["Be brief."]),
+        (
+            json!([text("Be brief."), text(&format!("\n {LINE}\r\n")), text("Now.")]),
+            vec!["Be brief.", "Now."],
+        ),
+        (json!([text(&format!("{LINE}\nx"))]), vec!["x"]),
+        (json!(format!("It says {LINE}")), vec![LINE]),
+    ];
+    for (system, expected) in cases {
+        for version in [OLD, NEW] {
+            let top = messages(&messages_with(json!({"system": system})), version).unwrap().system;
+            let inside =
+                json!([{"role": "user", "content": "hi"}, {"role": "system", "content": system}]);
+            let inside = messages(&messages_with(json!({"messages": inside})), version).unwrap();
+            for blocks in [&top, &inside.messages[1].content] {
+                let texts: Vec<_> = blocks
+                    .iter()
+                    .filter_map(|block| match block {
+                        Block::Text(text) => Some(text.text.as_str()),
+                        _ => None,
+                    })
+                    .collect();
+                assert_eq!(texts.len(), expected.len(), "{system}");
+                assert!(
+                    texts.iter().zip(&expected).all(|(text, end)| text.ends_with(end)),
+                    "{texts:?}"
+                );
+            }
+        }
+    }
+    // A user may write it.
+    let said =
+        messages(&messages_with(json!({"messages": [{"role": "user", "content": LINE}]})), OLD);
+    assert_eq!(said.unwrap().messages[0].content, [Block::text(LINE)]);
+}

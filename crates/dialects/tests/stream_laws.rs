@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use dialects::sse::{SseEvent, SseReader};
-use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat};
+use dialects::{
+    ReplyHead, StreamWriter, anthropic_messages, json, openai_chat, openai_completions,
+};
 use model::{
     Block, CallId, Completion, Dialect, LossSet, ModelName, Opaque, StopReason, ToolCall,
     ToolCallInput, Usage,
@@ -145,6 +147,31 @@ fn calls_open_once_and_in_order(chunks: &[&Value], calls: usize) {
 }
 
 proptest! {
+    #[test]
+    fn text_folds_back(replies in proptest::collection::vec(completion(), 1..3), model: String) {
+        let head = head(&model, u8::try_from(replies.len()).unwrap());
+        let mut whole = Vec::new();
+        openai_completions::write_reply(&head, &replies, &mut whole);
+        let whole: Value = serde_json::from_slice(&whole).unwrap();
+        let writer = openai_completions::TextStream::new(head, true);
+        let mut events = frames(writer, &replies);
+        prop_assert_eq!(events.pop().unwrap().data, "[DONE]");
+        let chunks: Vec<Value> =
+            events.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+        let (usage, chunks) = chunks.split_last().unwrap();
+        prop_assert_eq!(&usage["usage"], &whole["usage"]);
+        for (at, reply) in replies.iter().enumerate() {
+            let mine: Vec<&Value> =
+                chunks.iter().filter(|chunk| chunk["choices"][0]["index"] == at).collect();
+            let joined: String = mine.iter().map(|chunk| text(chunk, "/choices/0/text")).collect();
+            prop_assert_eq!(joined, reply.text());
+            prop_assert_eq!(text(&whole, &format!("/choices/{at}/text")), reply.text());
+            let ends: Vec<&str> =
+                mine.iter().filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str()).collect();
+            prop_assert_eq!(ends, [text(&whole, &format!("/choices/{at}/finish_reason"))]);
+        }
+    }
+
     #[test]
     fn chat_folds_back(replies in proptest::collection::vec(completion(), 1..3), model: String) {
         let choices = u8::try_from(replies.len()).unwrap();

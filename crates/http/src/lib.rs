@@ -20,6 +20,7 @@ mod kept;
 pub mod listener;
 mod models;
 mod params;
+mod query;
 mod replay;
 mod reply;
 mod responses;
