@@ -86,8 +86,9 @@ fn write_config(
             losses.insert(Loss::OutputFormat);
             None
         }
-        OutputFormat::JsonSchema { name, description, schema, strict } => {
-            if name.is_some() || description.is_some() || strict.is_some() {
+        // Every schema is strict here.
+        OutputFormat::JsonSchema { name, description, schema, strict: _ } => {
+            if name.is_some() || description.is_some() {
                 losses.insert(Loss::OutputFormat);
             }
             Some(schema)

@@ -107,8 +107,8 @@ fn take(dialect: Dialect, loss: Loss, request: &mut CompletionRequest) {
         Loss::CacheMark => cache_marks(dialect, request),
         Loss::BlockOrder => reorder(request),
         Loss::OutputFormat => match &mut request.output {
-            OutputFormat::JsonSchema { name, description, strict, .. } => {
-                (*name, *description, *strict) = (None, None, None);
+            OutputFormat::JsonSchema { name, description, .. } => {
+                (*name, *description) = (None, None);
             }
             output => *output = OutputFormat::Text,
         },
@@ -321,8 +321,9 @@ fn reorder(request: &mut CompletionRequest) {
     }
 }
 
-/// What a dialect says in one way only, without a loss: a schema without a name, a tool without
-/// arguments, parallel calls where there is nothing to call.
+/// What a dialect says in one way only, without a loss: a schema without a name, a schema that need
+/// not be followed to the letter, a tool without arguments, parallel calls where there is nothing
+/// to call.
 pub(crate) fn in_its_words(dialect: Dialect, mut request: CompletionRequest) -> CompletionRequest {
     if dialect == Dialect::AnthropicMessages {
         let nothing = generate::json(r#"{"type":"object","properties":{}}"#);
@@ -330,6 +331,9 @@ pub(crate) fn in_its_words(dialect: Dialect, mut request: CompletionRequest) -> 
             if matches!(tool.input, ToolInput::Schema(None)) {
                 tool.input = ToolInput::Schema(Some(nothing.clone()));
             }
+        }
+        if let OutputFormat::JsonSchema { strict, .. } = &mut request.output {
+            *strict = Some(true);
         }
         if request.tools.is_empty() || request.tool_choice == ToolChoice::None {
             request.parallel_tool_calls = None;
