@@ -42,13 +42,12 @@ impl Case {
         let shows = lines.next().unwrap();
         assert!(shows.starts_with("Constructed: "), "the first line says what the case shows");
         for line in lines {
-            match line.strip_prefix("=== ") {
-                Some(head) => sections.push((head.to_owned(), String::new())),
-                None => {
-                    let body = &mut sections.last_mut().unwrap().1;
-                    body.push_str(line);
-                    body.push('\n');
-                }
+            if let Some(head) = line.strip_prefix("=== ") {
+                sections.push((head.to_owned(), String::new()));
+            } else {
+                let body = &mut sections.last_mut().unwrap().1;
+                body.push_str(line);
+                body.push('\n');
             }
         }
         for (_, body) in &mut sections {
@@ -342,5 +341,27 @@ fn a_reply_with_too_many_calls_is_bounded() {
         let reply = prompt.read(&out);
         assert_eq!(reply.calls.len(), 128);
         assert!(reply.losses.contains(Loss::ToolMarkup));
+    });
+}
+
+#[test]
+fn arguments_may_be_as_deep_as_a_request() {
+    let request = request(ToolChoice::Auto);
+    with_prompt(&request, |prompt| {
+        for (levels, kept) in [(127, true), (128, false)] {
+            let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+            let n = nonce(prompt);
+            let reply = prompt.read(&format!(
+                "<tool_calls_{n}><call name=\"ping\"><arg_{n} name=\"x\">{deep}</arg_{n}></call>"
+            ));
+            let (_, calls, losses) = shown(&reply);
+            let wanted = if kept {
+                format!("ping {{\"x\":{deep}}}")
+            } else {
+                format!("ping {{\"x\":\"{deep}\"}}")
+            };
+            assert_eq!(calls, wanted);
+            assert!(losses.is_empty());
+        }
     });
 }
