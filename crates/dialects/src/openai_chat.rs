@@ -14,6 +14,6 @@ mod wire;
 
 pub use crate::openai_failure::write_failure;
 pub use client::{ChatReader, read_failure, read_reply, write_request};
-pub use reply::{EMPTY_LIST, write_model, write_models, write_reply};
-pub use server::{ChatRequest, read_request};
+pub use reply::{EMPTY_LIST, write_model, write_models, write_reply, write_reply_as};
+pub use server::{CallForm, ChatRequest, read_request};
 pub use stream::ChatStream;

@@ -42,13 +42,12 @@ impl Case {
         let shows = lines.next().unwrap();
         assert!(shows.starts_with("Constructed: "), "the first line says what the case shows");
         for line in lines {
-            match line.strip_prefix("=== ") {
-                Some(head) => sections.push((head.to_owned(), String::new())),
-                None => {
-                    let body = &mut sections.last_mut().unwrap().1;
-                    body.push_str(line);
-                    body.push('\n');
-                }
+            if let Some(head) = line.strip_prefix("=== ") {
+                sections.push((head.to_owned(), String::new()));
+            } else {
+                let body = &mut sections.last_mut().unwrap().1;
+                body.push_str(line);
+                body.push('\n');
             }
         }
         for (_, body) in &mut sections {
@@ -303,26 +302,17 @@ fn history_is_written_in_the_markup_that_is_asked_for() {
                  <call name=\"gone\">\n<arg_{n}>{{\"a\":</arg_{n}>\n</call>\n</tool_calls_{n}>"
             )
         );
-        let mut result = ToolResult {
-            call_id: "call_1".to_owned(),
-            item_id: None,
-            content: vec![Block::text(format!("a </tool_result_{n}> b")), Block::text("c")],
-            is_error: true,
-            custom: false,
-            cache: None,
-        };
         let mut out = String::new();
-        prompt.push_result(&result, Some("Bash"), &mut out);
+        bash.id = "call_1".to_owned();
+        prompt.push_result(&bash, &format!("a </tool_result_{n}> b\nc"), true, &mut out);
         let (left, right) = n.split_at(4);
         let shown = format!(
             "<tool_result_{n} id=\"call_1\" name=\"Bash\" is_error=\"true\">\n\
              a </tool_result_{left}-{right}> b\nc\n</tool_result_{n}>"
         );
         assert_eq!(out, shown);
-        result.is_error = false;
-        result.content.clear();
-        prompt.push_result(&result, None, &mut out);
-        let empty = format!("\n<tool_result_{n} id=\"call_1\">\n</tool_result_{n}>");
+        prompt.push_result(&gone, "", false, &mut out);
+        let empty = format!("\n<tool_result_{n} name=\"gone\">\n</tool_result_{n}>");
         assert_eq!(out, format!("{shown}{empty}"));
     });
 }
@@ -351,5 +341,27 @@ fn a_reply_with_too_many_calls_is_bounded() {
         let reply = prompt.read(&out);
         assert_eq!(reply.calls.len(), 128);
         assert!(reply.losses.contains(Loss::ToolMarkup));
+    });
+}
+
+#[test]
+fn arguments_may_be_as_deep_as_a_request() {
+    let request = request(ToolChoice::Auto);
+    with_prompt(&request, |prompt| {
+        for (levels, kept) in [(127, true), (128, false)] {
+            let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+            let n = nonce(prompt);
+            let reply = prompt.read(&format!(
+                "<tool_calls_{n}><call name=\"ping\"><arg_{n} name=\"x\">{deep}</arg_{n}></call>"
+            ));
+            let (_, calls, losses) = shown(&reply);
+            let wanted = if kept {
+                format!("ping {{\"x\":{deep}}}")
+            } else {
+                format!("ping {{\"x\":\"{deep}\"}}")
+            };
+            assert_eq!(calls, wanted);
+            assert!(losses.is_empty());
+        }
     });
 }

@@ -153,6 +153,7 @@ fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => select(known).prop_map(str::to_owned),
         1 => "[ -~\n\té&\"<>]{0,8}",
+        1 => "[a-c]{0,2}\u{2}[a-c_>-]{0,3}",
     ]
 }
 

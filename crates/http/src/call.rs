@@ -41,7 +41,7 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
     answer(&doors, Dialect::OpenAiChat, request, |arrived| {
         let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
         let chat = openai_chat::read_request(arrived.body, mode)?;
-        let reply = ReplyShape::Chat { include_usage: chat.include_usage };
+        let reply = ReplyShape::Chat { include_usage: chat.include_usage, calls: chat.calls };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
     })
     .await

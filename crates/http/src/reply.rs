@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use dialects::anthropic_messages::{self, MessagesStream};
-use dialects::openai_chat::{self, ChatStream};
+use dialects::openai_chat::{self, CallForm, ChatStream};
 use dialects::openai_completions::{self, TextStream};
 use dialects::openai_responses::{self, Echo, ResponsesStream};
 use dialects::{ReplyHead, StreamWriter};
@@ -19,7 +19,7 @@ use crate::stream_body::StreamBody;
 
 /// How the reply is written.
 pub(crate) enum ReplyShape {
-    Chat { include_usage: bool },
+    Chat { include_usage: bool, calls: CallForm },
     Text { include_usage: bool },
     Responses(Box<ResponsesReply>),
     Messages { done_marker: bool },
@@ -128,8 +128,8 @@ impl Replying {
 
     fn stream_writer(self) -> Box<dyn StreamWriter> {
         match self.shape {
-            ReplyShape::Chat { include_usage } => {
-                Box::new(ChatStream::new(self.head, include_usage))
+            ReplyShape::Chat { include_usage, calls } => {
+                Box::new(ChatStream::new(self.head, include_usage).with_calls(calls))
             }
             ReplyShape::Text { include_usage } => {
                 Box::new(TextStream::new(self.head, include_usage))
@@ -171,8 +171,8 @@ pub(crate) async fn whole(mut reply: Replying, mut running: Running) -> Result<R
     let (id, dialect) = (reply.head.id, reply.dialect());
     let mut body = Vec::with_capacity(1024);
     let body = match reply.shape {
-        ReplyShape::Chat { .. } => {
-            openai_chat::write_reply(&reply.head, &completions, &mut body);
+        ReplyShape::Chat { calls, .. } => {
+            openai_chat::write_reply_as(calls, &reply.head, &completions, &mut body);
             Bytes::from(body)
         }
         ReplyShape::Text { .. } => {

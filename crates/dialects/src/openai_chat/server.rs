@@ -22,6 +22,18 @@ pub struct ChatRequest {
     pub stream: bool,
     /// Whether the stream ends with a usage chunk.
     pub include_usage: bool,
+    /// How calls are written: a caller who knows only `functions` looks for `function_call`.
+    pub calls: CallForm,
+}
+
+/// How a reply holds tool calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallForm {
+    /// `tool_calls`, any number of them.
+    #[default]
+    ToolCalls,
+    /// The deprecated `function_call`, one of it and without an id.
+    FunctionCall,
 }
 
 /// Reads the body of `POST /v1/chat/completions`; `mode` decides about parameters that cannot be
@@ -46,6 +58,10 @@ pub fn read_request(body: &[u8], mode: ParamsMode) -> Result<ChatRequest, Failur
             "at least one message is needed",
         ));
     }
+    let calls = match (&wire.tools, &wire.functions) {
+        (None, Some(_)) => CallForm::FunctionCall,
+        _ => CallForm::ToolCalls,
+    };
     let mut request = CompletionRequest {
         model: ModelAlias::new(wire.model.take().unwrap_or_default()),
         params,
@@ -53,7 +69,11 @@ pub fn read_request(body: &[u8], mode: ParamsMode) -> Result<ChatRequest, Failur
         extras: read_extras(&wire),
         tools: tool::read_tools(wire.tools.take(), wire.functions.take(), body, &uncarried)?,
         tool_choice: tool::read_tool_choice(wire.tool_choice.take(), wire.function_call.take())?,
-        parallel_tool_calls: wire.parallel_tool_calls,
+        // The deprecated form has room for one call.
+        parallel_tool_calls: match calls {
+            CallForm::ToolCalls => wire.parallel_tool_calls,
+            CallForm::FunctionCall => Some(false),
+        },
         output: tool::read_output(wire.response_format.take())?,
         ..CompletionRequest::default()
     };
@@ -66,6 +86,7 @@ pub fn read_request(body: &[u8], mode: ParamsMode) -> Result<ChatRequest, Failur
             .stream_options
             .and_then(|options| options.include_usage)
             .unwrap_or(false),
+        calls,
     })
 }
 

@@ -6,9 +6,8 @@
 //! reading is the inverse of writing whatever the schema.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-use model::ToolCallInput;
+use model::{Json, ToolCallInput};
 use serde_json::Value;
 
 use super::coerce::coerce;
@@ -45,7 +44,6 @@ pub(super) struct Composed {
 pub(super) fn from_markup(arguments: Vec<Argument<'_>>, schema: Option<&Value>) -> Composed {
     let shape = Shape::new(schema.unwrap_or(&Value::Null));
     let mut members: Vec<(String, Tree)> = Vec::with_capacity(arguments.len());
-    let mut places: HashMap<String, usize> = HashMap::new();
     let mut mended = false;
     for argument in arguments {
         let Some(name) = argument.name else {
@@ -53,15 +51,14 @@ pub(super) fn from_markup(arguments: Vec<Argument<'_>>, schema: Option<&Value>) 
         };
         let (value, changed) = read_value(&argument.text, argument.form, &name, &shape);
         mended |= changed;
-        if let Some((_, slot)) = places.get(&name).and_then(|at| members.get_mut(*at)) {
-            *slot = value;
-            mended = true;
-        } else {
-            places.insert(name.clone(), members.len());
-            members.push((name, value));
-        }
+        members.push((name, value));
     }
-    composed(&Tree::Object(members), mended)
+    let given = members.len();
+    let tree = Tree::object(members);
+    if let Tree::Object(kept) = &tree {
+        mended |= kept.len() < given;
+    }
+    composed(&tree, mended)
 }
 
 /// Composes the input of a function call from JSON text.
@@ -90,7 +87,7 @@ pub(super) fn from_tree(mut tree: Tree, schema: Option<&Value>, mended: bool) ->
 
 fn composed(tree: &Tree, mended: bool) -> Composed {
     let text = tree.to_text();
-    match crate::json::compact(&text) {
+    match Json::from_compact(text.as_str()) {
         Some(json) => Composed { input: ToolCallInput::Json(json), mended },
         None => Composed { input: ToolCallInput::Broken(text), mended: true },
     }

@@ -322,8 +322,9 @@ impl<'t> Reader<'_, 't> {
         let ended = if plain { self.plain_end(tag, block) } else { self.value_end(tag, block) };
         let Ended::At(value, next) = ended else { return Step::Cut };
         let text = without_line_breaks(self.slice(value));
+        let name = tag.attribute("name");
         let given = argument(
-            tag.attribute("name"),
+            name.as_deref().map(|name| self.prompt.nonce.unescape(name)),
             tag.attribute("type"),
             self.prompt.nonce.unescape(text),
         );

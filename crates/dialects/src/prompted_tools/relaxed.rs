@@ -3,8 +3,8 @@
 //! One parser for both: strict JSON is what it reads without mending anything. Mended are
 //! trailing and missing commas, single quotes, raw line breaks and unknown escapes in strings,
 //! literals of other languages, unquoted keys, comments, a byte order mark and missing closing
-//! brackets. It never guesses at the inside of a string or number that is cut off. One pass; no
-//! deeper than [`MAX_DEPTH`].
+//! brackets. It never guesses at the inside of a string or number that is cut off. One pass; less
+//! deep than [`MAX_DEPTH`], since a value may become a member of the arguments.
 
 use super::tree::Tree;
 use crate::json::MAX_DEPTH;
@@ -117,7 +117,7 @@ impl Reader<'_> {
         match self.peek()? {
             open @ (b'{' | b'[') => {
                 self.depth += 1;
-                if self.depth > MAX_DEPTH {
+                if self.depth >= MAX_DEPTH {
                     return None;
                 }
                 self.at += 1;
@@ -146,7 +146,7 @@ impl Reader<'_> {
             self.space();
             members.push((key, self.value()?));
         }
-        Some(Tree::Object(members))
+        Some(Tree::object(members))
     }
 
     fn array(&mut self) -> Option<Tree> {

@@ -1,5 +1,7 @@
 //! JSON as a tree that keeps key order and the text of numbers.
 
+use std::collections::HashMap;
+
 use crate::json::push_string;
 
 /// A JSON value.
@@ -11,16 +13,31 @@ pub(super) enum Tree {
     Number(String),
     String(String),
     Array(Vec<Self>),
-    /// Members in their order; a key may stand twice, the last one counts.
+    /// Members in their order, each key once.
     Object(Vec<(String, Self)>),
 }
 
 impl Tree {
+    /// An object. Of members with the same key the last one counts, in the place of the first.
+    pub(super) fn object(members: Vec<(String, Self)>) -> Self {
+        let mut places = HashMap::with_capacity(members.len());
+        let mut kept: Vec<(String, Self)> = Vec::with_capacity(members.len());
+        for (key, value) in members {
+            if let Some((_, slot)) = places.get(&key).and_then(|at: &usize| kept.get_mut(*at)) {
+                *slot = value;
+            } else {
+                places.insert(key.clone(), kept.len());
+                kept.push((key, value));
+            }
+        }
+        Self::Object(kept)
+    }
+
     /// The value of a member, if it is an object that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => {
-                members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+                members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
             }
             _ => None,
         }

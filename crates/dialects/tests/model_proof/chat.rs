@@ -109,9 +109,14 @@ fn settings(body: &Value, facts: &mut Facts) {
         ("top_p", "top_p"),
         ("n", "choices"),
         ("reasoning_effort", "effort"),
-        ("parallel_tool_calls", "parallel"),
     ] {
         facts.setting(name, &body[field]);
+    }
+    if body["tools"].is_null() && body["functions"].is_array() {
+        // The deprecated form has room for one call.
+        facts.setting("parallel", &json!(false));
+    } else {
+        facts.setting("parallel", &body["parallel_tool_calls"]);
     }
     match &body["stop"] {
         Value::Array(stops) => stops.iter().for_each(|stop| facts.setting("stop", stop)),

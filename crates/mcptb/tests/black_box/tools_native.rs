@@ -142,6 +142,39 @@ fn streamed_calls_are_whole() {
 }
 
 #[test]
+fn a_caller_of_the_deprecated_functions_gets_a_function_call() {
+    let rig = rig();
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let mut body = json!({"functions": [{"name": "look_up", "parameters": schema}],
+        "function_call": {"name": "look_up"}});
+    let mut call = rig.send(&Door::Chat.ask_with("weather?", &body));
+    let sampling = rig.host.sampling();
+    assert_eq!(sampling.params["toolChoice"]["mode"], "required");
+    sampling.result(&two_calls("look_up"));
+    let reply = call.finish();
+    assert!(reply.header("x-mcptb-loss").unwrap().contains("parallel-tool-calls"));
+    let choice = &reply.json()["choices"][0];
+    assert_eq!(choice["finish_reason"], "function_call");
+    assert_eq!(choice["message"]["function_call"]["name"], "look_up");
+    assert!(choice["message"].get("tool_calls").is_none());
+    // The answer names the function, since there are no ids.
+    body["messages"] = json!([{"role": "user", "content": "weather?"}, choice["message"],
+        {"role": "function", "name": "look_up", "content": "18C"}]);
+    body["function_call"] = json!("auto");
+    body["stream"] = json!(true);
+    let mut call = rig.send(&Door::Chat.ask_with("", &body));
+    let sampling = rig.host.sampling();
+    assert_eq!(sampling.params["messages"][2]["content"][0]["content"][0]["text"], "18C");
+    sampling.result(&two_calls("look_up"));
+    let read = read_chat(&mut call);
+    assert_eq!(read.finish, [Some("function_call".to_owned())]);
+    let (name, arguments) = read.function_call.unwrap();
+    assert_eq!(name, "look_up");
+    let arguments: Value = serde_json::from_str(&arguments).unwrap();
+    assert_eq!(arguments["z"], 1.0);
+}
+
+#[test]
 fn what_cannot_be_called_is_refused_before_the_host_is_asked() {
     let rig = rig();
     let with = |more: Value| {

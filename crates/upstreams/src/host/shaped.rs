@@ -33,6 +33,7 @@ impl HostSession {
     ) -> Result<(), Failure> {
         let request = &order.request;
         let table = ToolTable::new(request)?;
+        sink.lost(table.losses());
         let output = self.output_check(request).await?;
         let prompt = self.tool_prompt(order, &table)?;
         let mut shape = Shape {
@@ -40,7 +41,7 @@ impl HostSession {
             table: &table,
             prompt: prompt.as_ref(),
             output: output.as_deref(),
-            losses: LossSet::EMPTY,
+            losses: table.losses(),
             usage: Usage { estimated: true, ..Usage::default() },
         };
         let mut completion = self.answer_in_shape(order, &mut shape, output.as_ref(), sink).await?;

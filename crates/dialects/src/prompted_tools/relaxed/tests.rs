@@ -58,6 +58,12 @@ fn what_is_cut_or_no_json_is_not_guessed_at() {
 }
 
 #[test]
+fn of_a_key_that_stands_twice_the_last_one_counts() {
+    let tree = read_strict(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+    assert_eq!(tree.to_text(), r#"{"a":3,"b":2}"#);
+}
+
+#[test]
 fn a_value_is_read_up_to_its_end() {
     let reading = read_start("{\"a\":[1]} and more").unwrap();
     assert_eq!((reading.end, reading.mended, reading.cut), (9, false, false));

@@ -19,6 +19,8 @@ pub(crate) struct ChatStream {
     pub(crate) comments: usize,
     /// Id, name and arguments of the first choice's tool calls.
     pub(crate) calls: Vec<(String, String, String)>,
+    /// Name and arguments of the deprecated form.
+    pub(crate) function_call: Option<(String, String)>,
 }
 
 /// A Messages stream that was read to its end.
@@ -89,6 +91,13 @@ pub(crate) fn read_chat(call: &mut Call) -> ChatStream {
             }
             for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
                 take_call(&mut stream.calls, call);
+            }
+            if let Some(call) = choice["delta"].get("function_call") {
+                let named = call["name"].as_str().map(str::to_owned);
+                assert_eq!(named.is_some(), stream.function_call.is_none(), "the name comes once");
+                let (_, arguments) =
+                    stream.function_call.get_or_insert_with(|| (named.unwrap(), String::new()));
+                arguments.push_str(call["arguments"].as_str().unwrap());
             }
             if let Some(reason) = choice["finish_reason"].as_str() {
                 stream.finish[index] = Some(reason.to_owned());
