@@ -30,7 +30,7 @@ const PIPE: usize = 64 * 1024;
 /// How the demo runs.
 #[derive(Debug, Args)]
 pub(crate) struct DemoSettings {
-    /// Exits after the three calls.
+    /// Exits after the calls.
     #[arg(long)]
     once: bool,
     /// Port to listen on; the next free one if it is taken.
@@ -77,7 +77,7 @@ pub(crate) fn run(settings: &DemoSettings) -> Result<ExitCode, Problem> {
         parts.background.spawn(crate::bridge::end_on_signal(signal.clone()));
         let show = async {
             wait_until_ready(&parts).await;
-            let shown = show::three_calls(address).await;
+            let shown = show::four_calls(address).await;
             // The log's lines belong before what comes next.
             lines.flush(Duration::from_millis(300));
             if shown && !settings.once {

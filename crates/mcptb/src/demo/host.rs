@@ -30,6 +30,8 @@ struct Sampling {
     messages: Vec<Message>,
     #[serde(rename = "modelPreferences")]
     preferences: Option<Value>,
+    #[serde(rename = "systemPrompt", default)]
+    system: String,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +96,21 @@ impl Handler for SimulatedHost {
     fn notification(&self, _: &Peer, _: &str, _: Option<Bytes>) {}
 }
 
+/// What a model would write that follows the words about tools in the prompt: this host has no
+/// tools in sampling, like most.
+fn tool_call(system: &str) -> Option<String> {
+    let (_, rest) = system.split_once("<tool_calls_")?;
+    let (nonce, _) = rest.split_once('>')?;
+    let (_, rest) = system.split_once("\n### ")?;
+    let (name, rest) = rest.split_once('\n')?;
+    let (_, rest) = rest.split_once("\"required\":[\"")?;
+    let (parameter, _) = rest.split_once('"')?;
+    Some(format!(
+        "I will look that up.\n\n<tool_calls_{nonce}>\n<call name=\"{name}\">\n<arg_{nonce} \
+         name=\"{parameter}\">Zürich</arg_{nonce}>\n</call>\n</tool_calls_{nonce}>"
+    ))
+}
+
 fn answer(asked: &Sampling) -> Result<String, &'static str> {
     let hint = asked
         .preferences
@@ -102,6 +119,9 @@ fn answer(asked: &Sampling) -> Result<String, &'static str> {
         .and_then(Value::as_str);
     if hint == Some(NO_SUCH_MODEL) {
         return Err("model_not_supported: the simulated host has no such model");
+    }
+    if let Some(call) = tool_call(&asked.system) {
+        return Ok(call);
     }
     let said = asked
         .messages

@@ -12,8 +12,8 @@ use super::host::NO_SUCH_MODEL;
 /// Longest reply that is shown in full.
 const SHOWN: usize = 3000;
 
-/// Makes three calls and shows them; whether all went as they should.
-pub(super) async fn three_calls(address: SocketAddr) -> bool {
+/// Makes four calls and shows them; whether all went as they should.
+pub(super) async fn four_calls(address: SocketAddr) -> bool {
     println!(
         "mcptb demo: a simulated MCP host is attached; the bridge answers at http://{address}"
     );
@@ -24,6 +24,13 @@ pub(super) async fn three_calls(address: SocketAddr) -> bool {
     let messages = json!({
         "model": "auto", "stream": true, "max_tokens": 256,
         "messages": [{"role": "user", "content": "Hello from an Anthropic client"}],
+    });
+    let tool = json!({
+        "model": "auto", "messages": [{"role": "user", "content": "How is the weather?"}],
+        "tools": [{"type": "function", "function": {
+            "name": "get_weather", "description": "Tells the weather.",
+            "parameters": {"type": "object", "required": ["city"],
+                "properties": {"city": {"type": "string"}}}}}],
     });
     let error = json!({
         "model": NO_SUCH_MODEL, "messages": [{"role": "user", "content": "Hello"}],
@@ -49,7 +56,16 @@ pub(super) async fn three_calls(address: SocketAddr) -> bool {
     .await;
     good &= one(
         address,
-        "3. An error: a model that the host does not have",
+        "3. A tool call: this host has no tools in sampling, so they stand in the prompt",
+        "/v1/chat/completions",
+        &tool,
+        200,
+        "\"finish_reason\":\"tool_calls\"",
+    )
+    .await;
+    good &= one(
+        address,
+        "4. An error: a model that the host does not have",
         "/v1/chat/completions",
         &error,
         404,

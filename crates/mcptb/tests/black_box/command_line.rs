@@ -31,7 +31,7 @@ fn help_names_the_defaults() {
 }
 
 #[test]
-fn the_demo_shows_three_calls_and_ends() {
+fn the_demo_shows_its_calls_and_ends() {
     let output = run(&["demo", "--once", "--port", "0"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&output.stderr));
