@@ -36,7 +36,7 @@ fn the_demo_shows_its_calls_and_ends() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("simulated"), "it is labelled as such: {said}");
-    for part in ["/v1/chat/completions", "/v1/messages", "404"] {
+    for part in ["/v1/chat/completions", "/v1/messages", "tool_calls", "404"] {
         assert!(said.contains(part), "{part} in {said}");
     }
 }
