@@ -303,6 +303,16 @@ fn text_that_was_streamed_does_not_come_twice() {
 }
 
 #[test]
+fn a_response_begins_before_it_says_anything() {
+    for kind in ["output_text", "refusal"] {
+        let delta = format!(r#"{{"type":"response.{kind}.delta","delta":"a"}}"#);
+        let frames = [delta.as_str(), r#"{"type":"response.completed","response":{"output":[]}}"#];
+        let failure = read(ResponsesReader::new(), &frames).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::UpstreamFailed, "{kind}");
+    }
+}
+
+#[test]
 fn what_a_stream_makes_us_hold_is_bounded() {
     let mut reader = ChatReader::new();
     let mut out = Vec::new();

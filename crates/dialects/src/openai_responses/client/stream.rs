@@ -145,7 +145,7 @@ impl StreamReader for ResponsesReader {
                 return Err(failed("The upstream gave the response up."));
             }
             "error" => return Err(read_failure_in_stream(text)),
-            kind if !self.started && kind.starts_with("response.output") => {
+            kind if !self.started && shows_content(kind) => {
                 return Err(failed("The events of the upstream's answer came out of order."));
             }
             kind @ ("response.output_text.delta" | "response.refusal.delta") => {
@@ -175,4 +175,11 @@ impl StreamReader for ResponsesReader {
     fn end(&mut self) -> Result<(), Failure> {
         if self.done { Ok(()) } else { Err(broke_off()) }
     }
+}
+
+/// Whether an event is about what the model says, which stands between the first and the last.
+fn shows_content(kind: &str) -> bool {
+    ["response.output", "response.content_part", "response.refusal"]
+        .iter()
+        .any(|start| kind.starts_with(start))
 }
