@@ -24,6 +24,7 @@ export const options = parseArgs({
   options: {
     'base-url': { type: 'string' },
     group: { type: 'string', default: 'main' },
+    variant: { type: 'string', default: 'prompted' },
     token: { type: 'string', default: 'unused-by-an-open-bridge' },
   },
 }).values;
@@ -84,7 +85,7 @@ async function report(check) {
     console.log(`PASS ${name}`);
   } catch (error) {
     const lines = String(error.stack).split('\n');
-    const frames = lines.filter((line) => /clients\/(openai|anthropic)_node\.mjs:/.test(line));
+    const frames = lines.filter((line) => /clients\/\w+_node\.mjs:/.test(line));
     const where = frames.length ? basename(frames[0]).replace(/^.*?:(\d+).*$/, '$1') : '?';
     const kind = error instanceof Unexpected ? '' : `${error.name}: `;
     console.log(`FAIL ${name} (line ${where}): ${kind}${error.message.replace(/\s+/g, ' ').slice(0, 1200)}`);

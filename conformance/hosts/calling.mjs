@@ -51,7 +51,9 @@ export function obey(conversation) {
   if (command === 'reluctant' && !conversation.again) return ['I would rather not.', []];
   if (calls.length === 0) {
     const [name, values] = partition(rest);
-    calls = [{ name, arguments: JSON.parse(values || '{}'), form }];
+    // A call that stands in the request is taken for a quoted one, unless it is in the bridge's own markup.
+    const plain = command === 'form' ? Buffer.from(values, 'base64').toString() : values;
+    calls = [{ name, arguments: JSON.parse(plain || '{}'), form }];
   }
   return [text, calls];
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 from conversation import Conversation
@@ -44,5 +45,7 @@ def obey(conversation: Conversation) -> tuple[str, list[Call]] | None:
         return "I would rather not.", []
     if not calls:
         name, _, arguments = rest.partition(":")
+        # A call that stands in the request is taken for a quoted one, unless it is in the bridge's own markup.
+        arguments = base64.b64decode(arguments).decode() if command == "form" else arguments
         calls = [Call(name, json.loads(arguments or "{}"), form)]
     return text, calls

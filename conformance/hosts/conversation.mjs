@@ -2,7 +2,7 @@
 
 import * as markup from './markup.mjs';
 
-const REMINDERS = /\s*\((?:Answer with the JSON value only|Tools: )[^\n]*\)$/;
+const REMINDER = /\s*\(Answer with the JSON value only[^\n]*\)$/;
 const FOLLOW_UPS = ['That answer cannot be used', 'You must call one of the tools now'];
 
 export const blocksOf = (message) => [message.content].flat();
@@ -18,7 +18,7 @@ class Conversation {
   nonce = undefined;
 
   told(said) {
-    const text = markup.withoutReminder(said.replace(REMINDERS, '')).trim();
+    const text = markup.withoutReminder(said.replace(REMINDER, ''), this.nonce).trim();
     if (FOLLOW_UPS.some((start) => text.startsWith(start))) {
       this.again = true;
       return;
@@ -47,7 +47,7 @@ export function read(params) {
   } else {
     conversation.nonce = markup.nonceOf(system);
     if (conversation.nonce) {
-      [conversation.tools, conversation.mustCall] = markup.toolsOf(system, conversation.nonce);
+      [conversation.tools, conversation.mustCall] = markup.toolsOf(system);
     }
   }
   const names = new Map();

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import markup
 
 # What the bridge puts behind the last message, and what it says when an answer would not do.
-REMINDERS = re.compile(r"\s*\((?:Answer with the JSON value only|Tools: )[^\n]*\)$")
+REMINDER = re.compile(r"\s*\(Answer with the JSON value only[^\n]*\)$")
 FOLLOW_UPS = ("That answer cannot be used", "You must call one of the tools now")
 
 
@@ -43,7 +43,7 @@ class Conversation:
     """What hangs on the names of the markup's tags, where tools are prompted."""
 
     def told(self, text: str) -> None:
-        text = markup.without_reminder(REMINDERS.sub("", text)).strip()
+        text = markup.without_reminder(REMINDER.sub("", text), self.nonce).strip()
         if text.startswith(FOLLOW_UPS):
             self.again = True
             return
@@ -71,7 +71,7 @@ def read(params: dict) -> Conversation:
         if (params.get("toolChoice") or {}).get("mode") == "none":
             conversation.tools = {}
     elif conversation.nonce:
-        conversation.tools, conversation.must_call = markup.tools_of(system, conversation.nonce)
+        conversation.tools, conversation.must_call = markup.tools_of(system)
     names: dict[str, str] = {}
     for message in params["messages"]:
         user = message["role"] == "user"

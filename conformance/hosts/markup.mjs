@@ -1,11 +1,28 @@
 // The markup in which the bridge writes tools; the twin of `markup.py`, which says more.
 
+const FREE_TEXT = { type: 'object', properties: { input: { type: 'string' } }, required: ['input'] };
+
 /** What the bridge hung on the names of its tags in this conversation. */
 export const nonceOf = (system) => /<tool_calls_([0-9a-f]{4,})>/.exec(system)?.[1];
 
 /** The tools that are described, and whether one of them must be called. */
-export function toolsOf(system, nonce) {
-  return [new Map(), system.includes('MUST call')];
+export function toolsOf(system) {
+  const [, ...behind] = system.split('\n## The tools\n');
+  const described = behind.join('\n## The tools\n').split('\n## Now\n');
+  const demand = described.pop();
+  const tools = new Map();
+  let name;
+  for (const line of described.join('\n## Now\n').split('\n')) {
+    // A description may have headings of its own.
+    if (name === undefined) {
+      name = line.startsWith('### ') ? line.slice(4) : undefined;
+    } else if (/^Parameters: (\{|one string|none)/.test(line)) {
+      const parameters = line.slice('Parameters: '.length);
+      tools.set(name, parameters.startsWith('{') ? JSON.parse(parameters) : FREE_TEXT);
+      name = undefined;
+    }
+  }
+  return [tools, demand.includes('MUST call')];
 }
 
 /** What a text holds beside results, and the results. */
@@ -20,7 +37,11 @@ export function resultsOf(text, nonce) {
   return [text.replace(tag, ''), results];
 }
 
-export const withoutReminder = (text) => text;
+/** The text without what the bridge repeats at its end of the rules. */
+export function withoutReminder(text, nonce) {
+  const at = text.lastIndexOf(`(To call a tool, end the reply with <tool_calls_${nonce}>`);
+  return nonce && at >= 0 && text.endsWith(')') ? text.slice(0, at) : text;
+}
 
 const json = (call) => JSON.stringify({ name: call.name, arguments: call.arguments });
 const raw = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
@@ -34,7 +55,7 @@ function valueOf(value) {
 function ours(calls, nonce) {
   const written = calls.map((call) => {
     const values = Object.entries(call.arguments);
-    const listed = values.map(([name, value]) => `<arg name="${name}">${valueOf(value)}</arg>\n`).join('');
+    const listed = values.map(([name, value]) => `<arg_${nonce} name="${name}">${valueOf(value)}</arg_${nonce}>\n`).join('');
     return `<call name="${call.name}">\n${listed}</call>\n`;
   });
   return `<tool_calls_${nonce}>\n${written.join('')}</tool_calls_${nonce}>`;

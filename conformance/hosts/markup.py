@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 
 
+FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
+
 @dataclass
 class Call:
     """A call that the model makes; `form` says in which markup, where calls are written as text."""
@@ -31,9 +34,20 @@ def nonce_of(system: str) -> str | None:
     return found and found[1]
 
 
-def tools_of(system: str, nonce: str) -> tuple[dict[str, dict], bool]:
+def tools_of(system: str) -> tuple[dict[str, dict], bool]:
     """The tools that are described, and whether one of them must be called."""
-    return {}, "MUST call" in system
+    _, _, described = system.partition("\n## The tools\n")
+    described, _, demand = described.rpartition("\n## Now\n")
+    tools, name = {}, None
+    for line in described.split("\n"):
+        # A description may have headings of its own.
+        if name is None:
+            name = line[4:] if line.startswith("### ") else None
+        elif line.startswith(("Parameters: {", "Parameters: one string", "Parameters: none")):
+            parameters = line.removeprefix("Parameters: ")
+            tools[name] = json.loads(parameters) if parameters.startswith("{") else FREE_TEXT
+            name = None
+    return tools, "MUST call" in demand
 
 
 def results_of(text: str, nonce: str | None) -> tuple[str, list[tuple[str, str, bool]]]:
@@ -49,8 +63,10 @@ def results_of(text: str, nonce: str | None) -> tuple[str, list[tuple[str, str, 
     return tag.sub("", text), results
 
 
-def without_reminder(text: str) -> str:
-    return text
+def without_reminder(text: str, nonce: str | None) -> str:
+    """The text without what the bridge repeats at its end of the rules."""
+    before, found, _ = text.rpartition(f"(To call a tool, end the reply with <tool_calls_{nonce}>")
+    return before if nonce and found and text.endswith(")") else text
 
 
 def write(text: str, calls: list[Call], nonce: str) -> str:
@@ -62,7 +78,7 @@ def write(text: str, calls: list[Call], nonce: str) -> str:
 def _ours(calls: list[Call], nonce: str) -> str:
     written = []
     for call in calls:
-        arguments = "".join(f'<arg name="{name}">{_value(value)}</arg>\n' for name, value in call.arguments.items())
+        arguments = "".join(f'<arg_{nonce} name="{name}">{_value(value)}</arg_{nonce}>\n' for name, value in call.arguments.items())
         written.append(f'<call name="{call.name}">\n{arguments}</call>\n')
     return f"<tool_calls_{nonce}>\n{''.join(written)}</tool_calls_{nonce}>"
 

@@ -6,6 +6,7 @@ Run with the Node interpreter as its only argument; prints what differs and ends
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import pathlib
 import subprocess
@@ -34,18 +35,69 @@ AGENTS = {
         {"name": "functions__apply_patch", "inputSchema": {"type": "object", "properties": {"input": {}}}},
         {"name": "shell", "inputSchema": {"type": "object", "properties": {"command": {"type": "array"}}}}],
 }
+FORMED = base64.b64encode(b'{"command":"one\\ntwo","n":3}').decode()
 TEXTS = [
     "echo:a:b", "truncated", "long", "describe-image", "system?", "history", "params?", "x" * 300, "tools?",
     "schema?:Bash", "nonce?", 'call:Bash:{"command":"ls: \\"é\\" 文"}', "call:Bash",
     'calls:[{"name":"Bash","input":{"command":"a"}},{"name":"x","input":{}}]', "rounds:2:Bash:{}",
     'say:I look.:Bash:{"n":[1,2.5,null,true]}', "repeat:Bash:{}", "reluctant:Bash:{}", "json:valid", "json:fenced",
     "json:repair", "json:wrong", "json:prose", "TASK write-and-run: /tmp/job.sh word",
-    *(f'form:{form}:Bash:{{"command":"one\\ntwo","n":3}}' for form in markup.FORMS),
+    *(f"form:{form}:Bash:{FORMED}" for form in markup.FORMS),
 ]
 
 
 def user(text: str) -> dict:
     return {"role": "user", "content": {"type": "text", "text": text}}
+
+
+PROMPTED = """Be brief.
+
+# Tools
+
+<tool_calls_12345678>
+</tool_calls_12345678>
+
+## The tools
+
+### Bash
+Runs things.
+
+### Some heading
+Parameters: are not here
+Parameters: {"type":"object","properties":{"command":{"type":"string"}},"required":["command"]}
+
+### apply_patch
+Parameters: one string, `input`, which is the whole input as raw text.
+The input must match this lark grammar:
+start: x
+
+## Example of the form
+
+<tool_calls_12345678>
+</tool_calls_12345678>
+
+## Now
+
+You MUST call at least one of the tools in this reply."""
+REMINDER = """
+
+(To call a tool, end the reply with <tool_calls_12345678> and stop there.
+Tools: Bash, apply_patch. You MUST call.)"""
+
+
+def prompted(text: str) -> list[dict]:
+    """What the bridge makes of five rounds of calls where it has to describe the tools."""
+    base = {"maxTokens": 100, "systemPrompt": PROMPTED, "stopSequences": ["</tool_calls_12345678>"]}
+    messages, found = [user(text)], []
+    for step in range(5):
+        last = messages[-1]["content"]["text"]
+        found.append(base | {"messages": [*messages[:-1], user(last + REMINDER)]})
+        found.append(base | {"messages": [*messages, user("You must call one of the tools now." + REMINDER)]})
+        error = ' is_error="true"' if len(text) == 300 else ""
+        results = "\n".join(f'<tool_result_12345678 id="i{at}" name="Bash"{error}>\nresult {step} word: 2319\n'
+                            f"</tool_result_12345678>" for at in range(1 + step % 2))
+        messages += [{"role": "assistant", "content": {"type": "text", "text": "…"}}, user(results)]
+    return found
 
 
 def cases() -> list[dict]:
@@ -59,6 +111,7 @@ def cases() -> list[dict]:
         again = [*messages, {"role": "assistant", "content": {"type": "text", "text": "no"}},
                  user("That answer cannot be used: why.\n\n(Answer with the JSON value only: no prose.)")]
         found.append(base | {"messages": again, "systemPrompt": shaped})
+        found += prompted(text)
         for tools in AGENTS.values():
             messages = [user(text)]
             for step in range(5):
