@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import threading
@@ -31,6 +32,9 @@ ASKED = {"city": 'ZÃ¼rich "HB"\n<b>', "days": 2, "units": "C", "notes": ["a", "Ã
 CALL = f"call:get_weather:{json.dumps(ASKED)}"
 TWO = [{"name": "get_weather", "input": {"city": "Oslo"}}, {"name": "run", "input": {"program": 'print("1\n2")\n'}}]
 BOTH = f"calls:{json.dumps(TWO)}"
+
+
+FORMED = base64.b64encode(b'{"program": "echo \\"hi\\" && ls"}').decode()
 
 
 def user(content: object) -> dict:
@@ -206,10 +210,10 @@ def runners() -> None:
 
 
 def threads() -> None:
+    """Threads that a caller asks for itself cannot be gone on without, so they are refused by name."""
     thread = client.beta.messages.thread(model="auto", max_tokens=1000, system="Be brief.")
-    equal(thread.send(user("echo:one")).content[0].text, "one", "first message")
-    equal(thread.send(user("history")).content[0].text, "3 messages: user assistant user", "the thread's history")
-    equal(thread.send(user("system?")).content[0].text, "Be brief.", "the thread's system prompt")
+    error = raises(anthropic.BadRequestError, lambda: thread.send(user("echo:one")), "a message thread")
+    equal(error.body["error"]["details"]["error_code"], "thread_unsupported_request", "error_code")
 
 
 class Order(pydantic.BaseModel):
@@ -297,7 +301,7 @@ def quoted() -> None:
 
 def foreign_forms() -> None:
     for form in ("unclosed", "hallucinated", "hermes", "qwen", "bare", "openai"):
-        message = ask(f'form:{form}:run:{{"program":"echo \\"hi\\" && ls"}}')
+        message = ask(f"form:{form}:run:{FORMED}")
         equal([(call.name, call.input) for call in calls_of(message)], [("run", {"program": 'echo "hi" && ls'})],
               f"a call in the form {form}")
         equal((message.stop_reason, len(message.content)), ("tool_use", 1), f"stop reason and blocks of the form {form}")
