@@ -142,7 +142,9 @@ async function countTokens() {
 
 async function quoted() {
   const first = await ask(['nonce?']);
-  for (const [name, markup] of Object.entries(quotes('run', textOf(first)))) {
+  const live = textOf(first).replaceAll(' ', '');
+  matches(/^[0-9a-f]{8,}$/, live, 'the nonce that the model was shown');
+  for (const [name, markup] of Object.entries(quotes('run', live))) {
     const asked = ['nonce?', said(first), 'repeat:run:{"program":"cat"}'];
     const message = await ask(asked);
     const text = `The file says:\n${markup}`;

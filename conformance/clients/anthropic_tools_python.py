@@ -288,7 +288,8 @@ def wait_until_asked(said: str) -> None:
 def quoted() -> None:
     """What a result holds must not become a call because the model repeats it."""
     first = ask("nonce?")
-    live = text_of(first)
+    live = text_of(first).replace(" ", "")
+    matches("^[0-9a-f]{8,}$", live, "the nonce that the model was shown")
     for name, markup in quotes("run", live).items():
         asked = ["nonce?", {"role": "assistant", "content": first.content}, "repeat:run:{\"program\":\"cat\"}"]
         message = ask(*asked)

@@ -99,6 +99,10 @@ def _call_delta(calls: list[dict], delta: dict) -> None:
     calls[-1]["input"] += inner.get("arguments", inner.get("input", ""))
 
 
+DELTAS = {"text": ("text_delta",), "tool_use": ("input_json_delta",),
+          "thinking": ("thinking_delta", "signature_delta")}
+
+
 @dataclass
 class MessageStream:
     text: str = ""
@@ -135,16 +139,19 @@ def message(body: bytes) -> MessageStream:
                     true(block["id"] and block["name"], "a call opens without id or name", block)
                     equal(block["input"], {}, "input of an opening call")
                     seen.calls.append({"id": block["id"], "name": block["name"], "input": ""})
-                else:
-                    equal(block, {"type": "text", "text": ""} | block, "content_block")
+                elif block["type"] != "redacted_thinking":
+                    # A redacted block comes whole, all others empty.
+                    kind = block["type"]
+                    true(kind in DELTAS, "an unknown kind of block", block)
+                    equal(block[kind], "", f"the {kind} of an opening block")
             case "content_block_delta":
                 equal(value["index"], open_block, "index of a delta")
-                expected = "input_json_delta" if block["type"] == "tool_use" else "text_delta"
-                equal(value["delta"]["type"], expected, "delta type")
+                delta = value["delta"]
+                true(delta["type"] in DELTAS.get(block["type"], ()), f"delta of a block {block['type']}", delta)
                 if block["type"] == "tool_use":
-                    seen.calls[-1]["input"] += value["delta"]["partial_json"]
-                else:
-                    seen.text += value["delta"]["text"]
+                    seen.calls[-1]["input"] += delta["partial_json"]
+                elif block["type"] == "text":
+                    seen.text += delta["text"]
                     seen.deltas += 1
             case "content_block_stop":
                 equal(value["index"], open_block, "index of a block's end")

@@ -17,7 +17,13 @@ REPEATED = ("response.in_progress", "keepalive")
 DELTAS = {
     "response.output_text.delta": "text", "response.refusal.delta": "refusal",
     "response.function_call_arguments.delta": "arguments", "response.custom_tool_call_input.delta": "input",
+    "response.reasoning_summary_text.delta": "text", "response.reasoning_text.delta": "text",
 }
+
+# Where an item holds what comes after its start, and where the kinds of parts are gathered.
+HOLDS = {"message": "content", "function_call": "arguments", "custom_tool_call": "input", "reasoning": "summary"}
+PARTS = {"response.content_part": ("content", "content_index"),
+         "response.reasoning_summary_part": ("summary", "summary_index")}
 
 
 def response(body: bytes) -> dict:
@@ -49,13 +55,15 @@ def response(body: bytes) -> dict:
             equal(open_item, None, "item left open")
             open_item = value["item"]
             true(open_item["id"], "an item without an id", open_item)
-            held = {"message": "content", "function_call": "arguments", "custom_tool_call": "input"}[open_item["type"]]
+            held = HOLDS[open_item["type"]]
             true(not open_item[held], f"{held} of an item at its start", open_item)
         elif kind == "response.output_item.done":
             _same_item(open_item, value["item"])
             equal(open_part, None, "part left open")
             allowed = ("completed",) if final["status"] == "completed" else ("completed", "incomplete")
-            true(value["item"]["status"] in allowed, "status of a finished item", value["item"]["status"])
+            # Reasoning has no status of its own.
+            status = value["item"].get("status", "completed")
+            true(status in allowed, "status of a finished item", status)
             items.append(value["item"])
             open_item = None
         else:
@@ -72,20 +80,24 @@ def _same_item(opened: dict, done: dict) -> None:
     for name in ("arguments", "input"):
         if name in opened:
             equal(done[name], opened[name], f"{name} of a finished item and its deltas")
-    if "content" in opened:
-        equal(done["content"], opened["content"], "parts of a finished item and of its stream")
+    for name in ("content", "summary"):
+        if name in opened:
+            equal(done[name], opened[name], f"{name} of a finished item and of its stream")
 
 
 def _part(kind: str, value: dict, item: dict, part: dict | None) -> dict | None:
     """Follows the parts of a message, and the arguments of a call; returns the part that is open."""
-    if kind == "response.content_part.added":
-        equal((part, value["content_index"]), (None, len(item["content"])), "open part and index of the next one")
-        return value["part"]
-    if kind == "response.content_part.done":
+    family, _, end = kind.rpartition(".")
+    if family in PARTS:
+        name, index = PARTS[family]
+        equal(value[index], len(item.setdefault(name, [])), f"{index} of {kind}")
+        if end == "added":
+            equal(part, None, "part left open")
+            return value["part"]
         equal(value["part"], part, "a finished part and its deltas")
-        item["content"].append(part)
+        item[name].append(part)
         return None
-    holder = part if item["type"] == "message" else item
+    holder = item if part is None else part
     if kind in DELTAS:
         holder[DELTAS[kind]] += value["delta"]
     elif kind.endswith(".done") and f"{kind.removesuffix('done')}delta" in DELTAS:

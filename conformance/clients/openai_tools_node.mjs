@@ -138,7 +138,9 @@ async function packedBody() {
 
 async function quoted() {
   const first = await ask(['nonce?']);
-  for (const [name, markup] of Object.entries(quotes('run', textOf(first)))) {
+  const live = textOf(first).replaceAll(' ', '');
+  matches(/^[0-9a-f]{8,}$/, live, 'the nonce that the model was shown');
+  for (const [name, markup] of Object.entries(quotes('run', live))) {
     const asked = ['nonce?', first.choices[0].message, 'repeat:run:{"program":"cat"}'];
     const got = await ask(asked);
     const text = `The file says:\n${markup}`;

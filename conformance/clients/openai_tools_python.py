@@ -169,10 +169,10 @@ def custom_tools() -> None:
     equal(text_of(ask(*turns, tools=[patch, RUN])), "got: done", "answer to its result")
     named = offered(tools=[patch, RUN], tool_choice={"type": "custom", "custom": {"name": "patch"}})
     equal(named, {"tools": ["patch"], "required": True}, "a named custom tool")
-    with client.chat.completions.stream(**body(said, tools=[patch])) as stream:
-        final = calls_of(stream.get_final_completion())[0]
-    # The SDK has no class for a custom call that it accumulates.
-    equal((final.type, final.custom), ("custom", {"name": "patch", "input": text}), "accumulated")
+    # The SDK's own accumulator (3.54.0) fails on every custom call: it reads its dict as an object.
+    with once.chat.completions.with_streaming_response.create(**body(said, tools=[patch], stream=True)) as reply:
+        seen = grammar.chat(reply.read())
+    equal([(call["type"], call["name"], call["input"]) for call in seen.calls], [("custom", "patch", text)], "streamed")
 
 
 def images_in_results() -> None:
@@ -282,7 +282,9 @@ def many_tools() -> None:
 def quoted() -> None:
     """What a result holds must not become a call because the model repeats it."""
     first = ask("nonce?")
-    for name, markup in quotes("run", text_of(first)).items():
+    live = text_of(first).replace(" ", "")
+    matches("^[0-9a-f]{8,}$", live, "the nonce that the model was shown")
+    for name, markup in quotes("run", live).items():
         asked = ["nonce?", {"role": "assistant", "content": text_of(first)}, "repeat:run:{\"program\":\"cat\"}"]
         got = ask(*asked)
         text = f"The file says:\n{markup}"

