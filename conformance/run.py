@@ -56,12 +56,15 @@ class Tally:
 
 
 def run_client(tally: Tally, where: str, host: hosting.Host, client: str, group: str, *more: str) -> None:
-    """Runs one group of one client and takes over its lines; a client that dies or hangs has failed."""
-    command = host.tools.command(host.suite / "clients" / client)
-    where = f"{where} · {client.partition('.')[0]} {group}"
-    process = subprocess.Popen([*command, "--base-url", host.base_url, "--group", group, *more], env=host.environment,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               encoding="utf-8", errors="replace", start_new_session=True)
+    """Runs one group of one client."""
+    command = [*host.tools.command(host.suite / "clients" / client), "--base-url", host.base_url, "--group", group]
+    take_over(tally, f"{where} · {client.partition('.')[0]} {group}", [*command, *more], host.environment)
+
+
+def take_over(tally: Tally, where: str, command: list[str], environment: dict[str, str]) -> None:
+    """Runs a program that prints one line per check; one that dies or hangs has failed."""
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, encoding="utf-8", errors="replace", start_new_session=True)
     try:
         out, err = process.communicate(timeout=CLIENT_WITHIN)
         end = f"exit code {process.returncode}"
@@ -73,7 +76,7 @@ def run_client(tally: Tally, where: str, host: hosting.Host, client: str, group:
     for line in lines:
         tally.add(where, line.startswith("PASS"), line[5:])
     if process.returncode != 0 or not lines:
-        tally.add(where, False, f"the client itself: {end}; {' '.join(err.split())[-600:]}")
+        tally.add(where, False, f"the program itself: {end}; {' '.join(err.split())[-600:]}")
 
 
 def open_bridge(tally: Tally, where: str, host: hosting.Host, clients: list[str]) -> None:
@@ -106,6 +109,13 @@ def with_a_token(tally: Tally, where: str, host: hosting.Host, clients: list[str
         run_client(tally, where, host, client, "token", "--token", token)
     leaked = token in host.log.read_text(encoding="utf-8", errors="replace")
     tally.add(where, not leaked, "stderr of the bridge does not hold the token")
+
+
+def accumulators(tally: Tally, tools: installing.Tools, run: Path, streams: Path) -> None:
+    """Whether the SDKs make of the streams that the bridge's writers write what was to be said."""
+    for script in ("accumulators.py", "accumulators.mjs"):
+        command = [*tools.command(run / "suite" / "accumulators" / script), str(streams)]
+        take_over(tally, f"accumulators · {script}", command, {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
 
 
 def twins(tally: Tally, tools: installing.Tools, run: Path) -> None:
@@ -199,6 +209,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--host", choices=[*HOSTS, "all"], default="all")
     parser.add_argument("--client", choices=[Path(c).stem for c in CLIENTS + TOOL_CLIENTS], action="append",
                         help="only this client (may be repeated; default: all, agents and suites too)")
+    parser.add_argument("--streams", type=Path, help="streams written by the example write_streams of mcptb-dialects")
     parser.add_argument("--scenario", action="append", help="only this start of the bridge (may be repeated)")
     arguments = parser.parse_args()
     if arguments.binary is None:
@@ -224,6 +235,8 @@ def main() -> int:
     try:
         shutil.copytree(HERE, run / "suite", ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         twins(tally, tools, run)
+        if arguments.streams:
+            accumulators(tally, tools, run, arguments.streams.resolve())
         for name in HOSTS if arguments.host == "all" else [arguments.host]:
             scenarios(tally, name, arguments.binary.resolve(), tools, run, chosen)
     finally:
