@@ -29,6 +29,10 @@ bench *arguments:
     cargo build --release
     cargo run --release -p mcptb-bench -- {{ arguments }}
 
+# Cost of reading requests and replies, in microseconds and allocations.
+bench-reading:
+    cargo run --release -p mcptb-bench --bin mcptb-bench-reading
+
 # The property tests (readers, streams, folds) with many more cases than usual.
 laws cases="20000":
     PROPTEST_CASES={{ cases }} cargo test --workspace --release

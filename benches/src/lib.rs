@@ -1,7 +1,8 @@
 //! Measures `mcptb` beside the least that any bridge must do, in the same run on the same machine.
 //!
 //! It is not a test and not a gate: it prints figures. It knows `mcptb` only as a program that it
-//! starts, so it depends on no crate of the workspace and cannot flatter one.
+//! starts, so it uses no crate of the workspace and cannot flatter one. What reading costs inside of
+//! the program is measured by a program of its own, `reading`.
 //!
 //! Start reading at `table`, which names the cells and the targets; `target` starts them,
 //! `host` answers their samplings, `load` calls them, and `floor_http`, `floor_stdio` and

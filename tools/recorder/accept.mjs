@@ -2,7 +2,8 @@
 //
 // Needs the npm packages `openai` and `@anthropic-ai/sdk` in the current folder, and Node 22 or later.
 //
-//     node accept.mjs FOLDER         FOLDER holds openai_chat/, openai_responses/, anthropic_messages/
+//     node accept.mjs FOLDER         FOLDER holds openai_chat/, openai_responses/, anthropic_messages/,
+//                                    or some of them
 
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -97,6 +98,7 @@ async function check(dialect, name) {
 let total = 0;
 let failed = 0;
 for (const dialect of Object.keys(drive)) {
+  if (!existsSync(join(root, dialect))) continue;
   for (const name of readdirSync(join(root, dialect)).filter((entry) => /\.(json|sse)$/.test(entry)).sort()) {
     total += 1;
     try {

@@ -4,7 +4,8 @@ Each `.sse` file must be taken by the streaming accumulator and fold to what the
 `.json` file of the same name; each `.json` file must come through the typed client unchanged.
 Files that hold an error must raise the SDK's error. Needs the packages `openai` and `anthropic`.
 
-    python accept.py FOLDER           FOLDER holds openai_chat/, openai_responses/, anthropic_messages/
+    python accept.py FOLDER           FOLDER holds openai_chat/, openai_responses/, anthropic_messages/,
+                                      or some of them
 """
 
 import json
@@ -161,7 +162,8 @@ def check(base, path):
 
 def main(root):
     base = serve(root)
-    paths = sorted(path for dialect in DRIVE for path in (root / dialect).iterdir() if path.suffix in (".json", ".sse"))
+    folders = [root / dialect for dialect in DRIVE if (root / dialect).is_dir()]
+    paths = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in (".json", ".sse"))
     failed = 0
     for path in paths:
         name = f"{path.parent.name}/{path.name}"

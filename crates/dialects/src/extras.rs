@@ -1,10 +1,12 @@
 //! Gathers fields that only the caller's own dialect understands into one [`Opaque`].
 
 use model::{Dialect, Json, Opaque};
+use serde::Deserialize;
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
 use crate::json::{compact_raw, push_string};
+use crate::lenient::{ObjectVisitor, WireObject};
 
 /// The fields of an object that its reader does not know, in their order.
 ///
@@ -24,6 +26,11 @@ impl<'a> Rest<'a> {
         self.0.is_none()
     }
 
+    /// The value of a field; a field that is given twice counts as the last one.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.iter().filter(|(known, _)| *known == name).last().map(|(_, raw)| raw)
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let fields = self.0.iter().flat_map(|fields| &fields.list);
         fields.map(|(name, raw)| (name.as_str(), *raw))
@@ -41,6 +48,28 @@ pub(crate) fn keep<'de: 'a, 'a, A: MapAccess<'de>>(
         fields.list.push((key.to_owned(), raw));
     }
     Ok(())
+}
+
+/// The fields of an object that was kept as it came.
+#[derive(Debug, Default)]
+struct Kept<'a>(Rest<'a>);
+
+impl<'de: 'a, 'a> WireObject<'de> for Kept<'a> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        keep(&mut self.0, key, map)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Kept<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+    }
+}
+
+/// The fields of an object that was kept, in their order; none where it is no object.
+pub(crate) fn fields(json: &Json) -> Vec<(String, &RawValue)> {
+    let kept: Kept<'_> = serde_json::from_str(json.as_str()).unwrap_or_default();
+    kept.0.0.map(|fields| fields.list).unwrap_or_default()
 }
 
 /// A JSON object that is put together field by field.
@@ -63,9 +92,9 @@ impl Extras {
         }
     }
 
-    /// Adds all fields that the reader does not know, but for one that it read elsewhere.
-    pub(crate) fn rest_but(&mut self, rest: &Rest<'_>, known: &str) {
-        for (name, raw) in rest.iter().filter(|(name, _)| *name != known) {
+    /// Adds all fields that the reader does not know, but for those that it read elsewhere.
+    pub(crate) fn rest_but(&mut self, rest: &Rest<'_>, known: &[&str]) {
+        for (name, raw) in rest.iter().filter(|(name, _)| !known.contains(name)) {
             self.raw(name, raw);
         }
     }
@@ -106,6 +135,14 @@ impl Extras {
         self.0.push(if self.0.is_empty() { b'{' } else { b',' });
         push_string(&mut self.0, name);
         self.0.push(b':');
+    }
+
+    /// Appends the fields to an object that is being written and holds others already.
+    pub(crate) fn append_to(mut self, out: &mut Vec<u8>) {
+        if let Some(first) = self.0.first_mut() {
+            *first = b',';
+        }
+        out.append(&mut self.0);
     }
 
     /// The object; `None` where it would be empty.

@@ -11,6 +11,10 @@ use model::{Failure, FailureKind, Json};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+mod object;
+
+pub(crate) use object::{ObjectWriter, push_list, push_object};
+
 /// How deep JSON may nest. The parser's own bound is the same; text that we carry unparsed is
 /// bound by this scan alone.
 pub const MAX_DEPTH: usize = 128;
@@ -84,6 +88,23 @@ pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
         }
         rest = tail.get(used..).unwrap_or_default();
     }
+}
+
+/// Appends compact JSON that somebody else wrote, with the characters escaped inside its strings
+/// that some client takes for a line end.
+pub(crate) fn push_json(out: &mut Vec<u8>, json: &str) {
+    let mut rest = json;
+    while let Some((at, found)) = rest.char_indices().find(|(_, char)| ends_lines(*char)) {
+        out.extend_from_slice(rest.get(..at).unwrap_or_default().as_bytes());
+        out.extend_from_slice(format!("\\u{:04x}", u32::from(found)).as_bytes());
+        rest = rest.get(at + found.len_utf8()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Outside strings JSON holds no such character but plain white space, which is gone already.
+const fn ends_lines(char: char) -> bool {
+    matches!(char, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}')
 }
 
 /// Appends a number in decimal digits.

@@ -11,19 +11,28 @@
 //! into a frame; what cannot be carried is refused by name or named as a [`model::Loss`].
 
 pub mod anthropic_messages;
+mod calling;
+pub mod digest;
 mod extras;
+pub mod hosted_items;
 pub mod json;
 mod lenient;
 pub mod mcp_sampling;
 mod media;
 pub mod openai_chat;
+pub mod openai_completions;
+mod openai_failure;
 pub mod openai_responses;
+pub mod prompted_tools;
 mod reply;
 pub mod sse;
 pub mod stream;
+pub mod structured_output;
 pub mod tokens;
 pub mod tool_table;
+mod uncarried;
 
+pub use prompted_tools::{NonceSecret, PromptedReply, ToolPrompt};
 pub use reply::ReplyHead;
-pub use stream::StreamWriter;
+pub use stream::{StreamReader, StreamWriter};
 pub use tool_table::{ToolEntry, ToolTable};

@@ -8,17 +8,69 @@
 //! allows. What cannot be carried is refused with the name of the field, or carried
 //! approximately and named as a [`model::Loss`]; `docs/wire/mcp-sampling.md` holds the table.
 
+mod carried;
 mod client;
 mod faults;
+mod messages;
 mod reply;
 mod surrogates;
+mod turns;
 mod wire;
 
 pub use client::write_request;
 pub use faults::{HostFault, read_error, read_error_about};
 pub use reply::read_result;
 
-use model::Completion;
+use model::{Completion, CompletionRequest};
+
+use crate::ToolTable;
+use crate::prompted_tools::ToolPrompt;
+use crate::structured_output::OutputCheck;
+
+/// What is asked of a host.
+#[derive(Debug)]
+pub struct Asking<'r> {
+    /// What the caller wants.
+    pub request: &'r CompletionRequest,
+    /// How tools, and calls in the history, are written.
+    pub tools: ToolUse<'r>,
+    /// The shape of the answer, where one is asked for.
+    pub output: Option<&'r OutputCheck>,
+    /// What is said after the conversation, when the first answer would not do.
+    pub follow_up: Option<FollowUp<'r>>,
+}
+
+impl<'r> Asking<'r> {
+    /// A request without tools, calls in its history, and a shape of the answer.
+    pub const fn plain(request: &'r CompletionRequest) -> Self {
+        Self { request, tools: ToolUse::None, output: None, follow_up: None }
+    }
+}
+
+/// How tools are written.
+#[derive(Debug)]
+pub enum ToolUse<'r> {
+    /// There are none, and the history holds no calls.
+    None,
+    /// In the fields that MCP has for them (2025-11-25, where the host declared `sampling.tools`).
+    Native(&'r ToolTable<'r>),
+    /// In the prompt.
+    Prompted {
+        /// The tools.
+        table: &'r ToolTable<'r>,
+        /// Their words.
+        prompt: &'r ToolPrompt<'r>,
+    },
+}
+
+/// Another word with the model about its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct FollowUp<'r> {
+    /// The answer that would not do.
+    pub answer: &'r str,
+    /// What is asked now.
+    pub then: &'r str,
+}
 
 /// What a host was found or told to be able to carry, and what the operator wants of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,10 +86,6 @@ pub struct SamplingOptions {
     pub priorities: Priorities,
     /// Asks for a task-augmented call that the host keeps for this many milliseconds.
     pub task_ttl_ms: Option<u64>,
-    /// Whether the protocol version knows arrays of blocks (2025-11-25 and later).
-    pub arrays: bool,
-    /// Whether the host declared `sampling.tools`.
-    pub native_tools: bool,
 }
 
 /// The operator's wishes for the choice of a model, each from 0 to 1; `None` is not sent.

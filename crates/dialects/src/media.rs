@@ -1,5 +1,8 @@
-//! Inline media of the dialects: data URLs and base64 text, checked but never decoded.
+//! Inline media of the dialects: data URLs and base64 text, checked, and decoded only where they are
+//! plain text.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use model::MediaSource;
 
 /// Why inline media is refused; ends a sentence that begins with the field.
@@ -60,18 +63,12 @@ pub(crate) fn read_base64(
 
 /// Encodes plain text, so that it can stand where files do.
 pub(crate) fn encode(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(text.len().div_ceil(3) * 4);
-    for chunk in text.as_bytes().chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let group = (byte(0) << 16) | (byte(1) << 8) | byte(2);
-        for digit in 0..4_usize {
-            let value = (group >> (18 - 6 * digit)) & 0x3F;
-            let sign = DIGITS.get(usize::try_from(value).unwrap_or_default()).copied();
-            out.push(if digit <= chunk.len() { char::from(sign.unwrap_or(b'A')) } else { '=' });
-        }
-    }
-    out
+    STANDARD.encode(text)
+}
+
+/// Decodes text in base64 that was read by [`read_base64`]; `None` where the bytes are no text.
+pub(crate) fn decode(base64: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(base64).ok()?).ok()
 }
 
 fn is_mime(mime: &str) -> bool {
@@ -93,7 +90,7 @@ fn is_base64(digits: &[u8]) -> bool {
 mod tests {
     use model::MediaSource;
 
-    use super::{encode, read_base64, read_url};
+    use super::{decode, encode, read_base64, read_url};
 
     fn inline(mime: &str, base64: &str) -> MediaSource {
         MediaSource::Inline { mime: mime.to_owned(), base64: base64.to_owned() }
@@ -131,6 +128,10 @@ mod tests {
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
         {
             assert_eq!(encode(text), base64);
+            assert_eq!(decode(base64).as_deref(), Some(text));
+        }
+        for not_text in ["/w==", "Zm8", "Zh==", "Z", "Zg==Zg=="] {
+            assert_eq!(decode(not_text), None, "{not_text}");
         }
         assert!(read_base64("text/plain".to_owned(), encode("雪 é"), "").is_ok());
     }

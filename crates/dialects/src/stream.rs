@@ -1,6 +1,8 @@
-//! What a streaming door needs of a dialect.
+//! What a streaming door needs of a dialect, and what a client of a stream needs of it.
 
 use model::{CompletionEvent, Failure};
+
+use crate::sse::SseEvent;
 
 /// Writes one streamed reply as server-sent events.
 ///
@@ -22,4 +24,23 @@ pub trait StreamWriter: Send {
 
     /// Writes what ends a complete stream.
     fn end(&mut self, out: &mut Vec<u8>);
+}
+
+/// Reads one streamed answer of an upstream.
+///
+/// Text is passed on as it comes. Tool calls and thoughts are gathered until they are whole: the
+/// model's events name a call's arguments and a thought's signature when the block begins.
+pub trait StreamReader: Send {
+    /// Takes the next server-sent event and appends what it tells.
+    ///
+    /// # Errors
+    /// The upstream's own error, or an event that cannot be read; the reader must not be used any
+    /// more then.
+    fn event(&mut self, event: &SseEvent, out: &mut Vec<CompletionEvent>) -> Result<(), Failure>;
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    /// The stream ended before the answer did: that is a failure, not a short answer.
+    fn end(&mut self) -> Result<(), Failure>;
 }

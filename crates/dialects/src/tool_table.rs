@@ -48,7 +48,10 @@ pub struct ToolEntry<'r> {
 pub struct ToolTable<'r> {
     entries: Vec<ToolEntry<'r>>,
     by_name: HashMap<String, usize>,
+    by_tool: HashMap<(Option<&'r str>, &'r str), usize>,
     must_call: bool,
+    /// Whether the request refuses what would be lost.
+    strict: bool,
     /// What making the table has lost.
     losses: LossSet,
 }
@@ -61,7 +64,8 @@ impl<'r> ToolTable<'r> {
     /// would have to run; lenient requests lose them instead.
     pub fn new(request: &'r CompletionRequest) -> Result<Self, Failure> {
         let lenient = request.mode == ParamsMode::Lenient;
-        let mut table = Self::default();
+        let strict = request.mode == ParamsMode::Strict;
+        let mut table = Self { strict, ..Self::default() };
         if request.tools.len() > MAX_TOOLS {
             let why = format!("There are more than {MAX_TOOLS} tools.");
             return Err(Failure::new(FailureKind::BadRequest, why).with_param("tools"));
@@ -86,6 +90,19 @@ impl<'r> ToolTable<'r> {
         Ok(table)
     }
 
+    /// The table of a request's tools for an upstream that judges them itself: nothing is refused,
+    /// no tool choice is applied, and hosted tools are not in it.
+    pub(crate) fn unjudged(request: &'r CompletionRequest) -> Self {
+        let mut table = Self::default();
+        for tool in request.tools.iter().take(MAX_TOOLS) {
+            if !matches!(tool.input, ToolInput::Hosted(_)) {
+                // A tool without a name, or a second one of a name, keeps what it has.
+                let _ = table.add(tool);
+            }
+        }
+        table
+    }
+
     fn add(&mut self, tool: &'r Tool) -> Result<(), Failure> {
         if let Some(known) = self.entry_of(tool.namespace.as_deref(), &tool.name) {
             if known.tool == tool {
@@ -99,6 +116,13 @@ impl<'r> ToolTable<'r> {
             return Err(failure.with_param("tools"));
         }
         if tool.strict == Some(true) {
+            if self.strict {
+                let why = format!(
+                    "The tool `{}` asks for `strict`, which no MCP host can enforce.",
+                    tool.name
+                );
+                return Err(unsupported("tools", why));
+            }
             self.losses.insert(Loss::ToolStrict);
         }
         if matches!(tool.input, ToolInput::FreeText(Some(_))) {
@@ -112,6 +136,7 @@ impl<'r> ToolTable<'r> {
             name = Cow::Owned(safe(&full).into_owned());
         }
         self.by_name.insert(name.clone().into_owned(), self.entries.len());
+        self.by_tool.insert((tool.namespace.as_deref(), &tool.name), self.entries.len());
         self.entries.push(ToolEntry { name, tool, callable: true });
         Ok(())
     }
@@ -211,9 +236,7 @@ impl<'r> ToolTable<'r> {
     }
 
     fn entry_of(&self, namespace: Option<&str>, name: &str) -> Option<&ToolEntry<'r>> {
-        self.entries
-            .iter()
-            .find(|entry| entry.tool.name == name && entry.tool.namespace.as_deref() == namespace)
+        self.by_tool.get(&(namespace, name)).and_then(|at| self.entries.get(*at))
     }
 
     /// Gives a call of the answer, made under a flat name, its caller's name, namespace and kind
@@ -255,7 +278,8 @@ fn bad_choice(why: &str) -> Failure {
     Failure::new(FailureKind::BadRequest, why).with_param("tool_choice")
 }
 
-fn flat<'t>(namespace: Option<&str>, name: &'t str) -> Cow<'t, str> {
+/// The flat name of a tool that is alone of its name.
+pub(crate) fn flat<'t>(namespace: Option<&str>, name: &'t str) -> Cow<'t, str> {
     match namespace {
         None => safe(name),
         Some(namespace) => {

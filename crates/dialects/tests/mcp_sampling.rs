@@ -1,11 +1,10 @@
 //! Sampling requests as they are written; what comes back is in `mcp_sampling_replies.rs`.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
-use dialects::mcp_sampling::{Priorities, SamplingOptions, write_request};
+use dialects::mcp_sampling::{Asking, Priorities, SamplingOptions, write_request};
 use model::{
     Block, CompletionRequest, Dialect, Failure, FailureKind, GenerationParams, Json, Loss, Media,
-    MediaKind, MediaSource, Message, ModelAlias, Opaque, OutputFormat, Reasoning, Role, Tool,
-    ToolCall, ToolCallInput, ToolChoice, ToolInput, ToolName, ToolResult,
+    MediaKind, MediaSource, Message, ModelAlias, Opaque, Reasoning, Role,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -17,8 +16,6 @@ fn options() -> SamplingOptions {
         hints: true,
         priorities: Priorities::default(),
         task_ttl_ms: None,
-        arrays: true,
-        native_tools: false,
     }
 }
 
@@ -32,7 +29,7 @@ fn request(messages: Vec<Message>) -> CompletionRequest {
 
 fn written(request: &CompletionRequest, options: &SamplingOptions) -> Result<String, Failure> {
     let mut out = b"before ".to_vec();
-    match write_request(request, options, &mut out) {
+    match write_request(&Asking::plain(request), options, &mut out) {
         Ok(losses) => {
             let text = String::from_utf8(out).unwrap();
             let json = text.strip_prefix("before ").unwrap();
@@ -67,27 +64,6 @@ fn thought() -> Block {
         encrypted: None,
         dialect: Dialect::AnthropicMessages,
     })
-}
-
-fn function(name: &str) -> Tool {
-    Tool {
-        name: name.to_owned(),
-        namespace: None,
-        description: None,
-        input: ToolInput::Schema(None),
-        strict: None,
-        cache: None,
-        extras: None,
-    }
-}
-
-fn hosted(name: &str) -> Tool {
-    let opaque = Opaque {
-        dialect: Dialect::OpenAiResponses,
-        kind: name.to_owned(),
-        json: Json::from_compact("{}").unwrap(),
-    };
-    Tool { input: ToolInput::Hosted(opaque), ..function(name) }
 }
 
 #[test]
@@ -188,13 +164,6 @@ fn the_cap_is_a_loss_only_to_who_asked_for_more() {
     assert!(written(&request, &capped).unwrap().starts_with("losses: max-tokens-clamped\n"));
 }
 
-#[test]
-fn hosted_tools_are_left_out_and_named() {
-    let mut request = request(vec![says(Role::User, "x")]);
-    request.tools = vec![hosted("web_search")];
-    assert!(golden(&request).starts_with("losses: hosted-tools\n"));
-}
-
 /// Everything that is refused, with the field that is named.
 #[test]
 fn refusals_name_the_field() {
@@ -208,55 +177,19 @@ fn refusals_name_the_field() {
     let media = |kind: MediaKind, source: MediaSource| {
         holding(Block::Media(Media { kind, source, name: None, detail: None, cache: None }))
     };
-    let call = ToolCall {
-        id: "c".to_owned(),
-        item_id: None,
-        name: "f".to_owned(),
-        namespace: None,
-        input: ToolCallInput::Text(String::new()),
-        cache: None,
-    };
-    let result = ToolResult {
-        call_id: "c".to_owned(),
-        item_id: None,
-        content: Vec::new(),
-        is_error: false,
-        custom: false,
-        cache: None,
-    };
     let opaque = Opaque {
         dialect: Dialect::AnthropicMessages,
-        kind: "search_result".to_owned(),
+        kind: "container_upload".to_owned(),
         json: Json::from_compact("{}").unwrap(),
     };
     let url = MediaSource::Url("https://a/b.png".to_owned());
-    let schema = OutputFormat::JsonSchema {
-        name: None,
-        description: None,
-        schema: Json::from_compact("{}").unwrap(),
-        strict: None,
-    };
     let cases = [
-        (CompletionRequest { tools: vec![hosted("h"), function("f")], ..base() }, "tools"),
-        (CompletionRequest { tool_choice: ToolChoice::Required, ..base() }, "tool_choice"),
-        (
-            CompletionRequest {
-                tools: vec![hosted("h")],
-                tool_choice: ToolChoice::Named(ToolName::new("h")),
-                ..base()
-            },
-            "tool_choice",
-        ),
-        (CompletionRequest { output: OutputFormat::JsonObject, ..base() }, "response_format"),
-        (CompletionRequest { output: schema, ..base() }, "response_format"),
         (CompletionRequest { system: vec![image(pixel())], ..base() }, "system"),
         (holding(image(url)), "messages[1].content[1]"),
         (holding(image(MediaSource::Id("file-1".to_owned()))), "messages[1].content[1]"),
         (media(MediaKind::Audio, pixel()), "messages[1].content[1]"),
         (media(MediaKind::File, pixel()), "messages[1].content[1]"),
         (holding(Block::Opaque(opaque)), "messages[1].content[1]"),
-        (holding(Block::ToolCall(call)), "messages[1]"),
-        (holding(Block::ToolResult(result)), "messages[1]"),
         (request(vec![Message::new(Role::System, vec![thought()])]), "messages[0].content[0]"),
     ];
     for (request, param) in cases {
@@ -315,7 +248,8 @@ proptest! {
             ..CompletionRequest::default()
         };
         let mut out = Vec::new();
-        let Ok(losses) = write_request(&request, &SamplingOptions { hints, ..options() }, &mut out)
+        let asking = Asking::plain(&request);
+        let Ok(losses) = write_request(&asking, &SamplingOptions { hints, ..options() }, &mut out)
         else {
             prop_assert!(out.is_empty());
             return Ok(());
@@ -354,7 +288,7 @@ fn stop_sequences_have_a_bound() {
     let with = |count: usize| {
         let mut request = request(vec![says(Role::User, "x")]);
         request.params.stop = vec!["END".to_owned(); count];
-        write_request(&request, &options(), &mut Vec::new())
+        write_request(&Asking::plain(&request), &options(), &mut Vec::new())
     };
     assert!(with(64).is_ok());
     assert_eq!(with(65).unwrap_err().param.as_deref(), Some("stop"));

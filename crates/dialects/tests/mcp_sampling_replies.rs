@@ -63,7 +63,6 @@ fn unknown_blocks_are_a_loss_and_the_rest_is_kept() {
         r#"{"content":[{"type":"image","data":"AA","mimeType":"image/png"},{"type":"text","text":"a"}]}"#,
         r#"{"content":[{"type":"text","text":"a"},{"type":"text"},7]}"#,
         r#"{"content":[null,{"type":"text","text":"a"},["b"]]}"#,
-        r#"{"content":[{"type":"tool_use","name":"no id"},{"type":"text","text":"a"}]}"#,
     ] {
         let completion = completion(json);
         assert_eq!(completion.text(), "a", "{json}");

@@ -1,11 +1,16 @@
 //! Responses requests as they are read; recorded ones are in `model_proof`.
 
 use dialects::openai_responses::{ResponsesRequest, read_request};
-use model::{Block, Failure, FailureKind, Loss, Message, OutputFormat, Role, ToolChoice, ToolName};
+use model::{
+    Block, Failure, FailureKind, Loss, Message, OutputFormat, ParamsMode, Role, ToolChoice,
+    ToolName,
+};
 use proptest::prelude::*;
 
+/// Reads a body; most need not say that they name a model.
 fn read(body: &str) -> Result<ResponsesRequest, Failure> {
-    read_request(body.as_bytes())
+    let body = body.replacen('{', r#"{"model":"m","#, usize::from(!body.contains("\"model\"")));
+    read_request(body.as_bytes(), ParamsMode::Default)
 }
 
 /// One letter for each block, grouped by message: what stands in one turn.
@@ -182,6 +187,66 @@ fn refusals_name_the_field() {
     }
 }
 
+/// Each row: a parameter, what names it, and what becomes of it in the three modes.
+#[test]
+fn the_mode_decides_about_what_cannot_be_carried() {
+    use Loss::{
+        Background, Conversation, FrequencyPenalty, HostedTools, ImageDetail, Logprobs,
+        MaxTokensClamped, MaxToolCalls, PresencePenalty, PromptTemplate, TopP,
+    };
+    let image = r#""input":[{"role":"user","content":[{"type":"input_image","detail":"high","image_url":"https://a/b"}]}]"#;
+    for (field, param, loss, refused_by_default) in [
+        (r#""top_p":0.5"#, "top_p", TopP, false),
+        (r#""max_tool_calls":0"#, "max_tool_calls", MaxToolCalls, false),
+        (r#""frequency_penalty":1"#, "frequency_penalty", FrequencyPenalty, false),
+        (r#""presence_penalty":1"#, "presence_penalty", PresencePenalty, false),
+        (r#""include":["message.output_text.logprobs"]"#, "include", Logprobs, false),
+        (image, "input[0].content[0].detail", ImageDetail, false),
+        (r#""background":true"#, "background", Background, true),
+        (r#""conversation":{"id":"c"}"#, "conversation", Conversation, true),
+        (r#""prompt":{"id":"p"}"#, "prompt", PromptTemplate, true),
+        (r#""top_logprobs":1"#, "top_logprobs", Logprobs, true),
+        (r#""tool_choice":{"type":"web_search"}"#, "tool_choice", HostedTools, true),
+        (r#""max_output_tokens":0"#, "max_output_tokens", MaxTokensClamped, true),
+    ] {
+        let body = format!(r#"{{"model":"m","input":"x",{field}}}"#);
+        let read = |mode| read_request(body.as_bytes(), mode);
+        let refused = |mode| read(mode).unwrap_err().param;
+        assert_eq!(refused(ParamsMode::Strict).as_deref(), Some(param));
+        if refused_by_default {
+            assert_eq!(refused(ParamsMode::Default).as_deref(), Some(param));
+        } else {
+            let losses = read(ParamsMode::Default).unwrap().request.losses;
+            assert!(losses.contains(loss), "{field}: {losses}");
+        }
+        let losses = read(ParamsMode::Lenient).unwrap().request.losses;
+        assert!(losses.contains(loss), "{field}: {losses}");
+    }
+    // What has no effect that anybody could observe is taken in every mode.
+    let body = r#"{"model":"m","input":"x","truncation":"auto","service_tier":"flex","user":"u",
+        "include":["reasoning.encrypted_content"],"top_p":1,"top_logprobs":0,"background":false,
+        "prompt_cache_key":"k","reasoning":{"effort":"low"},"client_metadata":{"a":1}}"#;
+    let read = read_request(body.as_bytes(), ParamsMode::Strict).unwrap();
+    assert!(read.request.losses.is_empty());
+}
+
+#[test]
+fn a_lenient_request_need_say_nothing() {
+    for body in ["{}", r#"{"input":""}"#, r#"{"input":[],"instructions":""}"#] {
+        let read = read_request(body.as_bytes(), ParamsMode::Lenient).unwrap().request;
+        assert_eq!(read.messages.last().unwrap().content, [Block::text("(continue)")]);
+        assert!(read.losses.contains(Loss::FirstTurn));
+        assert!(read.model.is_auto());
+    }
+    let read = read_request(br#"{"instructions":"Greet."}"#, ParamsMode::Lenient).unwrap();
+    assert!(read.request.messages.is_empty(), "instructions alone are answered");
+    for mode in [ParamsMode::Strict, ParamsMode::Default] {
+        let missing = |body: &str| read_request(body.as_bytes(), mode).unwrap_err().param.unwrap();
+        assert_eq!(missing("{}"), "model");
+        assert_eq!(missing(r#"{"model":"m"}"#), "input");
+    }
+}
+
 /// A raw line break of the caller's white space must not reach what is carried whole.
 #[test]
 fn no_line_break_survives_in_what_is_carried_whole() {
@@ -215,7 +280,7 @@ fn any_value() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read_request(&bytes);
+        let _ = read_request(&bytes, ParamsMode::Lenient);
     }
 
     #[test]

@@ -229,8 +229,8 @@ fn models() {
         openai_chat::write_models(&ids, 7),
         openai_chat::write_models(&[], 7),
         openai_chat::write_model("auto", 7),
-        anthropic_messages::write_models(&ids),
-        anthropic_messages::write_models(&[]),
+        anthropic_messages::write_models(&ids, false),
+        anthropic_messages::write_models(&[], false),
         anthropic_messages::write_model("auto"),
     ];
     let all: Vec<String> = written.iter().map(|body| pretty(body)).collect();

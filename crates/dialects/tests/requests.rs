@@ -7,7 +7,9 @@ use std::path::Path;
 
 use dialects::anthropic_messages::{self, ApiVersion};
 use dialects::openai_chat;
-use model::{Block, CompletionRequest, Failure, FailureKind, Loss, MediaSource, Opaque, Role};
+use model::{
+    Block, CompletionRequest, Failure, FailureKind, Loss, MediaSource, Opaque, ParamsMode, Role,
+};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,11 +19,13 @@ const OLD: ApiVersion = ApiVersion::V2023_06_01;
 const NEW: ApiVersion = ApiVersion::V2026_10_21;
 
 fn chat(body: &Value) -> Result<CompletionRequest, Failure> {
-    openai_chat::read_request(body.to_string().as_bytes()).map(|read| read.request)
+    openai_chat::read_request(body.to_string().as_bytes(), ParamsMode::Default)
+        .map(|read| read.request)
 }
 
 fn messages(body: &Value, version: ApiVersion) -> Result<CompletionRequest, Failure> {
-    anthropic_messages::read_request(body.to_string().as_bytes(), version).map(|read| read.request)
+    anthropic_messages::read_request(body.to_string().as_bytes(), version, ParamsMode::Default)
+        .map(|read| read.request)
 }
 
 /// A Chat request with one user message, and `more` laid over it.
@@ -140,7 +144,7 @@ fn read_recorded(folder: &str, read: impl Fn(&[u8], &Value) -> Result<Completion
 #[test]
 fn recorded_chat_requests() {
     read_recorded("openai_chat", |body, _| {
-        openai_chat::read_request(body).map(|read| read.request)
+        openai_chat::read_request(body, ParamsMode::Default).map(|read| read.request)
     });
 }
 
@@ -148,7 +152,8 @@ fn recorded_chat_requests() {
 fn recorded_messages_requests() {
     read_recorded("anthropic_messages", |body, headers| {
         let version = ApiVersion::from_header(headers["anthropic-version"].as_str());
-        anthropic_messages::read_request(body, version).map(|read| read.request)
+        anthropic_messages::read_request(body, version, ParamsMode::Default)
+            .map(|read| read.request)
     });
 }
 
@@ -307,7 +312,7 @@ fn chat_refuses_by_name() {
         writeln!(told, "{status} {}", String::from_utf8(body).unwrap()).unwrap();
     }
     for case in ["", "{", "{\"messages\": [}", "{} x", "nul"] {
-        let failure = openai_chat::read_request(case.as_bytes()).unwrap_err();
+        let failure = openai_chat::read_request(case.as_bytes(), ParamsMode::Default).unwrap_err();
         let (status, body) = openai_chat::write_failure(&failure);
         writeln!(told, "{status} {}", String::from_utf8(body).unwrap()).unwrap();
     }
@@ -324,7 +329,7 @@ fn messages_refuses_by_name() {
     let cases = [
         (OLD, json!({"model": "m", "max_tokens": 9})),
         (OLD, messages_with(json!({"messages": []}))),
-        (OLD, messages_with(json!({"max_tokens": 0}))),
+        (OLD, messages_with(json!({"max_tokens": -1}))),
         (OLD, messages_with(json!({"max_tokens": "many"}))),
         (OLD, messages_with(json!({"temperature": 1.5}))),
         (OLD, messages_with(json!({"thread": {"type": "create"}}))),
@@ -401,7 +406,7 @@ fn what_changes_nothing_is_no_loss() {
 #[test]
 fn the_last_of_a_doubled_field_counts() {
     let body = br#"{"messages":[{"role":"user","content":"hi"}],"stream":true,"stream":false,"model":"a","model":"\u0062"}"#;
-    let read = openai_chat::read_request(body).unwrap();
+    let read = openai_chat::read_request(body, ParamsMode::Default).unwrap();
     assert!(!read.stream);
     assert_eq!(read.request.model.as_str(), "b");
 }
@@ -413,7 +418,7 @@ fn a_json_rpc_message_in_white_space_does_not_pass() {
     let body = format!(
         r#"{{"messages":[{{"role":"user","content":"hi"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]}}"#
     );
-    let request = openai_chat::read_request(body.as_bytes()).unwrap().request;
+    let request = openai_chat::read_request(body.as_bytes(), ParamsMode::Default).unwrap().request;
     let written = format!("{:?}", request.tools);
     assert!(written.contains(r#"{"type":"object","d":[{"jsonrpc""#), "{written}");
     assert!(!written.contains(['\n', '\r']));
@@ -424,8 +429,8 @@ fn deep_bodies_and_bad_utf8_are_refused() {
     let deep = format!(r#"{{"messages":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     for body in [deep.as_bytes(), b"{\"messages\":\"\xc3\"}"] {
         for failure in [
-            openai_chat::read_request(body).unwrap_err(),
-            anthropic_messages::read_request(body, OLD).unwrap_err(),
+            openai_chat::read_request(body, ParamsMode::Default).unwrap_err(),
+            anthropic_messages::read_request(body, OLD, ParamsMode::Default).unwrap_err(),
         ] {
             assert_eq!(failure.kind, FailureKind::BadRequest);
             assert!(failure.message.len() < 200);
@@ -463,14 +468,14 @@ fn leading_system_messages_move_and_later_ones_stay() {
 proptest! {
     #[test]
     fn readers_never_panic_on_bytes(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = openai_chat::read_request(&body);
-        let _ = anthropic_messages::read_request(&body, NEW);
+        let _ = openai_chat::read_request(&body, ParamsMode::Default);
+        let _ = anthropic_messages::read_request(&body, NEW, ParamsMode::Default);
     }
 
     #[test]
     fn readers_never_panic_on_json(text in r#"(\{"messages":\[)?(\{|\}|\[|\]|,|:|"(messages|role|user|content|type|text|source|tools|image_url|x)"|null|true|-?[0-9]{1,3}|1e999){0,30}(\]\})?"#) {
-        let _ = openai_chat::read_request(text.as_bytes());
-        let _ = anthropic_messages::read_request(text.as_bytes(), OLD);
+        let _ = openai_chat::read_request(text.as_bytes(), ParamsMode::Default);
+        let _ = anthropic_messages::read_request(text.as_bytes(), OLD, ParamsMode::Default);
     }
 
     #[test]
@@ -484,4 +489,47 @@ proptest! {
             prop_assert_eq!(&request.messages[0].content, &[Block::text(text.as_str())]);
         }
     }
+}
+
+#[test]
+fn the_billing_line_is_taken_off_wherever_instructions_stand() {
+    const LINE: &str = "x-anthropic-billing-header: cc_version=2.1.330; cch=00000;";
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let cases = [
+        (json!(LINE), vec![]),
+        (json!(format!("{LINE}\n\nBe brief.")), vec!["Be brief."]),
+        (json!([text(LINE), text("Be brief.")]), vec!["Be brief."]),
+        (
+            json!([text("Be brief."), text(&format!("\n {LINE}\r\n")), text("Now.")]),
+            vec!["Be brief.", "Now."],
+        ),
+        (json!([text(&format!("{LINE}\nx"))]), vec!["x"]),
+        (json!(format!("It says {LINE}")), vec![LINE]),
+    ];
+    for (system, expected) in cases {
+        for version in [OLD, NEW] {
+            let top = messages(&messages_with(json!({"system": system})), version).unwrap().system;
+            let inside =
+                json!([{"role": "user", "content": "hi"}, {"role": "system", "content": system}]);
+            let inside = messages(&messages_with(json!({"messages": inside})), version).unwrap();
+            for blocks in [&top, &inside.messages[1].content] {
+                let texts: Vec<_> = blocks
+                    .iter()
+                    .filter_map(|block| match block {
+                        Block::Text(text) => Some(text.text.as_str()),
+                        _ => None,
+                    })
+                    .collect();
+                assert_eq!(texts.len(), expected.len(), "{system}");
+                assert!(
+                    texts.iter().zip(&expected).all(|(text, end)| text.ends_with(end)),
+                    "{texts:?}"
+                );
+            }
+        }
+    }
+    // A user may write it.
+    let said =
+        messages(&messages_with(json!({"messages": [{"role": "user", "content": LINE}]})), OLD);
+    assert_eq!(said.unwrap().messages[0].content, [Block::text(LINE)]);
 }

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use dialects::sse::{SseEvent, SseReader};
-use dialects::{ReplyHead, StreamWriter, anthropic_messages, json, openai_chat};
+use dialects::{
+    ReplyHead, StreamWriter, anthropic_messages, json, openai_chat, openai_completions,
+};
 use model::{
     Block, CallId, Completion, Dialect, LossSet, ModelName, Opaque, StopReason, ToolCall,
     ToolCallInput, Usage,
@@ -117,7 +119,59 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Accumulators join strings that come twice and put calls at their index: each call opens once,
+/// with its id, type and name, in order from 0, and pieces go to the call that opened last.
+fn calls_open_once_and_in_order(chunks: &[&Value], calls: usize) {
+    let mut opened = 0;
+    for delta in chunks.iter().flat_map(|chunk| {
+        chunk.pointer("/choices/0/delta/tool_calls").and_then(Value::as_array).into_iter().flatten()
+    }) {
+        let index = usize::try_from(delta["index"].as_u64().unwrap()).unwrap();
+        let kind = if delta.get("custom").is_some() { "custom" } else { "function" };
+        if delta.get("id").is_some() {
+            assert_eq!(index, opened, "indexes are contiguous");
+            assert_eq!(delta["type"], kind);
+            assert!(delta.get(kind).unwrap()["name"].is_string());
+            opened += 1;
+        } else {
+            assert_eq!(index + 1, opened, "a piece of a call that is not open");
+            assert_eq!(delta.as_object().unwrap().len(), 2, "nothing is repeated");
+            assert_eq!(
+                delta.get(kind).unwrap().as_object().unwrap().len(),
+                1,
+                "nothing is repeated"
+            );
+        }
+    }
+    assert_eq!(opened, calls);
+}
+
 proptest! {
+    #[test]
+    fn text_folds_back(replies in proptest::collection::vec(completion(), 1..3), model: String) {
+        let head = head(&model, u8::try_from(replies.len()).unwrap());
+        let mut whole = Vec::new();
+        openai_completions::write_reply(&head, &replies, &mut whole);
+        let whole: Value = serde_json::from_slice(&whole).unwrap();
+        let writer = openai_completions::TextStream::new(head, true);
+        let mut events = frames(writer, &replies);
+        prop_assert_eq!(events.pop().unwrap().data, "[DONE]");
+        let chunks: Vec<Value> =
+            events.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+        let (usage, chunks) = chunks.split_last().unwrap();
+        prop_assert_eq!(&usage["usage"], &whole["usage"]);
+        for (at, reply) in replies.iter().enumerate() {
+            let mine: Vec<&Value> =
+                chunks.iter().filter(|chunk| chunk["choices"][0]["index"] == at).collect();
+            let joined: String = mine.iter().map(|chunk| text(chunk, "/choices/0/text")).collect();
+            prop_assert_eq!(joined, reply.text());
+            prop_assert_eq!(text(&whole, &format!("/choices/{at}/text")), reply.text());
+            let ends: Vec<&str> =
+                mine.iter().filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str()).collect();
+            prop_assert_eq!(ends, [text(&whole, &format!("/choices/{at}/finish_reason"))]);
+        }
+    }
+
     #[test]
     fn chat_folds_back(replies in proptest::collection::vec(completion(), 1..3), model: String) {
         let choices = u8::try_from(replies.len()).unwrap();
@@ -138,6 +192,7 @@ proptest! {
             let content: String =
                 mine.iter().map(|chunk| text(chunk, "/choices/0/delta/content")).collect();
             prop_assert_eq!(content, reply.text());
+            calls_open_once_and_in_order(&mine, calls(reply).count());
             for (call_at, call) in calls(reply).enumerate() {
                 let deltas: Vec<&Value> = mine
                     .iter()
@@ -185,7 +240,8 @@ proptest! {
                 }
                 "content_block_stop" => {
                     prop_assert_eq!(index, Some(blocks.len() - 1));
-                    blocks.last_mut().unwrap().2 = true;
+                    let stopped = &mut blocks.last_mut().unwrap().2;
+                    prop_assert!(!std::mem::replace(stopped, true), "a block stops once");
                 }
                 "message_start" => {
                     prop_assert_eq!(text(&value, "/message/model"), model.as_str());

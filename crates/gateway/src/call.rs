@@ -7,7 +7,8 @@ use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::Caller;
+use crate::takeover::DoorMark;
+use crate::{Caller, ReplayKey};
 
 /// One request, read and authenticated.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// The share of the body memory that this call holds until its end.
     pub memory: Option<OwnedSemaphorePermit>,
+    /// What tells that this call is another one in a new form; `None` where it cannot be.
+    pub replay: Option<ReplayKey>,
     /// The status that a failure has in this dialect, for the record.
     pub status_of: fn(&Failure) -> u16,
 }
@@ -52,12 +55,20 @@ pub struct Running {
     /// The failure has a way of its own: a door that is behind neither loses it nor holds the
     /// call up until it is taken.
     pub(crate) failure: oneshot::Receiver<Box<Failure>>,
+    pub(crate) mark: Option<DoorMark>,
 }
 
 impl Running {
     /// What is known by now of what could not be carried.
     pub fn losses(&self) -> LossSet {
         LossSet::from_bits(self.losses.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the whole answer was handed to the caller, so that nobody else can have it.
+    pub fn delivered(&mut self) {
+        if let Some(mark) = &mut self.mark {
+            mark.done();
+        }
     }
 
     /// The next events, or the failure that ends the call; `None` after its complete end.

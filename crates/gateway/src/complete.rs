@@ -1,5 +1,6 @@
 //! The one road of a call.
 
+use std::hash::RandomState;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -7,14 +8,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use model::{CallId, Dialect, Failure, FailureKind, LossSet, StopReason, Usage};
+use model::{
+    CallId, Completion, Dialect, Failure, FailureKind, Loss, LossSet, ModelName, StopReason, Usage,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ports::{EventSink, Finished, Order, Outcome, Received, Seen};
-use crate::{Call, CallLog, Caller, ChoiceEvents, Running, Upstream};
+use crate::successor::succeed;
+use crate::takeover::{Guarded, Keeper, ReplayGuard, same};
+use crate::{BoxFuture, Call, CallLog, Caller, ChoiceEvents, Running, Upstream};
 
 /// Batches of events that may wait for a door.
 const BEHIND: usize = 8;
@@ -24,6 +29,8 @@ const BEHIND: usize = 8;
 pub struct GatewayLimits {
     /// Longest time of a call from its admission to its end.
     pub deadline: Duration,
+    /// Whether a stream that breaks may be taken over by its repetition.
+    pub replay_guard: bool,
 }
 
 /// Admits calls and runs them. Cheap to clone.
@@ -33,12 +40,13 @@ pub struct Gateway {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     upstream: Arc<dyn Upstream>,
     log: Arc<dyn CallLog>,
-    limits: GatewayLimits,
+    pub(crate) limits: GatewayLimits,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    replays: Option<Arc<ReplayGuard>>,
 }
 
 impl Gateway {
@@ -53,7 +61,8 @@ impl Gateway {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { shared: Arc::new(Shared { upstream, log, limits, tasks, stop }) }
+        let replays = limits.replay_guard.then(Arc::default);
+        Self { shared: Arc::new(Shared { upstream, log, limits, tasks, stop, replays }) }
     }
 
     /// Who answers.
@@ -64,6 +73,12 @@ impl Gateway {
     /// Whether the record wants bodies, so that the door keeps them.
     pub fn wants_bodies(&self) -> bool {
         self.shared.log.wants_bodies()
+    }
+
+    /// What makes the digests of a [`ReplayKey`](crate::ReplayKey); `None` where no call is taken
+    /// over.
+    pub fn replay_hasher(&self) -> Option<&RandomState> {
+        self.shared.replays.as_deref().map(ReplayGuard::hasher)
     }
 
     /// Whether calls can be answered now.
@@ -89,18 +104,23 @@ impl Gateway {
             input_tokens: call.input_tokens,
             body: call.body.as_deref(),
         });
+        let stopping = shared.stop.is_cancelled();
+        let replays = shared.replays.as_ref().filter(|_| !stopping);
+        if let Some(claim) = replays.and_then(|replays| replays.claim(&call)) {
+            let (door, running) = Door::open(&call, None);
+            shared.tasks.spawn(succeed(Arc::clone(shared), call, claim, door, received));
+            return Ok(running);
+        }
         if let Err(failure) = self.ready() {
             let status = (call.status_of)(&failure);
-            let end = End::refused(received, call.request.losses);
+            let end = End::new(received, call.request.losses, Vec::new());
             end.write(shared, &call, Outcome::Failed(&failure, status));
             return Err(failure);
         }
-        let (sender, events) = mpsc::channel(BEHIND);
-        let losses = Arc::new(AtomicU64::new(call.request.losses.bits()));
-        let (failed, failure) = oneshot::channel();
-        let door = Door { sender, failed, early: Arc::clone(&losses) };
-        shared.tasks.spawn(run(Arc::clone(shared), call, door, received));
-        Ok(Running { losses, events, failure })
+        let guarded = replays.and_then(|replays| replays.watch(&call)).map(Box::new);
+        let (door, running) = Door::open(&call, guarded.as_deref());
+        shared.tasks.spawn(run(Arc::clone(shared), call, door, guarded, received));
+        Ok(running)
     }
 
     /// Resolves when the bridge begins to end.
@@ -150,6 +170,7 @@ impl Gateway {
             model_served: None,
             upstream: None,
             outcome,
+            replay_of: None,
             stop_reason: None,
             usage: Usage::default(),
             losses: LossSet::EMPTY,
@@ -180,25 +201,66 @@ pub struct Refusal<'a> {
     pub duration: Duration,
 }
 
-fn stopping() -> Failure {
+pub(crate) fn stopping() -> Failure {
     Failure::new(FailureKind::NotReady, "The bridge is shutting down.")
 }
 
+/// The failure of a call whose deadline has passed.
+pub(crate) fn late(shared: &Shared) -> Failure {
+    Failure::new(
+        FailureKind::UpstreamTimeout,
+        format!(
+            "The host did not answer within {} s. If it has never answered yet, it may be waiting \
+             for a click: look for a dialog in your editor.",
+            shared.limits.deadline.as_secs()
+        ),
+    )
+}
+
+/// How many replies a call has.
+pub(crate) fn choices(call: &Call) -> u8 {
+    call.request.params.choices.unwrap_or(1).max(1)
+}
+
 /// What the record says of the whole call.
-#[derive(Debug, Default)]
-struct End {
+#[derive(Debug)]
+pub(crate) struct End {
     seen: Vec<Seen>,
     losses: LossSet,
-    received: Option<Instant>,
+    received: Instant,
+    /// The earlier call whose sampling was taken over.
+    pub(crate) replay_of: Option<CallId>,
 }
 
 impl End {
-    fn refused(received: Instant, losses: LossSet) -> Self {
-        Self { seen: Vec::new(), losses, received: Some(received) }
+    pub(crate) fn new(received: Instant, losses: LossSet, sinks: Vec<EventSink>) -> Self {
+        let seen = sinks.into_iter().map(|sink| sink.seen).collect();
+        Self { seen, losses, received, replay_of: None }
+    }
+
+    /// Writes the record by how the call ended (`None` stands for a door that has gone), and tells
+    /// the door of a failure.
+    pub(crate) fn write_outcome(
+        &self,
+        shared: &Shared,
+        call: &Call,
+        ended: Result<(), Option<Failure>>,
+        failed: oneshot::Sender<Box<Failure>>,
+    ) {
+        match ended {
+            Ok(()) => self.write(shared, call, Outcome::Answered),
+            Err(None) => self.write(shared, call, Outcome::HungUp),
+            Err(Some(failure)) => {
+                let status = (call.status_of)(&failure);
+                self.write(shared, call, Outcome::Failed(&failure, status));
+                // A door that has gone does not mind.
+                let _ = failed.send(Box::new(failure));
+            }
+        }
     }
 
     fn write(&self, shared: &Shared, call: &Call, outcome: Outcome<'_>) {
-        let received = self.received.unwrap_or_else(Instant::now);
+        let received = self.received;
         let mut usage = Usage::default();
         let mut losses = self.losses;
         let mut bytes_out = 0;
@@ -223,6 +285,10 @@ impl End {
                 text.get_or_insert_default().push_str(more);
             }
         }
+        if self.replay_of.is_some() {
+            // They were spent by the other call, whose record has them.
+            usage = Usage { estimated: usage.estimated, ..Usage::default() };
+        }
         let model = self.seen.iter().find_map(|seen| seen.model.as_ref());
         let upstream = self.seen.iter().find_map(|seen| seen.upstream.as_deref());
         shared.log.finished(&Finished {
@@ -232,6 +298,7 @@ impl End {
             model_served: model.map(model::ModelName::as_str),
             upstream,
             outcome,
+            replay_of: self.replay_of,
             stop_reason: reason,
             usage,
             losses,
@@ -244,18 +311,58 @@ impl End {
 }
 
 /// The ways to the door.
-struct Door {
-    sender: mpsc::Sender<Box<ChoiceEvents>>,
-    failed: oneshot::Sender<Box<Failure>>,
+pub(crate) struct Door {
+    pub(crate) sender: mpsc::Sender<Box<ChoiceEvents>>,
+    pub(crate) failed: oneshot::Sender<Box<Failure>>,
     /// What is lost, for a head that leaves before the answer.
     early: Arc<AtomicU64>,
 }
 
+impl Door {
+    /// Both ends of the ways between a call and its door.
+    fn open(call: &Call, guarded: Option<&Guarded>) -> (Self, Running) {
+        let (sender, events) = mpsc::channel(BEHIND);
+        let losses = Arc::new(AtomicU64::new(call.request.losses.bits()));
+        let (failed, failure) = oneshot::channel();
+        let door = Self { sender, failed, early: Arc::clone(&losses) };
+        let mark = guarded.map(Guarded::mark);
+        (door, Running { losses, events, failure, mark })
+    }
+
+    /// A sink for each reply. They outlive the answer, so that the record of a call that was cut
+    /// short says what it had.
+    pub(crate) fn sinks(
+        &self,
+        choices: u8,
+        keeper: Option<&Keeper>,
+        shared: &Shared,
+    ) -> Vec<EventSink> {
+        let wants_text = shared.log.wants_bodies();
+        let sink = |choice| EventSink {
+            choice,
+            early: Arc::clone(&self.early),
+            sender: self.sender.clone(),
+            seen: Seen { text: wants_text.then(String::new), ..Seen::default() },
+            keeper: keeper.cloned(),
+            hung_up: false,
+            unheard: false,
+        };
+        (0..choices).map(sink).collect()
+    }
+}
+
 /// Runs a call to its end. The only place that writes the end of its record.
-async fn run(shared: Arc<Shared>, mut call: Call, door: Door, received: Instant) {
-    let Door { sender, failed, early } = door;
+async fn run(
+    shared: Arc<Shared>,
+    mut call: Call,
+    door: Door,
+    // Boxed, so that other calls do not carry room for it.
+    guarded: Option<Box<Guarded>>,
+    received: Instant,
+) {
     let deadline = received + shared.limits.deadline;
-    let choices = call.request.params.choices.unwrap_or(1).max(1);
+    let keeper = guarded.as_deref().map(Guarded::keeper);
+    let mut sinks = door.sinks(choices(&call), keeper.as_ref(), &shared);
     let order = Order {
         id: call.id,
         caller: Arc::clone(&call.caller),
@@ -263,46 +370,39 @@ async fn run(shared: Arc<Shared>, mut call: Call, door: Door, received: Instant)
         input_tokens: call.input_tokens,
         deadline,
     };
-    let wants_text = shared.log.wants_bodies();
-    // They outlive the answer, so that the record of a call that was cut short says what it had.
-    let mut sinks: Vec<_> = (0..choices)
-        .map(|choice| EventSink {
-            choice,
-            early: Arc::clone(&early),
-            sender: sender.clone(),
-            seen: Seen { text: wants_text.then(String::new), ..Seen::default() },
-            hung_up: false,
-        })
-        .collect();
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         biased;
         ended = answer(&*shared.upstream, &order, &mut sinks) => ended,
-        () = sender.closed() => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(Failure::new(
-            FailureKind::UpstreamTimeout,
-            format!(
-                "The host did not answer within {} s. If it has never answered yet, it may be \
-                 waiting for a click: look for a dialog in your editor.",
-                shared.limits.deadline.as_secs()
-            ),
-        ))),
+        () = nobody_waits(&door.sender, guarded.as_deref()) => Err(None),
+        () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
         () = shared.stop.cancelled() => Err(Some(stopping())),
     };
-    let end = End {
-        seen: sinks.into_iter().map(|sink| sink.seen).collect(),
-        losses: order.request.losses,
-        received: Some(received),
-    };
-    call.request = order.request;
-    match ended {
-        Ok(()) => end.write(&shared, &call, Outcome::Answered),
-        Err(None) => end.write(&shared, &call, Outcome::HungUp),
-        Err(Some(failure)) => {
-            let status = (call.status_of)(&failure);
-            end.write(&shared, &call, Outcome::Failed(&failure, status));
-            // A door that has gone does not mind.
-            let _ = failed.send(Box::new(failure));
+    // For whoever has come in the place of the door, or will.
+    let handover: Option<BoxFuture<'_, ()>> = match (guarded, &ended) {
+        (Some(guarded), Ok(())) => Some(Box::pin(guarded.answered(&shared.stop))),
+        (Some(guarded), Err(Some(failure))) => {
+            guarded.failed(same(failure));
+            None
         }
+        _ => None,
+    };
+    if ended.is_ok() && sinks.iter().any(|sink| sink.unheard) {
+        ended = Err(None);
+    }
+    let end = End::new(received, order.request.losses, sinks);
+    call.request = order.request;
+    end.write_outcome(&shared, &call, ended, door.failed);
+    drop((end, call, door.sender));
+    if let Some(handover) = handover {
+        handover.await;
+    }
+}
+
+/// Resolves when neither the door nor anybody in its place wants the answer.
+async fn nobody_waits(sender: &mpsc::Sender<Box<ChoiceEvents>>, guarded: Option<&Guarded>) {
+    sender.closed().await;
+    if let Some(guarded) = guarded {
+        Box::pin(guarded.abandoned()).await;
     }
 }
 
@@ -329,8 +429,14 @@ async fn answer_one(
     order: &Order,
     sink: &mut EventSink,
 ) -> Result<(), Option<Failure>> {
-    let outcome =
-        AssertUnwindSafe(async { upstream.complete(order, sink).await }).catch_unwind().await;
+    let answering = async {
+        if order.request.params.max_tokens == Some(0) {
+            answer_nothing(sink).await
+        } else {
+            upstream.complete(order, sink).await
+        }
+    };
+    let outcome = AssertUnwindSafe(answering).catch_unwind().await;
     match outcome {
         _ if sink.hung_up => Err(None),
         Ok(Ok(())) if sink.seen.reason.is_none() => Err(Some(Failure::new(
@@ -343,4 +449,21 @@ async fn answer_one(
             "The bridge failed while it answered this call.",
         ))),
     }
+}
+
+/// Answers a call that asks for no token. Callers do so to warm a cache, and there is none here: a
+/// sampling would cost, and perhaps ask a person, for nothing.
+async fn answer_nothing(sink: &mut EventSink) -> Result<(), Failure> {
+    let empty = Completion {
+        model: ModelName::default(),
+        content: Vec::new(),
+        reason: StopReason::MaxTokens,
+        stop_sequence: None,
+        // No model has read or written anything.
+        usage: Usage::default(),
+        losses: [Loss::UsageEstimated, Loss::NoTokens].into_iter().collect(),
+    };
+    // A door that has gone is noticed by the caller.
+    let _ = sink.send(empty.into_events()).await;
+    Ok(())
 }

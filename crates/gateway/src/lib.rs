@@ -15,6 +15,8 @@ mod caller;
 mod complete;
 mod ports;
 mod slots;
+mod successor;
+mod takeover;
 
 #[cfg(test)]
 mod tests;
@@ -27,3 +29,4 @@ pub use ports::{
     UpstreamStatus,
 };
 pub use slots::{Place, Slot, Slots};
+pub use takeover::ReplayKey;

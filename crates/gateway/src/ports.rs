@@ -14,6 +14,7 @@ use model::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::takeover::Keeper;
 use crate::{Caller, ChoiceEvents};
 
 /// A boxed future, so that ports can be trait objects.
@@ -86,8 +87,12 @@ pub struct EventSink {
     pub(crate) early: Arc<AtomicU64>,
     pub(crate) sender: mpsc::Sender<Box<ChoiceEvents>>,
     pub(crate) seen: Seen,
+    /// Keeps the events where another call may come for them.
+    pub(crate) keeper: Option<Keeper>,
     /// Set once events found no door: the call did not reach its caller, whatever comes of it.
     pub(crate) hung_up: bool,
+    /// Set once events found no door, but were kept.
+    pub(crate) unheard: bool,
 }
 
 /// What the record needs of a reply.
@@ -123,11 +128,19 @@ impl EventSink {
         for event in &events {
             self.seen.note(event);
         }
+        let kept = self.keeper.as_ref().is_some_and(|keeper| keeper.keep(self.choice, &events));
         let batch = Box::new(ChoiceEvents { choice: self.choice, events });
-        self.sender.send(batch).await.map_err(|_| {
-            self.hung_up = true;
-            HungUp
-        })
+        match self.sender.send(batch).await {
+            Ok(()) => Ok(()),
+            Err(_) if kept => {
+                self.unheard = true;
+                Ok(())
+            }
+            Err(_) => {
+                self.hung_up = true;
+                Err(HungUp)
+            }
+        }
     }
 }
 
@@ -210,6 +223,8 @@ pub struct Finished<'a> {
     pub upstream: Option<&'a str>,
     /// How it ended.
     pub outcome: Outcome<'a>,
+    /// The earlier call whose sampling answered this one: its tokens stand in that one's record.
+    pub replay_of: Option<CallId>,
     /// Why the reply ended.
     pub stop_reason: Option<StopReason>,
     /// Tokens of all replies together.

@@ -4,3 +4,4 @@ mod calls;
 mod doors;
 mod fakes;
 mod slots;
+mod takeover;

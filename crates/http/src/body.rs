@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use model::{BoxError, Failure, FailureKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
+mod coding;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ mod tests;
 const UNIT: usize = 1024;
 /// The smallest buffer that joins the pieces of a body, in bytes.
 const FIRST_BUFFER: usize = 64 * 1024;
+/// Bodies that are unpacked at once.
+const UNPACKING: usize = 4;
 /// A year, for limits that are too long for the clock to add.
 const FOREVER: Duration = Duration::from_hours(365 * 24);
 
@@ -44,13 +47,17 @@ pub struct BodyLimits {
 #[derive(Clone, Debug)]
 pub struct BodyBudget {
     units: Arc<Semaphore>,
+    unpacking: Arc<Semaphore>,
 }
 
 impl BodyBudget {
     /// A budget of this many bytes, rounded up to whole KiB.
     pub fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(units)) }
+        Self {
+            units: Arc::new(Semaphore::new(units)),
+            unpacking: Arc::new(Semaphore::new(UNPACKING)),
+        }
     }
 
     /// What is not charged at the moment, in bytes.
@@ -58,8 +65,19 @@ impl BodyBudget {
         self.units.available_permits().saturating_mul(UNIT)
     }
 
+    /// Waits for the right to unpack a body.
+    async fn turn_to_unpack(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.unpacking
+            .acquire()
+            .await
+            .map_err(|_| Failure::new(FailureKind::Internal, "The bridge unpacks no bodies."))
+    }
+
     /// Adds what is missing for a body of `arrived` bytes, without waiting.
-    fn charge(
+    ///
+    /// # Errors
+    /// `Overloaded` where the budget is spent.
+    pub(crate) fn charge(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
         arrived: usize,
@@ -105,12 +123,13 @@ impl fmt::Debug for HeldBody {
 
 /// Reads a whole body.
 ///
-/// A body that arrives in one piece is handed on as it is, without a copy. Dropping the future
-/// gives back what was charged.
+/// A body that arrives in one piece is handed on as it is, without a copy; a compressed one is
+/// unpacked, and the limits hold for both forms of it. Dropping the future gives back what was
+/// charged.
 ///
 /// # Errors
 ///
-/// `Unsupported` for an encoded body, `TooLarge` above the limit (at once where the length is
+/// `Unsupported` for an unknown coding, `TooLarge` above the limit (at once where the length is
 /// announced), `Overloaded` where the budget is spent, `RequestTimeout` where a piece or the
 /// whole comes too late, `BadRequest` where the body breaks off.
 pub async fn read_body<B>(
@@ -123,7 +142,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    refuse_encoded(headers)?;
+    let codings = coding::codings(headers)?;
     let announced = announced(headers, &body);
     if announced.is_some_and(|length| length > limits.max_bytes as u64) {
         return Err(too_large(limits.max_bytes));
@@ -167,7 +186,12 @@ where
         }
         timer.as_mut().reset(end.min(now + idle));
     }
-    Ok(HeldBody { bytes: joined.into_bytes(), permit })
+    let held = HeldBody { bytes: joined.into_bytes(), permit };
+    if codings.is_empty() {
+        return Ok(held);
+    }
+    // Boxed, so that calls without it do not carry room for a decoder with them.
+    Box::pin(coding::unpack(held, &codings, limits.max_bytes, budget)).await
 }
 
 /// The pieces of a body so far.
@@ -237,23 +261,6 @@ fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
         .and_then(|text| text.trim().parse::<u64>().ok());
     let hint = Some(body.size_hint().lower()).filter(|lower| *lower > 0);
     header.max(hint)
-}
-
-fn refuse_encoded(headers: &HeaderMap) -> Result<(), Failure> {
-    let plain = |value: &http::HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b',').all(|coding| {
-            let coding = coding.trim_ascii();
-            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
-        })
-    };
-    if headers.get_all(CONTENT_ENCODING).iter().all(plain) {
-        return Ok(());
-    }
-    Err(Failure::new(
-        FailureKind::Unsupported,
-        "The request body has a content-encoding that is not supported: send it uncompressed.",
-    )
-    .with_param("content-encoding"))
 }
 
 fn too_large(max_bytes: usize) -> Failure {

@@ -1,55 +1,79 @@
-//! The two doors to a model: Chat Completions and Messages.
+//! The doors to a model: Chat Completions, Responses and Messages.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dialects::anthropic_messages::{self, ApiVersion, MessagesStream};
-use dialects::openai_chat::{self, ChatStream};
-use dialects::{ReplyHead, StreamWriter, tokens};
-use gateway::{Call, Caller, ChoiceEvents, Running};
-use http::StatusCode;
-use model::{
-    Completion, CompletionEvent, CompletionRequest, Dialect, Failure, FailureKind, Fold, LossSet,
+use dialects::{
+    ReplyHead, anthropic_messages, openai_chat, openai_completions, openai_responses, tokens,
 };
+use gateway::{Call, Caller};
+use model::{CompletionRequest, Dialect, Failure};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
-use crate::headers;
-use crate::stream_body::StreamBody;
+use crate::params::params_mode;
+use crate::replay::replay_key;
+use crate::reply::{ReplyShape, Replying, stream, whole};
+use crate::version::version;
+use crate::{headers, responses};
 
 /// A request as its dialect read it.
-struct Asked {
-    request: CompletionRequest,
-    stream: bool,
-    reply: ReplyShape,
+pub(crate) struct Asked {
+    pub(crate) request: CompletionRequest,
+    pub(crate) stream: bool,
+    pub(crate) reply: ReplyShape,
 }
 
-/// How the reply is written.
-#[derive(Clone, Copy)]
-enum ReplyShape {
-    Chat { include_usage: bool },
-    Messages { done_marker: bool },
+/// A request that has arrived whole.
+pub(crate) struct Arrived<'a> {
+    pub(crate) head: &'a http::request::Parts,
+    pub(crate) body: &'a [u8],
+    pub(crate) caller: &'a Caller,
+    /// What was charged for the body; what else the call holds is added to it.
+    pub(crate) memory: &'a mut Option<OwnedSemaphorePermit>,
 }
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, request, |_, body| {
-        let chat = openai_chat::read_request(body)?;
-        let reply = ReplyShape::Chat { include_usage: chat.include_usage };
+    answer(&doors, Dialect::OpenAiChat, request, |arrived| {
+        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let chat = openai_chat::read_request(arrived.body, mode)?;
+        let reply = ReplyShape::Chat { include_usage: chat.include_usage, calls: chat.calls };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
+    })
+    .await
+}
+
+/// `POST /v1/completions`, the legacy text completions.
+pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
+    answer(&doors, Dialect::OpenAiChat, request, |arrived| {
+        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let text = openai_completions::read_request(arrived.body, mode)?;
+        let reply = ReplyShape::Text { include_usage: text.include_usage };
+        Ok(Asked { request: text.request, stream: text.stream, reply })
+    })
+    .await
+}
+
+/// `POST /v1/responses`.
+pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> Response {
+    answer(&doors, Dialect::OpenAiResponses, request, |arrived| {
+        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        responses::read(&doors, mode, arrived)
     })
     .await
 }
 
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    let done_marker = doors.settings().anthropic_done;
-    answer(&doors, Dialect::AnthropicMessages, request, move |head, body| {
-        let version = head.headers.get("anthropic-version").and_then(|value| value.to_str().ok());
-        let messages = anthropic_messages::read_request(body, ApiVersion::from_header(version))?;
-        let reply = ReplyShape::Messages { done_marker };
+    answer(&doors, Dialect::AnthropicMessages, request, |arrived| {
+        let headers = &arrived.head.headers;
+        let mode = params_mode(headers, doors.settings().params)?;
+        let messages = anthropic_messages::read_request(arrived.body, version(headers), mode)?;
+        let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
     })
     .await
@@ -59,7 +83,7 @@ async fn answer(
     doors: &Doors,
     dialect: Dialect,
     request: Request,
-    read: impl FnOnce(&http::request::Parts, &[u8]) -> Result<Asked, Failure>,
+    read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Response {
     let arrival = Arrival::now(dialect);
     let (head, body) = request.into_parts();
@@ -74,7 +98,7 @@ async fn take(
     arrival: &Arrival,
     head: http::request::Parts,
     body: Body,
-    read: impl FnOnce(&http::request::Parts, &[u8]) -> Result<Asked, Failure>,
+    read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
     let unread = headers::announce_body(&head.headers);
     let caller = match doors.admit(&head) {
@@ -93,10 +117,12 @@ async fn take(
         failure = doors.gateway().stopping() => Err(failure),
     };
     reading.end();
-    let HeldBody { bytes, permit } =
+    let HeldBody { bytes, mut permit } =
         body.map_err(|failure| Refused { unread, ..known(failure) })?;
     let bytes_in = bytes.len();
-    let asked = read(&head, &bytes).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
+    let arrived = Arrived { head: &head, body: &bytes, caller: &caller, memory: &mut permit };
+    let asked = read(arrived).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
+    let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
     // A call may wait for long; what it needs no more is not kept for that time.
     drop(head);
@@ -131,8 +157,10 @@ async fn take(
         bytes_in,
         body,
         memory: permit,
+        replay: question,
         status_of: match arrival.dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_status,
+            Dialect::OpenAiChat => openai_status,
+            Dialect::OpenAiResponses => responses_status,
             Dialect::AnthropicMessages => anthropic_status,
         },
     };
@@ -173,122 +201,11 @@ fn openai_status(failure: &Failure) -> u16 {
     openai_chat::write_failure(failure).0
 }
 
+fn responses_status(failure: &Failure) -> u16 {
+    openai_responses::write_failure(failure).0
+}
+
 fn anthropic_status(failure: &Failure) -> u16 {
     write_failure(Dialect::AnthropicMessages, failure, model::CallId::from_uuid(uuid::Uuid::nil()))
         .0
-}
-
-/// How one call is answered.
-struct Replying {
-    head: ReplyHead,
-    shape: ReplyShape,
-    /// Whether the served model's name takes the place of the requested one.
-    auto: bool,
-}
-
-impl Replying {
-    /// Names the served model in the body where the caller left the choice to the host.
-    fn served(&mut self, model: &str) {
-        if self.auto && !model.is_empty() {
-            model.clone_into(&mut self.head.model);
-        }
-    }
-
-    fn dialect(&self) -> Dialect {
-        match self.shape {
-            ReplyShape::Chat { .. } => Dialect::OpenAiChat,
-            ReplyShape::Messages { .. } => Dialect::AnthropicMessages,
-        }
-    }
-
-    fn stream_writer(self) -> Box<dyn StreamWriter> {
-        match self.shape {
-            ReplyShape::Chat { include_usage } => {
-                Box::new(ChatStream::new(self.head, include_usage))
-            }
-            ReplyShape::Messages { done_marker } => {
-                Box::new(MessagesStream::new(self.head, done_marker))
-            }
-        }
-    }
-}
-
-/// Waits for the whole answer.
-async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Failure> {
-    let mut folds: Vec<Fold> = (0..reply.head.choices).map(|_| Fold::new()).collect();
-    let broken = |fault| {
-        Failure::new(FailureKind::UpstreamFailed, "The answer broke off before its end.")
-            .with_source(fault)
-    };
-    while let Some(batch) = running.next().await {
-        let ChoiceEvents { choice, events } = batch.map_err(|failure| *failure)?;
-        let Some(fold) = folds.get_mut(usize::from(choice)) else {
-            continue;
-        };
-        for event in events {
-            fold.push(event).map_err(broken)?;
-        }
-    }
-    let completions: Vec<Completion> =
-        folds.into_iter().map(Fold::finish).collect::<Result<_, _>>().map_err(broken)?;
-    let Some(first) = completions.first() else {
-        return Err(Failure::new(FailureKind::Internal, "The call had no choices."));
-    };
-    let losses = completions
-        .iter()
-        .fold(running.losses(), |losses, completion| losses.union(completion.losses));
-    let model = first.model.as_str().to_owned();
-    reply.served(&model);
-    let mut body = Vec::with_capacity(1024);
-    match reply.shape {
-        ReplyShape::Chat { .. } => openai_chat::write_reply(&reply.head, &completions, &mut body),
-        ReplyShape::Messages { .. } => {
-            anthropic_messages::write_reply(&reply.head, first, &mut body);
-        }
-    }
-    let mut response = headers::json(StatusCode::OK, body);
-    describe(&mut response, &reply, &model, losses);
-    Ok(response)
-}
-
-/// Begins a streamed answer: the status is held back for a short grace.
-async fn stream(
-    doors: &Doors,
-    mut reply: Replying,
-    mut running: Running,
-) -> Result<Response, Failure> {
-    let settings = doors.settings();
-    let first = match tokio::time::timeout(settings.grace, running.next()).await {
-        Ok(Some(batch)) => Some(batch.map_err(|failure| *failure)?),
-        Ok(None) => {
-            let message = "The answer broke off before its end.";
-            return Err(Failure::new(FailureKind::UpstreamFailed, message));
-        }
-        Err(_) => None,
-    };
-    let mut losses = running.losses();
-    let mut model = String::new();
-    if let Some(first) = &first {
-        for event in &first.events {
-            if let CompletionEvent::Started { model: served, losses: lost } = event {
-                served.as_str().clone_into(&mut model);
-                losses = losses.union(*lost);
-            }
-        }
-    }
-    reply.served(&model);
-    let mut response = headers::events(Body::empty());
-    describe(&mut response, &reply, &model, losses);
-    let choices = reply.head.choices;
-    let writer = reply.stream_writer();
-    let body = StreamBody::new(running, writer, choices, first, settings.keep_alive);
-    *response.body_mut() = Body::new(body);
-    Ok(response)
-}
-
-fn describe(response: &mut Response, reply: &Replying, model: &str, losses: LossSet) {
-    let headers = response.headers_mut();
-    headers::identify(headers, reply.head.id, reply.dialect());
-    headers::name_model(headers, model);
-    headers::name_losses(headers, losses);
 }

@@ -9,15 +9,17 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use dialects::{anthropic_messages, openai_chat};
+use dialects::{anthropic_messages, openai_chat, openai_responses};
 use gateway::{Caller, Gateway, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
-use model::{CallId, Dialect, Failure, FailureKind};
+use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 
 use crate::access::AccessRules;
 use crate::body::{BodyBudget, BodyLimits};
+use crate::count_tokens::count_tokens;
+use crate::kept::KeptResponses;
 use crate::listener::Peer;
-use crate::{call, headers, health, models};
+use crate::{call, headers, health, models, responses};
 
 /// How the doors behave.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct DoorSettings {
     pub body: BodyLimits,
     /// Bytes of all bodies in flight.
     pub body_memory: usize,
+    /// What becomes of parameters that cannot be carried, unless the request says it.
+    pub params: ParamsMode,
     /// How long the status of a stream is held back, so that early failures keep theirs.
     pub grace: Duration,
     /// The pause after which a silent stream gets a sign of life.
@@ -48,6 +52,7 @@ struct Shared {
     gateway: Gateway,
     settings: DoorSettings,
     budget: BodyBudget,
+    kept: KeptResponses,
     started: u64,
 }
 
@@ -81,15 +86,22 @@ impl From<Failure> for Refused {
 pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
     let budget = BodyBudget::new(settings.body_memory);
     let started = unix_seconds();
-    let doors = Doors { shared: Arc::new(Shared { gateway, settings, budget, started }) };
+    let kept = KeptResponses::default();
+    let doors = Doors { shared: Arc::new(Shared { gateway, settings, budget, kept, started }) };
     let mut routes = Router::new();
     for prefix in ["", "/v1"] {
         let path = |rest: &str| format!("{prefix}{rest}");
         routes = routes
-            .route(&path("/chat/completions"), post(call::chat))
+            .route(&path("/chat/completions"), post(call::chat).get(stored_chats))
+            .route(&path("/completions"), post(call::completions))
+            .route(&path("/embeddings"), post(no_embeddings))
             .route(&path("/messages"), post(call::messages))
-            .route(&path("/messages/count_tokens"), post(not_yet))
-            .route(&path("/responses"), post(not_yet))
+            .route(&path("/messages/count_tokens"), post(count_tokens))
+            .route(&path("/responses"), post(call::responses).get(responses::no_socket))
+            .route(&path("/responses/input_tokens"), post(responses::input_tokens))
+            .route(&path("/responses/compact"), post(responses::no_compaction))
+            .route(&path("/responses/{id}"), get(responses::one).delete(responses::delete))
+            .route(&path("/responses/{id}/input_items"), get(responses::input_items))
             .route(&path("/models"), get(models::list))
             .route(&path("/models/{*id}"), get(models::one));
     }
@@ -114,6 +126,10 @@ impl Doors {
 
     pub(crate) fn budget(&self) -> &BodyBudget {
         &self.shared.budget
+    }
+
+    pub(crate) fn kept(&self) -> &KeptResponses {
+        &self.shared.kept
     }
 
     /// When the doors were opened, seconds since the Unix epoch.
@@ -191,7 +207,7 @@ impl Doors {
 }
 
 impl Arrival {
-    /// Names a call that has just come in. The only place where the doors look at a clock.
+    /// Names a call that has just come in.
     pub(crate) fn now(dialect: Dialect) -> Self {
         Self { id: CallId::generate(), dialect, at: Instant::now(), created: unix_seconds() }
     }
@@ -217,14 +233,16 @@ fn peer(head: &request::Parts) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip())
 }
 
-fn unix_seconds() -> u64 {
+/// Seconds since the Unix epoch.
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The failure in the words of a dialect.
 pub(crate) fn write_failure(dialect: Dialect, failure: &Failure, id: CallId) -> (u16, Vec<u8>) {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_chat::write_failure(failure),
+        Dialect::OpenAiChat => openai_chat::write_failure(failure),
+        Dialect::OpenAiResponses => openai_responses::write_failure(failure),
         Dialect::AnthropicMessages => anthropic_messages::write_failure(failure, id),
     }
 }
@@ -238,32 +256,34 @@ pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
         || headers.contains_key("anthropic-version")
     {
         Dialect::AnthropicMessages
+    } else if path == "/responses" || path.starts_with("/responses/") {
+        Dialect::OpenAiResponses
     } else {
         Dialect::OpenAiChat
     }
 }
 
-/// A path that exists at the vendor and not here yet.
-async fn not_yet(State(doors): State<Doors>, request: Request) -> Response {
+/// `GET /v1/chat/completions`: the list of stored chats, which is always empty.
+async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    let arrival = Arrival::now(dialect_of(&head.uri, &head.headers));
+    match doors.admit(&head) {
+        Ok(_) => doors.sign(headers::json(StatusCode::OK, openai_chat::EMPTY_LIST)),
+        Err(failure) => doors.turn_away(&head, Dialect::OpenAiChat, &failure),
+    }
+}
+
+/// `POST /v1/embeddings`. Clients that index a code base ask for it.
+async fn no_embeddings(State(doors): State<Doors>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(
-            FailureKind::Unsupported,
-            format!(
-                "{} is not offered by this version of the bridge; use /v1/chat/completions or \
-                 /v1/messages.",
-                head.uri.path()
-            ),
+            FailureKind::NoSuchRoute,
+            "There are no embeddings here: an MCP host offers its model for sampling only. Set \
+             another provider for embeddings.",
         ),
         Err(failure) => failure,
     };
-    let refused = Refused {
-        caller: Some(Arc::new(stranger(&head))),
-        unread: headers::announce_body(&head.headers),
-        ..failure.into()
-    };
-    doors.refuse(&arrival, &refused)
+    doors.turn_away(&head, Dialect::OpenAiChat, &failure)
 }
 
 async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {

@@ -12,12 +12,20 @@
 pub mod access;
 pub mod body;
 mod call;
+mod count_tokens;
 mod doors;
 mod headers;
 mod health;
+mod kept;
 pub mod listener;
 mod models;
+mod params;
+mod query;
+mod replay;
+mod reply;
+mod responses;
 mod stream_body;
 pub mod tls;
+mod version;
 
 pub use doors::{DoorSettings, router};

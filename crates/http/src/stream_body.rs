@@ -108,6 +108,9 @@ impl StreamBody {
     }
 
     fn send(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.ended {
+            self.running.delivered();
+        }
         let frame = std::mem::take(&mut self.frame);
         self.silence.as_mut().reset(Instant::now() + self.keep_alive);
         Poll::Ready(Some(Ok(Frame::data(frame.into()))))

@@ -14,8 +14,8 @@ use http_doors::body::BodyLimits;
 use http_doors::listener::ServeLimits;
 use ipnet::IpNet;
 use mcp::stdio;
-use model::Secret;
-use upstreams::host::{HintPolicy, HostSettings};
+use model::{ParamsMode, Secret};
+use upstreams::host::{HintPolicy, HostSettings, ToolPolicy};
 
 use crate::cli::Problem;
 use crate::telemetry::{Colour, LogFormat, LogLevel, LogSettings};
@@ -88,6 +88,9 @@ pub(crate) struct Settings {
     /// Whether the caller's model is passed on as a hint.
     #[arg(long, env = "MCPTB_MODEL_HINTS", value_enum, default_value = "auto")]
     model_hints: Hints,
+    /// What becomes of tools where the host has none in sampling.
+    #[arg(long, env = "MCPTB_TOOLS", value_enum, default_value = "prompted")]
+    tools: Tools,
     /// Whether sampling runs as a task (which can be cancelled) where the host offers it.
     #[arg(long, env = "MCPTB_SAMPLING_TASKS", value_enum, default_value = "auto")]
     sampling_tasks: AutoOff,
@@ -98,6 +101,12 @@ pub(crate) struct Settings {
     #[arg(long, env = "MCPTB_WARMUP_WAIT", default_value_t = 300,
         value_parser = clap::value_parser!(u64).range(1..=604_800))]
     warmup_wait: u64,
+    /// What becomes of parameters that cannot be carried; a request may say it itself.
+    #[arg(long, env = "MCPTB_PARAMS", value_enum, default_value = "default")]
+    params: Params,
+    /// Whether a broken stream that is asked for again, unstreamed, is sampled only once.
+    #[arg(long, env = "MCPTB_REPLAY_GUARD", value_enum, default_value = "on")]
+    replay_guard: OnOff,
     /// Largest request body in bytes.
     #[arg(long, env = "MCPTB_BODY_LIMIT", default_value_t = 32 << 20)]
     body_limit: usize,
@@ -150,6 +159,30 @@ enum Hints {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tools {
+    /// They are described in the prompt, and calls are read from the answer's text.
+    Prompted,
+    /// The call is refused.
+    Reject,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Params {
+    /// Whatever would be lost is refused.
+    Strict,
+    /// What would break the answer is refused, the rest is named as lost.
+    Default,
+    /// Whatever can be left out is left out, and named as lost.
+    Lenient,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum AutoOff {
     Auto,
     Off,
@@ -173,6 +206,8 @@ pub(crate) struct Config {
     pub(crate) deadline: Duration,
     pub(crate) body: BodyLimits,
     pub(crate) body_memory: usize,
+    pub(crate) params: ParamsMode,
+    pub(crate) replay_guard: bool,
     pub(crate) serve: ServeLimits,
     pub(crate) anthropic_done: bool,
     pub(crate) stdio: stdio::Mode,
@@ -205,11 +240,15 @@ impl Config {
                 max_tokens_cap: None,
                 hints: HintPolicy::Auto,
                 priorities: Priorities { intelligence: None, speed: None, cost: None },
+                tools: ToolPolicy::Prompted,
+                nonce: values::fresh_nonce_secret(),
                 tasks: true,
             },
             deadline,
             body: BodyLimits { max_bytes: 32 << 20, idle: 30 * second, total: 300 * second },
             body_memory: 256 << 20,
+            params: ParamsMode::Default,
+            replay_guard: true,
             serve: serve_limits(30 * second, 16_384),
             anthropic_done: false,
             stdio: stdio::Mode::Auto,

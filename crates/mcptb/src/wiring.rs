@@ -50,7 +50,7 @@ impl Parts {
         let gateway = Gateway::new(
             Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
             log,
-            GatewayLimits { deadline: config.deadline },
+            GatewayLimits { deadline: config.deadline, replay_guard: config.replay_guard },
             calls.clone(),
             stop.clone(),
         );
@@ -60,6 +60,7 @@ impl Parts {
                 access: config.access,
                 body: config.body,
                 body_memory: config.body_memory,
+                params: config.params,
                 grace: GRACE,
                 keep_alive: KEEP_ALIVE,
                 anthropic_done: config.anthropic_done,

@@ -81,12 +81,36 @@ losses! {
     MediaOmitted = "media-omitted",
     /// The shape of the answer is asked for in the prompt and checked, not enforced by the model.
     OutputPrompted = "output-prompted",
-    /// The first answer did not have the shape asked for; the model was asked once more.
+    /// The first answer lacked the call or the shape asked for; the model was asked once more.
     OutputRepaired = "output-repaired",
     /// The answer is JSON, but does not match a schema that is not strict.
     OutputMismatch = "output-mismatch",
     /// A `pattern` of the schema cannot be checked in linear time, and was not.
     OutputPattern = "output-pattern",
+    /// Something about the shape of the answer has no place in the upstream's dialect.
+    OutputFormat = "output-format",
+    /// A cache mark has no place in the upstream's dialect.
+    CacheMark = "cache-mark",
+    /// Fields or blocks that only the caller's dialect understands were left out.
+    DialectFields = "dialect-fields",
+    /// The name of a picture, file or sound has no place in the upstream's dialect.
+    MediaName = "media-name",
+    /// A tool has another name upstream, whose dialect has no namespaces or fewer characters.
+    ToolName = "tool-name",
+    /// A free-text tool became a function with one string.
+    ToolFreeText = "tool-free-text",
+    /// That a tool failed has no place in the upstream's dialect; what it said has.
+    ToolError = "tool-error",
+    /// Tools that may not be called in this turn are not shown to the model.
+    AllowedTools = "allowed-tools",
+    /// Blocks of a turn stand in the order that the upstream's dialect has.
+    BlockOrder = "block-order",
+    /// Stop sequences have no place in the upstream's dialect; the bridge cuts the answer itself.
+    Stop = "stop",
+    /// The temperature was lowered to the most that the upstream's dialect takes.
+    Temperature = "temperature",
+    /// The upstream's dialect has no such effort of reasoning.
+    ReasoningEffort = "reasoning-effort",
     /// `max_tool_calls` is not counted.
     MaxToolCalls = "max-tool-calls",
     /// Log probabilities are reported by no host.
@@ -99,6 +123,23 @@ losses! {
     Conversation = "conversation",
     /// `prompt` was ignored: prompt templates are not kept here.
     PromptTemplate = "prompt-template",
+    /// More replies were asked for than one call may have.
+    Choices = "choices",
+    /// A text to be completed became a message of the user.
+    PromptAsMessage = "prompt-as-message",
+    /// Of several replies the best was to be chosen: only as many as were wanted are made.
+    BestOf = "best-of",
+    /// The prompt was to be repeated before the reply.
+    Echo = "echo",
+    /// A text behind the reply was given: no model is told.
+    Suffix = "suffix",
+    /// No token was asked for: nothing was sampled, and the answer is empty.
+    NoTokens = "no-tokens",
+    /// An earlier response or item that the request points to is not kept here; it was left out.
+    NotKept = "not-kept",
+    /// Items of the history that only the provider can read, or that it made with its own tools,
+    /// were left out.
+    HostedItems = "hosted-items",
 }
 
 /// A set of [`Loss`], cheap to copy.

@@ -38,6 +38,10 @@ impl ModelAlias {
     /// The prototype's one model name; it still means "whatever the host chooses".
     pub const PROTOTYPE: &'static str = "mcp-external-sampling";
 
+    /// The same for Claude Code, which lists only models with `claude` or `anthropic` in their
+    /// names.
+    pub const FOR_CLAUDE_CODE: &'static str = "claude-mcp-auto";
+
     /// Wraps a name as the caller sent it.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
@@ -48,10 +52,11 @@ impl ModelAlias {
         &self.0
     }
 
-    /// Whether the caller leaves the choice to the host: `auto`, empty, or the prototype's name.
+    /// Whether the caller leaves the choice to the host: `auto`, empty, the prototype's name, or
+    /// the one for Claude Code.
     pub fn is_auto(&self) -> bool {
         let name = self.0.trim();
-        name.is_empty() || name == "auto" || name == Self::PROTOTYPE
+        matches!(name, "" | "auto" | Self::PROTOTYPE | Self::FOR_CLAUDE_CODE)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dialects::mcp_sampling::Priorities;
+use dialects::prompted_tools::NonceSecret;
 use gateway::{BoxFuture, EventSink, Order, Upstream, UpstreamStatus};
 use mcp::{HostInfo, Peer};
 use model::{Failure, FailureKind, ModelName};
@@ -15,6 +16,7 @@ mod consent;
 mod sampling;
 mod service;
 mod session;
+mod shaped;
 mod warm_up;
 
 pub use service::{BridgeView, HostService};
@@ -43,8 +45,22 @@ pub struct HostSettings {
     pub hints: HintPolicy,
     /// Priorities in `modelPreferences`.
     pub priorities: Priorities,
+    /// What becomes of tools where the host has none in sampling.
+    pub tools: ToolPolicy,
+    /// Makes the marks of prompted tools unguessable; the same for the life of an install.
+    pub nonce: NonceSecret,
     /// Whether sampling runs as a task where the host offers it.
     pub tasks: bool,
+}
+
+/// What becomes of tools where the host has none in sampling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolPolicy {
+    /// They are described in the prompt, and calls are read from the answer's text.
+    #[default]
+    Prompted,
+    /// The call is refused.
+    Reject,
 }
 
 /// Whether the caller's model name is passed on as a hint.

@@ -16,8 +16,8 @@ use crate::media;
 
 const STYLE: PathStyle = PathStyle::Dots;
 
-/// Claude Code puts a block that changes with every call before its system prompt; it says
-/// nothing to a model and defeats every prompt cache.
+/// Claude Code puts a line that changes with every call before its system prompt; it says nothing
+/// to a model and defeats every prompt cache.
 const BILLING_HEADER: &str = "x-anthropic-billing-header:";
 
 /// Blocks that only Anthropic understands: results of tools that it runs itself, and references.
@@ -91,7 +91,7 @@ impl Place {
 
 impl Reader<'_> {
     fn read_system(&mut self, system: TextOr<wire::Block<'_>>) -> Result<Vec<Block>, Failure> {
-        let mut blocks = match system {
+        let blocks = match system {
             TextOr::Text(text) if text.is_empty() => Vec::new(),
             TextOr::Text(text) => vec![Block::text(text)],
             TextOr::Items(items) => items
@@ -100,10 +100,7 @@ impl Reader<'_> {
                 .map(|(at, block)| self.read_block(block, Place::System { block: at }))
                 .collect::<Result<_, _>>()?,
         };
-        blocks.retain(
-            |block| !matches!(block, Block::Text(text) if text.text.starts_with(BILLING_HEADER)),
-        );
-        Ok(blocks)
+        Ok(without_billing(blocks))
     }
 
     fn read_message(
@@ -147,6 +144,7 @@ impl Reader<'_> {
                 blocks
             }
         };
+        let content = if role == Role::System { without_billing(content) } else { content };
         Ok((role, content))
     }
 
@@ -252,6 +250,24 @@ impl Reader<'_> {
         let kind = kind.to_owned();
         Ok(Block::Opaque(Opaque { dialect: Dialect::AnthropicMessages, kind, json }))
     }
+}
+
+/// Takes the billing line off instructions, wherever among them it stands; a block that holds
+/// nothing else goes with it.
+fn without_billing(mut blocks: Vec<Block>) -> Vec<Block> {
+    blocks.retain_mut(|block| {
+        let Block::Text(Text { text, .. }) = block else { return true };
+        if !text.trim_start().starts_with(BILLING_HEADER) {
+            return true;
+        }
+        let start = text.len() - text.trim_start().len();
+        let line = text.get(start..).and_then(|rest| rest.find('\n')).unwrap_or(text.len());
+        text.drain(..text.len().min(start + line));
+        let rest = text.trim_start_matches(['\r', '\n']).len();
+        text.drain(..text.len() - rest);
+        !text.trim_ascii().is_empty()
+    });
+    blocks
 }
 
 /// Whether a document says more than the model's media block can hold.

@@ -175,8 +175,16 @@ pub(super) fn push_usage(out: &mut Vec<u8>, head: &ReplyHead, usage: Usage) {
     );
 }
 
-/// Writes `GET /v1/models`.
-pub fn write_models(models: &[&str]) -> Vec<u8> {
+/// Writes the answer of `POST /v1/messages/count_tokens`.
+pub fn write_count(tokens: u64) -> Vec<u8> {
+    let mut out = br#"{"input_tokens":"#.to_vec();
+    push_number(&mut out, tokens);
+    out.push(b'}');
+    out
+}
+
+/// Writes a page of `GET /v1/models`; `more` says whether others follow.
+pub fn write_models(models: &[&str], more: bool) -> Vec<u8> {
     let mut out = br#"{"data":["#.to_vec();
     for (at, id) in models.iter().enumerate() {
         if at > 0 {
@@ -184,7 +192,8 @@ pub fn write_models(models: &[&str]) -> Vec<u8> {
         }
         push_model(&mut out, id);
     }
-    out.extend_from_slice(br#"],"has_more":false,"first_id":"#);
+    out.extend_from_slice(if more { br#"],"has_more":true"# } else { br#"],"has_more":false"# });
+    out.extend_from_slice(br#","first_id":"#);
     push_optional(&mut out, models.first().copied());
     out.extend_from_slice(br#","last_id":"#);
     push_optional(&mut out, models.last().copied());

@@ -1,14 +1,15 @@
 //! Reads requests, and says how a failure looks on the wire.
 
 use model::{
-    CallId, CompletionRequest, Dialect, Failure, FailureKind, GenerationParams, Loss, LossSet,
-    ModelAlias,
+    CallId, CompletionRequest, Dialect, Failure, FailureKind, GenerationParams, Loss, ModelAlias,
+    ParamsMode,
 };
 
 use super::{message, tool, wire};
 use crate::extras::Extras;
 use crate::json::{check_body, push_string};
 use crate::lenient::{FieldProblem, PathStyle, parse};
+use crate::uncarried::Uncarried;
 
 const STYLE: PathStyle = PathStyle::Dots;
 
@@ -42,18 +43,24 @@ pub struct MessagesRequest {
     pub stream: bool,
 }
 
-/// Reads the body of `POST /v1/messages`.
+/// Reads the body of `POST /v1/messages`; `mode` decides about parameters that cannot be carried.
 ///
 /// # Errors
 /// A failure that names the field at fault in Anthropic's way (`messages.0.content.1.text`).
-pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest, Failure> {
+pub fn read_request(
+    body: &[u8],
+    version: ApiVersion,
+    mode: ParamsMode,
+) -> Result<MessagesRequest, Failure> {
     let body = check_body(body)?;
     let mut wire: wire::Request<'_> = parse(body, STYLE)?;
     if wire.thread.is_some() {
         // SDKs that try message threads go on without them when they are told so.
         return Err(STYLE.unsupported("thread", "message threads are not supported here"));
     }
-    let params = read_params(&mut wire, version)?;
+    let mut uncarried = Uncarried::new(mode, STYLE);
+    let params = read_params(&mut wire, version, &mut uncarried)?;
+    check_left_out(&wire, &mut uncarried)?;
     let Some(messages) = wire.messages.take() else {
         return Err(STYLE.refuse(FieldProblem::Missing, "messages", ""));
     };
@@ -74,12 +81,13 @@ pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest,
     let mut request = CompletionRequest {
         model: ModelAlias::new(wire.model.take().unwrap_or_default()),
         params: GenerationParams { reasoning_effort: config.effort, ..params },
-        losses: read_losses(&wire),
+        mode,
         extras,
-        tools: tool::read_tools(wire.tools.take(), body)?,
+        tools: tool::read_tools(wire.tools.take(), body, &uncarried)?,
         tool_choice,
         parallel_tool_calls,
         output,
+        losses: uncarried.losses(),
         ..CompletionRequest::default()
     };
     message::read_conversation(wire.system.take(), messages, version, body, &mut request)?;
@@ -89,8 +97,9 @@ pub fn read_request(body: &[u8], version: ApiVersion) -> Result<MessagesRequest,
 fn read_params(
     wire: &mut wire::Request<'_>,
     version: ApiVersion,
+    uncarried: &mut Uncarried,
 ) -> Result<GenerationParams, Failure> {
-    if version == ApiVersion::V2026_10_21 {
+    if version == ApiVersion::V2026_10_21 && uncarried.mode() != ParamsMode::Lenient {
         let gone = [
             ("temperature", wire.temperature.is_some()),
             ("top_p", wire.top_p.is_some()),
@@ -104,10 +113,16 @@ fn read_params(
     // The real API asks for `max_tokens`; callers of the prototype send none.
     let max_tokens = match wire.max_tokens {
         None => None,
-        Some(bound) => Some(bound.within(1, u64::MAX).ok_or_else(|| {
-            let why = "Input should be greater than or equal to 1";
-            STYLE.refuse(FieldProblem::BadValue, "max_tokens", why)
-        })?),
+        Some(bound) => {
+            if bound.0 == 0 {
+                // It asks for nothing but a warm cache. The bridge has none to warm.
+                uncarried.leave_out(Loss::NoTokens, || "max_tokens".to_owned())?;
+            }
+            Some(bound.within(0, u64::MAX).ok_or_else(|| {
+                let why = "Input should be greater than or equal to 0";
+                STYLE.refuse(FieldProblem::BadValue, "max_tokens", why)
+            })?)
+        }
     };
     if wire.temperature.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
         let why = "Input should be from 0 to 1";
@@ -130,19 +145,22 @@ fn read_params(
     })
 }
 
-/// Names what is understood but carried by nobody, unless it has the value that changes nothing.
-fn read_losses(wire: &wire::Request<'_>) -> LossSet {
+/// Leaves out what is understood but carried by nobody, unless it has the value that changes
+/// nothing.
+fn check_left_out(wire: &wire::Request<'_>, uncarried: &mut Uncarried) -> Result<(), Failure> {
     #[expect(clippy::float_cmp, reason = "only the exact default changes nothing")]
     let top_p = wire.top_p.is_some_and(|value| value != 1.0);
     let servers = wire.mcp_servers.is_some_and(|raw| raw.get() != "[]");
-    [
-        (Loss::TopP, top_p),
-        (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0)),
-        (Loss::HostedTools, servers),
-    ]
-    .into_iter()
-    .filter_map(|(loss, lost)| lost.then_some(loss))
-    .collect()
+    for (loss, path, lost) in [
+        (Loss::TopP, "top_p", top_p),
+        (Loss::TopK, "top_k", wire.top_k.is_some_and(|count| count.0 > 0)),
+        (Loss::HostedTools, "mcp_servers", servers),
+    ] {
+        if lost {
+            uncarried.leave_out(loss, || path.to_owned())?;
+        }
+    }
+    Ok(())
 }
 
 fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {

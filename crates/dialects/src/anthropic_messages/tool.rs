@@ -9,6 +9,7 @@ use super::wire;
 use crate::extras::from_rest;
 use crate::json::compact_raw;
 use crate::lenient::{FieldProblem, PathStyle};
+use crate::uncarried::Uncarried;
 
 const STYLE: PathStyle = PathStyle::Dots;
 
@@ -16,6 +17,7 @@ const STYLE: PathStyle = PathStyle::Dots;
 pub(super) fn read_tools(
     tools: Option<Vec<wire::Tool<'_>>>,
     body: &str,
+    uncarried: &Uncarried,
 ) -> Result<Vec<Tool>, Failure> {
     let mut read = Vec::new();
     let mut raw = RawText::new(body);
@@ -44,15 +46,18 @@ pub(super) fn read_tools(
                     cache,
                 }
             }
-            Some(kind) => Tool {
-                name: tool.name.unwrap_or_else(|| kind.to_owned()),
-                namespace: None,
-                description: tool.description,
-                input: ToolInput::Hosted(read_hosted(kind, at, &mut raw)?),
-                strict: tool.strict,
-                cache,
-                extras: None,
-            },
+            Some(kind) => {
+                uncarried.check_strict(|| format!("tools.{at}"))?;
+                Tool {
+                    name: tool.name.unwrap_or_else(|| kind.to_owned()),
+                    namespace: None,
+                    description: tool.description,
+                    input: ToolInput::Hosted(read_hosted(kind, at, &mut raw)?),
+                    strict: tool.strict,
+                    cache,
+                    extras: None,
+                }
+            }
         });
     }
     Ok(read)
@@ -111,7 +116,8 @@ pub(super) fn read_output(
                 name: format.name,
                 description: None,
                 schema,
-                strict: None,
+                // This dialect knows no other: the real API constrains the model.
+                strict: Some(true),
             })
         }
         Some(other) => {

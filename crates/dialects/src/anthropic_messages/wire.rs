@@ -166,3 +166,49 @@ wire_object! {
     /// A message, or a block with blocks inside.
     RawMessage<'a> { "content" => content: TextOr<&'a RawValue>, }
 }
+
+wire_object! {
+    /// A whole reply, and the message that a stream begins with.
+    Reply<'a> {
+        "model" => model: String,
+        "content" => content: Vec<&'a RawValue>,
+        "stop_reason" => stop_reason: Word<'a>,
+        "stop_sequence" => stop_sequence: String,
+        "usage" => usage: Usage,
+        "error" => error: &'a RawValue,
+    }
+}
+
+wire_object! {
+    /// Tokens. Each is cumulative where it comes more than once.
+    Usage {
+        "input_tokens" => input: Count,
+        "output_tokens" => output: Count,
+        "cache_creation_input_tokens" => written: Count,
+        "cache_read_input_tokens" => cached: Count,
+    }
+}
+
+wire_object! {
+    /// An event of a stream, of any type.
+    StreamEvent<'a> {
+        "type" => kind: Word<'a>,
+        "index" => index: Count,
+        "message" => message: Reply<'a>,
+        "content_block" => content_block: &'a RawValue,
+        "delta" => delta: Delta<'a>,
+        "usage" => usage: Usage,
+    }
+}
+
+wire_object! {
+    /// One more piece of a block, or the end of the message.
+    Delta<'a> {
+        "text" => text: String,
+        "partial_json" => partial_json: String,
+        "thinking" => thinking: String,
+        "signature" => signature: String,
+        "stop_reason" => stop_reason: Word<'a>,
+        "stop_sequence" => stop_sequence: String,
+    }
+}

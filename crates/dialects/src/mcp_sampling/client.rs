@@ -3,13 +3,19 @@
 //! Written by hand into the caller's buffer: this is the hot path, and the order of keys is part
 //! of the golden files.
 
+use std::borrow::Cow;
+
 use model::{
-    Block, CompletionRequest, Failure, FailureKind, GenerationParams, Loss, LossSet, Media,
-    MediaKind, MediaSource, OutputFormat, Role, Tool, ToolChoice, ToolInput,
+    Block, CompletionRequest, Failure, FailureKind, GenerationParams, Loss, LossSet, ParamsMode,
+    Role,
 };
 
-use super::SamplingOptions;
+use super::carried::Carried;
+use super::messages::{push_messages, push_tools};
+use super::turns::{Said, Turn, turns};
+use super::{Asking, SamplingOptions, ToolUse};
 use crate::json::{self, push_string};
+use crate::structured_output::OutputCheck;
 
 /// What stands in for the missing user turn before a conversation that the assistant opens.
 const FIRST_TURN: &str = "(continue)";
@@ -27,12 +33,12 @@ const MAX_STOPS: usize = 64;
 /// Returns what the request loses on the way, together with what reading it has lost already.
 /// On failure `out` is as it was.
 pub fn write_request(
-    request: &CompletionRequest,
+    asking: &Asking<'_>,
     options: &SamplingOptions,
     out: &mut Vec<u8>,
 ) -> Result<LossSet, Failure> {
     let start = out.len();
-    let written = write_params(request, options, out);
+    let written = write_params(asking, options, out);
     if written.is_err() {
         out.truncate(start);
     }
@@ -40,260 +46,154 @@ pub fn write_request(
 }
 
 fn write_params(
-    request: &CompletionRequest,
+    asking: &Asking<'_>,
     options: &SamplingOptions,
     out: &mut Vec<u8>,
 ) -> Result<LossSet, Failure> {
+    let request = asking.request;
     let mut losses = request.losses;
-    refuse_what_sampling_lacks(request, &mut losses)?;
+    let turns = conversation(asking, &mut losses)?;
+    let system = system_prompt(asking)?;
 
     out.extend_from_slice(b"{\"messages\":");
-    let mut messages = Messages { out, last: None };
-    for (index, message) in request.messages.iter().enumerate() {
-        let place = Place { message: request.leading + index };
-        match message.role {
-            Role::System => messages.system_in_place(&message.content, place, &mut losses)?,
-            Role::User | Role::Assistant => {
-                messages.turn(message.role, &message.content, place, &mut losses)?;
-            }
-        }
-    }
-    let system = system_prompt(&request.system)?;
-    messages.close(system.is_empty(), &mut losses)?;
-
+    push_messages(&turns, &asking.tools, out);
     if !system.is_empty() {
         out.extend_from_slice(b",\"systemPrompt\":");
         push_joined(out, &system);
     }
+    match &asking.tools {
+        ToolUse::None => {}
+        ToolUse::Native(table) => {
+            losses = losses.union(table.losses());
+            push_tools(table, out)?;
+        }
+        ToolUse::Prompted { table, .. } => {
+            losses = losses.union(table.losses());
+            if table.any_callable() {
+                losses.insert(Loss::ToolsPrompted);
+            }
+        }
+    }
+    if let Some(output) = asking.output {
+        losses = losses.union(output.losses());
+    }
     write_preferences(request, options, out, &mut losses)?;
-    write_bounds(&request.params, options, out, &mut losses)?;
+    write_bounds(asking, options, out, &mut losses)?;
     out.push(b'}');
     Ok(losses)
 }
 
-/// Refuses what MCP sampling without tools has no place for.
-fn refuse_what_sampling_lacks(
-    request: &CompletionRequest,
-    losses: &mut LossSet,
-) -> Result<(), Failure> {
-    if request.tools.iter().any(|tool| !is_hosted(tool)) {
-        return Err(unsupported(
-            "tools",
-            "Tools are not supported yet: this bridge passes text and images to the MCP host. \
-             Tool calls come in a later version.",
-        ));
+/// The turns as they go out: beginning and ending with the user, with what the bridge itself has
+/// to say at the end.
+fn conversation<'r>(asking: &Asking<'r>, losses: &mut LossSet) -> Result<Vec<Turn<'r>>, Failure> {
+    let mut turns = turns(asking.request, losses)?;
+    if let ToolUse::Prompted { prompt, .. } = &asking.tools {
+        for turn in &mut turns {
+            escape(turn, |text| match prompt.escape(text) {
+                Cow::Owned(escaped) => Some(escaped),
+                Cow::Borrowed(_) => None,
+            });
+        }
     }
-    if !request.tools.is_empty() {
-        losses.insert(Loss::HostedTools);
+    match turns.last().map(|turn| turn.role) {
+        Some(Role::Assistant) => {
+            losses.insert(Loss::Prefill);
+            turns.push(text(Role::User, CONTINUE));
+        }
+        Some(Role::User | Role::System) => {}
+        // A request of instructions alone is answered by the real APIs too.
+        None if has_text(&asking.request.system) => {
+            losses.insert(Loss::FirstTurn);
+            turns.push(text(Role::User, FIRST_TURN));
+        }
+        None => {
+            let why = "messages holds nothing to answer: every message is empty.";
+            return Err(Failure::new(FailureKind::BadRequest, why).with_param("messages"));
+        }
     }
-    let forced = match &request.tool_choice {
-        ToolChoice::Required | ToolChoice::Named(_) => true,
-        ToolChoice::Allowed { required, .. } => *required,
-        ToolChoice::Auto | ToolChoice::None => false,
+    if turns.first().is_some_and(|turn| turn.role == Role::Assistant) {
+        losses.insert(Loss::FirstTurn);
+        turns.insert(0, text(Role::User, FIRST_TURN));
+    }
+    if let Some(follow_up) = &asking.follow_up {
+        if !follow_up.answer.is_empty() {
+            turns.push(text(Role::Assistant, follow_up.answer));
+        }
+        turns.push(text(Role::User, follow_up.then));
+    }
+    if let ToolUse::Prompted { prompt, table } = &asking.tools
+        && table.any_callable()
+    {
+        remind(&mut turns, &prompt.reminder());
+    }
+    if asking.output.is_some() {
+        remind(&mut turns, OutputCheck::REMINDER);
+    }
+    Ok(turns)
+}
+
+/// Puts a reminder behind the last message: hosts may drop the system prompt.
+fn remind(turns: &mut Vec<Turn<'_>>, reminder: &str) {
+    match turns.last_mut() {
+        Some(Turn { role: Role::User, said: Said::Block(Carried::Text(last)) }) => {
+            let last = last.to_mut();
+            last.push_str("\n\n");
+            last.push_str(reminder);
+        }
+        _ => turns.push(text(Role::User, reminder.to_owned())),
+    }
+}
+
+fn text<'r>(role: Role, text: impl Into<Cow<'r, str>>) -> Turn<'r> {
+    Turn { role, said: Said::Block(Carried::Text(text.into())) }
+}
+
+/// Changes all text of a turn that a caller wrote, where it has to be.
+fn escape(turn: &mut Turn<'_>, with: impl Fn(&str) -> Option<String>) {
+    let change = |text: &mut Cow<'_, str>| {
+        if let Some(changed) = with(text) {
+            *text = Cow::Owned(changed);
+        }
     };
-    if forced {
-        return Err(unsupported(
-            "tool_choice",
-            "No tool call can be forced: tool calls come in a later version of this bridge.",
-        ));
-    }
-    match request.output {
-        OutputFormat::Text => Ok(()),
-        OutputFormat::JsonObject | OutputFormat::JsonSchema { .. } => Err(unsupported(
-            "response_format",
-            "Structured output is not supported yet: it comes in a later version of this bridge, \
-             together with tool calls. Ask for JSON in the prompt instead.",
-        )),
+    match &mut turn.said {
+        Said::Block(Carried::Text(text)) => change(text),
+        Said::Calls { texts, .. } => texts.iter_mut().for_each(change),
+        // What writes results makes them harmless itself.
+        Said::Block(Carried::Image { .. }) | Said::Results(_) => {}
     }
 }
 
-fn is_hosted(tool: &Tool) -> bool {
-    matches!(tool.input, ToolInput::Hosted(_))
+fn has_text(blocks: &[Block]) -> bool {
+    blocks.iter().any(|block| !matches!(block, Block::Text(text) if text.text.is_empty()))
 }
 
-fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Unsupported, message).with_param(param)
-}
-
-/// Collects the leading system text. There is no place but text for it.
-fn system_prompt(blocks: &[Block]) -> Result<Vec<&str>, Failure> {
-    let mut texts = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        match block {
-            Block::Text(text) if text.text.is_empty() => {}
-            Block::Text(text) => texts.push(text.text.as_str()),
+/// Collects the leading system text and what the bridge has to say there. There is no place but
+/// text for it.
+fn system_prompt<'r>(asking: &Asking<'r>) -> Result<Vec<Cow<'r, str>>, Failure> {
+    let mut texts = Vec::with_capacity(asking.request.system.len() + 2);
+    for block in &asking.request.system {
+        match (block, &asking.tools) {
+            (Block::Text(text), _) if text.text.is_empty() => {}
+            (Block::Text(text), ToolUse::Prompted { prompt, .. }) => {
+                texts.push(prompt.escape(&text.text));
+            }
+            (Block::Text(text), _) => texts.push(Cow::Borrowed(text.text.as_str())),
             _ => {
-                return Err(unsupported(
-                    "system",
-                    "System and developer instructions can hold only text.",
-                ));
+                let why = "System and developer instructions can hold only text.";
+                return Err(Failure::new(FailureKind::Unsupported, why).with_param("system"));
             }
         }
+    }
+    if let ToolUse::Prompted { prompt, .. } = &asking.tools {
+        let instructions = prompt.instructions();
+        if !instructions.is_empty() {
+            texts.push(Cow::Owned(instructions));
+        }
+    }
+    if let Some(output) = asking.output {
+        texts.push(Cow::Borrowed(output.instructions()));
     }
     Ok(texts)
-}
-
-/// The place of a message in the request, for error messages.
-#[derive(Clone, Copy)]
-struct Place {
-    message: usize,
-}
-
-impl Place {
-    fn refuse(self, block: usize, what: &str) -> Failure {
-        let param = format!("messages[{}].content[{block}]", self.message);
-        let message = format!("{param} {what}");
-        unsupported(param, message)
-    }
-}
-
-/// Writes the array of messages, one block per message.
-///
-/// Hosts drop or cut messages whose content is an array (older VS Code drops them, goose reads
-/// the first text only), so several blocks become several messages of the same role.
-struct Messages<'a> {
-    out: &'a mut Vec<u8>,
-    last: Option<Role>,
-}
-
-impl Messages<'_> {
-    fn open(&mut self, role: Role, losses: &mut LossSet) {
-        if self.last.is_none() && role == Role::Assistant {
-            losses.insert(Loss::FirstTurn);
-            self.text(Role::User, FIRST_TURN, losses);
-        }
-        self.out.push(if self.last.is_none() { b'[' } else { b',' });
-        self.out.extend_from_slice(match role {
-            Role::Assistant => b"{\"role\":\"assistant\",\"content\":".as_slice(),
-            Role::User | Role::System => b"{\"role\":\"user\",\"content\":".as_slice(),
-        });
-        self.last = Some(role);
-    }
-
-    fn text(&mut self, role: Role, text: &str, losses: &mut LossSet) {
-        self.open(role, losses);
-        self.out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
-        push_string(self.out, text);
-        self.out.extend_from_slice(b"}}");
-    }
-
-    fn image(&mut self, role: Role, mime: &str, base64: &str, losses: &mut LossSet) {
-        self.open(role, losses);
-        self.out.extend_from_slice(b"{\"type\":\"image\",\"data\":");
-        push_string(self.out, base64);
-        self.out.extend_from_slice(b",\"mimeType\":");
-        push_string(self.out, mime);
-        self.out.extend_from_slice(b"}}");
-    }
-
-    fn turn(
-        &mut self,
-        role: Role,
-        content: &[Block],
-        place: Place,
-        losses: &mut LossSet,
-    ) -> Result<(), Failure> {
-        for (index, block) in content.iter().enumerate() {
-            match block {
-                Block::Text(text) if text.text.is_empty() => {}
-                Block::Text(text) => self.text(role, &text.text, losses),
-                Block::Media(media) => {
-                    let (mime, base64) = inline_image(media, place, index)?;
-                    self.image(role, mime, base64, losses);
-                }
-                Block::Reasoning(_) => losses.insert(Loss::Reasoning),
-                Block::ToolCall(_) | Block::ToolResult(_) => {
-                    return Err(unsupported(
-                        format!("messages[{}]", place.message),
-                        format!(
-                            "messages[{}] holds a tool call or a tool result; tool calls come in \
-                             a later version of this bridge.",
-                            place.message
-                        ),
-                    ));
-                }
-                Block::Opaque(opaque) => {
-                    return Err(place.refuse(
-                        index,
-                        &format!("is of type `{}`, which MCP sampling cannot carry.", opaque.kind),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Turns instructions in mid-conversation into marked user text.
-    ///
-    /// Sampling knows only user and assistant, and strict hosts fail the whole call on any other
-    /// role; the mark is the one that Claude Code itself uses for such text.
-    fn system_in_place(
-        &mut self,
-        content: &[Block],
-        place: Place,
-        losses: &mut LossSet,
-    ) -> Result<(), Failure> {
-        let mut all = String::new();
-        for (index, block) in content.iter().enumerate() {
-            let Block::Text(text) = block else {
-                return Err(place.refuse(index, "is not text; a system message holds only text."));
-            };
-            if text.text.is_empty() {
-                continue;
-            }
-            all.push_str(if all.is_empty() { "<system-reminder>\n" } else { "\n\n" });
-            all.push_str(&text.text);
-        }
-        if !all.is_empty() {
-            all.push_str("\n</system-reminder>");
-            losses.insert(Loss::SystemInPlace);
-            self.text(Role::User, &all, losses);
-        }
-        Ok(())
-    }
-
-    /// Ends the array so that a user message stands last.
-    fn close(mut self, no_system: bool, losses: &mut LossSet) -> Result<(), Failure> {
-        match self.last {
-            Some(Role::Assistant) => {
-                losses.insert(Loss::Prefill);
-                self.text(Role::User, CONTINUE, losses);
-            }
-            Some(Role::User | Role::System) => {}
-            None if no_system => {
-                return Err(Failure::new(
-                    FailureKind::BadRequest,
-                    "messages holds nothing to answer: every message is empty.",
-                )
-                .with_param("messages"));
-            }
-            None => {
-                // A request of instructions alone is answered by the real APIs too.
-                losses.insert(Loss::FirstTurn);
-                self.text(Role::User, FIRST_TURN, losses);
-            }
-        }
-        self.out.push(b']');
-        Ok(())
-    }
-}
-
-fn inline_image(media: &Media, place: Place, block: usize) -> Result<(&str, &str), Failure> {
-    match (media.kind, &media.source) {
-        (MediaKind::Audio, _) => Err(place.refuse(block, "is audio, which hosts cannot read.")),
-        (MediaKind::File, _) => {
-            Err(place.refuse(block, "is a file; MCP sampling carries only text and images."))
-        }
-        (MediaKind::Image, MediaSource::Url(_)) => Err(place.refuse(
-            block,
-            "is a URL; the bridge fetches no URL, send the image itself as base64.",
-        )),
-        (MediaKind::Image, MediaSource::Id(_)) => {
-            Err(place
-                .refuse(block, "is the id of an uploaded file; send the image itself as base64."))
-        }
-        (MediaKind::Image, MediaSource::Inline { mime, base64 }) => Ok((mime, base64)),
-    }
 }
 
 /// Writes `modelPreferences` if it would hold something: an empty one, and a hint without a name,
@@ -335,14 +235,19 @@ fn write_preferences(
 }
 
 fn write_bounds(
-    params: &GenerationParams,
+    asking: &Asking<'_>,
     options: &SamplingOptions,
     out: &mut Vec<u8>,
     losses: &mut LossSet,
 ) -> Result<(), Failure> {
+    let params: &GenerationParams = &asking.request.params;
     let asked = params.max_tokens.unwrap_or(options.default_max_tokens);
     let max_tokens = options.max_tokens_cap.map_or(asked, |cap| asked.min(cap));
     if params.max_tokens.is_some_and(|asked| asked > max_tokens) {
+        if asking.request.mode == ParamsMode::Strict {
+            let message = format!("max_tokens is above this bridge's cap of {max_tokens}.");
+            return Err(Failure::new(FailureKind::Unsupported, message).with_param("max_tokens"));
+        }
         losses.insert(Loss::MaxTokensClamped);
     }
     out.extend_from_slice(b",\"maxTokens\":");
@@ -355,14 +260,18 @@ fn write_bounds(
         let message = format!("stop holds more than {MAX_STOPS} sequences.");
         return Err(Failure::new(FailureKind::BadRequest, message).with_param("stop"));
     }
-    let mut stops = params.stop.iter().filter(|stop| !stop.is_empty());
-    if let Some(first) = stops.next() {
-        out.extend_from_slice(b",\"stopSequences\":[");
-        push_string(out, first);
-        for stop in stops {
-            out.push(b',');
-            push_string(out, stop);
-        }
+    let ours = match &asking.tools {
+        ToolUse::Prompted { prompt, table } if table.any_callable() => Some(prompt.stop()),
+        _ => None,
+    };
+    let stops = params.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty());
+    let mut opened = false;
+    for stop in stops.chain(ours) {
+        out.extend_from_slice(if opened { b"," } else { b",\"stopSequences\":[" });
+        push_string(out, stop);
+        opened = true;
+    }
+    if opened {
         out.push(b']');
     }
     if let Some(ttl) = options.task_ttl_ms {
@@ -373,7 +282,7 @@ fn write_bounds(
     Ok(())
 }
 
-fn push_joined(out: &mut Vec<u8>, texts: &[&str]) {
+fn push_joined(out: &mut Vec<u8>, texts: &[Cow<'_, str>]) {
     match texts {
         [only] => push_string(out, only),
         several => push_string(out, &several.join("\n\n")),

@@ -82,7 +82,8 @@ fn read_block(block: ContentBlock<'_>) -> Option<Block> {
                 None => ToolCallInput::Broken(text.to_owned()),
             };
             Some(Block::ToolCall(ToolCall {
-                id: block.id?,
+                // Some hosts give none; whoever passes the call on has to.
+                id: block.id.unwrap_or_default(),
                 item_id: None,
                 name: block.name?,
                 namespace: None,

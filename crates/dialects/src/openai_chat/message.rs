@@ -1,8 +1,8 @@
 //! Messages of a Chat Completions request.
 
 use model::{
-    Block, CacheMark, CompletionRequest, Dialect, Failure, Loss, LossSet, Media, MediaKind,
-    MediaSource, Message, Opaque, Reasoning, Role, Text, ToolCall, ToolCallInput, ToolResult,
+    Block, CacheMark, CompletionRequest, Dialect, Failure, Loss, Media, MediaKind, MediaSource,
+    Message, Opaque, Reasoning, Role, Text, ToolCall, ToolCallInput, ToolResult,
 };
 
 use super::wire;
@@ -10,6 +10,7 @@ use crate::extras::Extras;
 use crate::json::{compact, compact_raw};
 use crate::lenient::{FieldProblem, PathStyle, TextOr, TextOrObject};
 use crate::media;
+use crate::uncarried::Uncarried;
 
 const STYLE: PathStyle = PathStyle::Brackets;
 
@@ -20,9 +21,9 @@ type Turn = (Role, Vec<Block>);
 pub(super) fn read_messages(
     messages: Vec<wire::Message<'_>>,
     request: &mut CompletionRequest,
+    uncarried: &mut Uncarried,
 ) -> Result<(), Failure> {
-    let mut reader =
-        Reader { losses: LossSet::EMPTY, legacy_calls: Vec::new(), custom_calls: Vec::new() };
+    let mut reader = Reader { uncarried, legacy_calls: Vec::new(), custom_calls: Vec::new() };
     request.messages.reserve(messages.len());
     for (at, message) in messages.into_iter().enumerate() {
         let extras = read_extras(&message);
@@ -34,7 +35,6 @@ pub(super) fn read_messages(
             request.messages.push(Message { role, content, extras });
         }
     }
-    request.losses = request.losses.union(reader.losses);
     Ok(())
 }
 
@@ -53,8 +53,8 @@ fn read_extras(message: &wire::Message<'_>) -> Option<Opaque> {
     extras.finish(Dialect::OpenAiChat, "message")
 }
 
-struct Reader {
-    losses: LossSet,
+struct Reader<'a> {
+    uncarried: &'a mut Uncarried,
     /// Names of the deprecated function calls so far. They have no ids on the wire, so an answer
     /// belongs to the latest call of its name.
     legacy_calls: Vec<String>,
@@ -62,7 +62,7 @@ struct Reader {
     custom_calls: Vec<String>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn read(&mut self, message: wire::Message<'_>, at: usize) -> Result<Turn, Failure> {
         let path = || format!("messages[{at}]");
         let Some(role) = message.role.as_deref() else {
@@ -83,21 +83,22 @@ impl Reader {
                 return Err(STYLE.refuse(FieldProblem::BadValue, &path, &why));
             }
         };
-        self.note_name(&message);
+        self.note_name(&message, at)?;
         let Some(content) = message.content else {
             return Err(STYLE.refuse(FieldProblem::Missing, &format!("{}.content", path()), ""));
         };
         Ok((role, self.read_content(content, at)?))
     }
 
-    fn note_name(&mut self, message: &wire::Message<'_>) {
+    fn note_name(&mut self, message: &wire::Message<'_>, at: usize) -> Result<(), Failure> {
         if message.name.as_deref().is_some_and(|name| !name.is_empty()) {
-            self.losses.insert(Loss::MessageName);
+            self.uncarried.leave_out(Loss::MessageName, || format!("messages[{at}].name"))?;
         }
+        Ok(())
     }
 
     fn read_assistant(&mut self, message: wire::Message<'_>, at: usize) -> Result<Turn, Failure> {
-        self.note_name(&message);
+        self.note_name(&message, at)?;
         let mut content = Vec::new();
         if let Some(text) = message.reasoning_content.filter(|text| !text.is_empty()) {
             content.push(Block::Reasoning(Reasoning {
@@ -212,7 +213,8 @@ impl Reader {
                 })?;
                 let detail = image.detail.filter(|detail| detail != "auto");
                 if detail.is_some() {
-                    self.losses.insert(Loss::ImageDetail);
+                    let path = || format!("{}.image_url.detail", path());
+                    self.uncarried.leave_out(Loss::ImageDetail, path)?;
                 }
                 Ok(Block::Media(Media {
                     kind: MediaKind::Image,
@@ -291,7 +293,7 @@ fn read_call(call: wire::ToolCall<'_>, path: &str) -> Result<ToolCall, Failure> 
 }
 
 /// Reads the JSON text of arguments. Empty text is what some servers write for no arguments.
-fn read_arguments(arguments: String) -> ToolCallInput {
+pub(super) fn read_arguments(arguments: String) -> ToolCallInput {
     let text = if arguments.trim_ascii().is_empty() { "{}" } else { arguments.as_str() };
     match compact(text) {
         Some(json) => ToolCallInput::Json(json),

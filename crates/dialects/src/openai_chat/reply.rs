@@ -2,6 +2,7 @@
 
 use model::{Block, Completion, StopReason, ToolCall, ToolCallInput, Usage};
 
+use super::CallForm;
 use crate::ReplyHead;
 use crate::json::{push_escaped, push_number, push_string};
 
@@ -10,6 +11,16 @@ use crate::json::{push_escaped, push_number, push_string};
 /// Besides OpenAI's own fields it holds `text` (the text of the first choice) and `request_id`
 /// (the id of the call), which callers of the prototype read.
 pub fn write_reply(head: &ReplyHead, completions: &[Completion], out: &mut Vec<u8>) {
+    write_reply_as(CallForm::ToolCalls, head, completions, out);
+}
+
+/// As [`write_reply`], with tool calls in the form that the caller looks for.
+pub fn write_reply_as(
+    calls: CallForm,
+    head: &ReplyHead,
+    completions: &[Completion],
+    out: &mut Vec<u8>,
+) {
     let mut usage = Usage::default();
     push_head(out, head, "chat.completion");
     out.extend_from_slice(br#","choices":["#);
@@ -17,7 +28,7 @@ pub fn write_reply(head: &ReplyHead, completions: &[Completion], out: &mut Vec<u
         if at > 0 {
             out.push(b',');
         }
-        push_choice(out, at, completion);
+        push_choice(out, at, calls, completion);
         add(&mut usage, completion.usage);
     }
     out.extend_from_slice(br#"],"usage":"#);
@@ -45,7 +56,7 @@ pub(super) fn push_head(out: &mut Vec<u8>, head: &ReplyHead, object: &str) {
     push_string(out, &head.model);
 }
 
-fn push_choice(out: &mut Vec<u8>, at: usize, completion: &Completion) {
+fn push_choice(out: &mut Vec<u8>, at: usize, form: CallForm, completion: &Completion) {
     let calls: Vec<&ToolCall> = completion
         .content
         .iter()
@@ -73,7 +84,13 @@ fn push_choice(out: &mut Vec<u8>, at: usize, completion: &Completion) {
         out.extend_from_slice(b"null");
     }
     out.extend_from_slice(br#","refusal":null,"annotations":[]"#);
-    if !calls.is_empty() {
+    if let (CallForm::FunctionCall, Some(call)) = (form, calls.first()) {
+        out.extend_from_slice(br#","function_call":{"name":"#);
+        push_string(out, &call.name);
+        out.extend_from_slice(br#","arguments":"#);
+        push_string(out, input_text(call));
+        out.push(b'}');
+    } else if !calls.is_empty() {
         out.extend_from_slice(br#","tool_calls":["#);
         for (at, call) in calls.iter().enumerate() {
             if at > 0 {
@@ -84,18 +101,21 @@ fn push_choice(out: &mut Vec<u8>, at: usize, completion: &Completion) {
         out.push(b']');
     }
     out.extend_from_slice(br#"},"logprobs":null,"finish_reason":""#);
-    out.extend_from_slice(finish_reason(completion.reason, !calls.is_empty()).as_bytes());
+    out.extend_from_slice(finish_reason(completion.reason, form, !calls.is_empty()).as_bytes());
     out.extend_from_slice(b"\"}");
 }
 
 fn push_call(out: &mut Vec<u8>, call: &ToolCall) {
-    let input = match &call.input {
+    push_call_opening(out, call);
+    push_escaped(out, input_text(call));
+    out.extend_from_slice(b"\"}}");
+}
+
+fn input_text(call: &ToolCall) -> &str {
+    match &call.input {
         ToolCallInput::Json(json) => json.as_str(),
         ToolCallInput::Broken(text) | ToolCallInput::Text(text) => text,
-    };
-    push_call_opening(out, call);
-    push_escaped(out, input);
-    out.extend_from_slice(b"\"}}");
+    }
 }
 
 /// Appends a call up to the opening quote of its arguments or input.
@@ -116,9 +136,16 @@ pub(super) fn push_call_opening(out: &mut Vec<u8>, call: &ToolCall) {
 }
 
 /// The stop reason in OpenAI's words. Tool calls decide over what the upstream reports.
-pub(super) const fn finish_reason(reason: StopReason, has_calls: bool) -> &'static str {
+pub(super) const fn finish_reason(
+    reason: StopReason,
+    form: CallForm,
+    has_calls: bool,
+) -> &'static str {
     if has_calls {
-        return "tool_calls";
+        return match form {
+            CallForm::ToolCalls => "tool_calls",
+            CallForm::FunctionCall => "function_call",
+        };
     }
     match reason {
         StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse => "stop",
@@ -156,6 +183,10 @@ pub(super) fn push_usage(out: &mut Vec<u8>, head: &ReplyHead, usage: Usage) {
         br#","audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
     );
 }
+
+/// The body of `GET /v1/chat/completions`: nothing is stored here, so no page holds anything.
+pub const EMPTY_LIST: &str =
+    r#"{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}"#;
 
 /// Writes `GET /v1/models`. `created` is in seconds since the Unix epoch.
 pub fn write_models(models: &[&str], created: u64) -> Vec<u8> {

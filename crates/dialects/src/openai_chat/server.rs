@@ -1,13 +1,12 @@
-//! Reads requests, and says how a failure looks on the wire.
+//! Reads requests.
 
-use model::{
-    CompletionRequest, Dialect, Failure, FailureKind, GenerationParams, Loss, LossSet, ModelAlias,
-};
+use model::{CompletionRequest, Dialect, Failure, GenerationParams, Loss, ModelAlias, ParamsMode};
 
 use super::{message, tool, wire};
 use crate::extras::Extras;
-use crate::json::{check_body, push_optional, push_string};
-use crate::lenient::{FieldProblem, PathStyle, TextOr, parse};
+use crate::json::check_body;
+use crate::lenient::{Count, FieldProblem, PathStyle, TextOr, parse};
+use crate::uncarried::Uncarried;
 
 const STYLE: PathStyle = PathStyle::Brackets;
 
@@ -23,17 +22,32 @@ pub struct ChatRequest {
     pub stream: bool,
     /// Whether the stream ends with a usage chunk.
     pub include_usage: bool,
+    /// How calls are written: a caller who knows only `functions` looks for `function_call`.
+    pub calls: CallForm,
 }
 
-/// Reads the body of `POST /v1/chat/completions`.
+/// How a reply holds tool calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallForm {
+    /// `tool_calls`, any number of them.
+    #[default]
+    ToolCalls,
+    /// The deprecated `function_call`, one of it and without an id.
+    FunctionCall,
+}
+
+/// Reads the body of `POST /v1/chat/completions`; `mode` decides about parameters that cannot be
+/// carried.
 ///
 /// # Errors
 /// A failure that names the field at fault in OpenAI's way (`messages[0].content[1].text`).
-pub fn read_request(body: &[u8]) -> Result<ChatRequest, Failure> {
+pub fn read_request(body: &[u8], mode: ParamsMode) -> Result<ChatRequest, Failure> {
     let body = check_body(body)?;
     let mut wire: wire::Request<'_> = parse(body, STYLE)?;
-    check_supported(&wire)?;
-    let params = read_params(&mut wire)?;
+    let mut uncarried = Uncarried::new(mode, STYLE);
+    check_supported(&wire, &mut uncarried)?;
+    let params = read_params(&mut wire, &mut uncarried)?;
+    check_left_out(&wire, &mut uncarried)?;
     let Some(messages) = wire.messages.take() else {
         return Err(STYLE.refuse(FieldProblem::Missing, "messages", ""));
     };
@@ -44,18 +58,27 @@ pub fn read_request(body: &[u8]) -> Result<ChatRequest, Failure> {
             "at least one message is needed",
         ));
     }
+    let calls = match (&wire.tools, &wire.functions) {
+        (None, Some(_)) => CallForm::FunctionCall,
+        _ => CallForm::ToolCalls,
+    };
     let mut request = CompletionRequest {
         model: ModelAlias::new(wire.model.take().unwrap_or_default()),
         params,
-        losses: read_losses(&wire),
+        mode,
         extras: read_extras(&wire),
-        tools: tool::read_tools(wire.tools.take(), wire.functions.take(), body)?,
+        tools: tool::read_tools(wire.tools.take(), wire.functions.take(), body, &uncarried)?,
         tool_choice: tool::read_tool_choice(wire.tool_choice.take(), wire.function_call.take())?,
-        parallel_tool_calls: wire.parallel_tool_calls,
+        // The deprecated form has room for one call.
+        parallel_tool_calls: match calls {
+            CallForm::ToolCalls => wire.parallel_tool_calls,
+            CallForm::FunctionCall => Some(false),
+        },
         output: tool::read_output(wire.response_format.take())?,
         ..CompletionRequest::default()
     };
-    message::read_messages(messages, &mut request)?;
+    message::read_messages(messages, &mut request, &mut uncarried)?;
+    request.losses = uncarried.losses();
     Ok(ChatRequest {
         request,
         stream: wire.stream.unwrap_or(false),
@@ -63,46 +86,49 @@ pub fn read_request(body: &[u8]) -> Result<ChatRequest, Failure> {
             .stream_options
             .and_then(|options| options.include_usage)
             .unwrap_or(false),
+        calls,
     })
 }
 
 /// Refuses what would break the contract of an answer if it were ignored.
-fn check_supported(wire: &wire::Request<'_>) -> Result<(), Failure> {
+fn check_supported(wire: &wire::Request<'_>, uncarried: &mut Uncarried) -> Result<(), Failure> {
     const BY_MODEL: &str = "is not supported with this model";
     if wire.logprobs == Some(true) {
-        return Err(STYLE.unsupported("logprobs", BY_MODEL));
+        uncarried.refuse(Loss::Logprobs, "logprobs", BY_MODEL)?;
     }
     if wire.top_logprobs.is_some_and(|count| count.0 > 0) {
-        return Err(STYLE.unsupported("top_logprobs", BY_MODEL));
+        uncarried.refuse(Loss::Logprobs, "top_logprobs", BY_MODEL)?;
     }
     if wire.modalities.iter().flatten().any(|modality| &**modality != "text") {
-        return Err(STYLE.unsupported("modalities", "may only ask for 'text' with this model"));
+        let why = "may only ask for 'text' with this model";
+        uncarried.refuse(Loss::Modalities, "modalities", why)?;
     }
     if wire.audio.is_some() {
-        return Err(STYLE.unsupported("audio", BY_MODEL));
+        uncarried.refuse(Loss::Modalities, "audio", BY_MODEL)?;
     }
     Ok(())
 }
 
-fn read_params(wire: &mut wire::Request<'_>) -> Result<GenerationParams, Failure> {
+fn read_params(
+    wire: &mut wire::Request<'_>,
+    uncarried: &mut Uncarried,
+) -> Result<GenerationParams, Failure> {
     let (bound, path) = match wire.max_completion_tokens {
         Some(bound) => (Some(bound), "max_completion_tokens"),
         None => (wire.max_tokens, "max_tokens"),
     };
     let max_tokens = match bound {
         None => None,
-        Some(bound) => Some(bound.within(1, u64::MAX).ok_or_else(|| {
-            STYLE.refuse(FieldProblem::BadValue, path, "expected an integer of at least 1")
-        })?),
-    };
-    let choices = match wire.n.map(|n| n.within(1, MAX_CHOICES)) {
-        None => None,
-        Some(Some(n)) => u8::try_from(n).ok(),
-        Some(None) => {
-            let why = format!("expected an integer from 1 to {MAX_CHOICES}");
-            return Err(STYLE.refuse(FieldProblem::BadValue, "n", &why));
+        Some(bound) => {
+            let refuse =
+                || STYLE.refuse(FieldProblem::BadValue, path, "expected an integer of at least 1");
+            if bound.0 == 0 {
+                uncarried.forbid(Loss::NoTokens, refuse)?;
+            }
+            Some(bound.within(0, u64::MAX).ok_or_else(refuse)?)
         }
     };
+    let choices = read_choices(wire.n, uncarried)?;
     if wire.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
         return Err(STYLE.refuse(
             FieldProblem::BadValue,
@@ -126,25 +152,42 @@ fn read_params(wire: &mut wire::Request<'_>) -> Result<GenerationParams, Failure
     })
 }
 
-/// Names what is understood but carried by nobody, unless it has the value that changes nothing.
-fn read_losses(wire: &wire::Request<'_>) -> LossSet {
+/// Reads how many replies are asked for.
+fn read_choices(n: Option<Count>, uncarried: &mut Uncarried) -> Result<Option<u8>, Failure> {
+    let Some(n) = n else { return Ok(None) };
+    let refuse = || {
+        let why = format!("expected an integer from 1 to {MAX_CHOICES}");
+        STYLE.refuse(FieldProblem::BadValue, "n", &why)
+    };
+    let Some(asked) = n.within(1, u64::MAX) else { return Err(refuse()) };
+    if asked > MAX_CHOICES {
+        uncarried.forbid(Loss::Choices, refuse)?;
+    }
+    Ok(u8::try_from(asked.min(MAX_CHOICES)).ok())
+}
+
+/// Leaves out what is understood but carried by nobody, unless it has the value that changes
+/// nothing.
+fn check_left_out(wire: &wire::Request<'_>, uncarried: &mut Uncarried) -> Result<(), Failure> {
     #[expect(clippy::float_cmp, reason = "only the exact default changes nothing")]
     let differs = |value: Option<f64>, default: f64| value.is_some_and(|value| value != default);
     let bias = wire.logit_bias.is_some_and(|raw| {
         raw.get().bytes().any(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'{' | b'}'))
     });
-    [
-        (Loss::TopP, differs(wire.top_p, 1.0)),
-        (Loss::TopK, wire.top_k.is_some_and(|count| count.0 > 0)),
-        (Loss::FrequencyPenalty, differs(wire.frequency_penalty, 0.0)),
-        (Loss::PresencePenalty, differs(wire.presence_penalty, 0.0)),
-        (Loss::LogitBias, bias),
-        (Loss::Prediction, wire.prediction.is_some()),
-        (Loss::HostedTools, wire.web_search_options.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(loss, lost)| lost.then_some(loss))
-    .collect()
+    for (loss, path, lost) in [
+        (Loss::TopP, "top_p", differs(wire.top_p, 1.0)),
+        (Loss::TopK, "top_k", wire.top_k.is_some_and(|count| count.0 > 0)),
+        (Loss::FrequencyPenalty, "frequency_penalty", differs(wire.frequency_penalty, 0.0)),
+        (Loss::PresencePenalty, "presence_penalty", differs(wire.presence_penalty, 0.0)),
+        (Loss::LogitBias, "logit_bias", bias),
+        (Loss::Prediction, "prediction", wire.prediction.is_some()),
+        (Loss::HostedTools, "web_search_options", wire.web_search_options.is_some()),
+    ] {
+        if lost {
+            uncarried.leave_out(loss, || path.to_owned())?;
+        }
+    }
+    Ok(())
 }
 
 fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {
@@ -165,61 +208,12 @@ fn read_extras(wire: &wire::Request<'_>) -> Option<model::Opaque> {
         ("logit_bias", wire.logit_bias),
         ("prediction", wire.prediction),
     ]);
-    extras.finish(Dialect::OpenAiChat, "request")
-}
-
-/// Status, `type` and `code` of a failure. One row per kind, so that a new kind cannot be
-/// forgotten.
-fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
-    const INVALID: &str = "invalid_request_error";
-    const SERVER: &str = "server_error";
-    match failure.kind {
-        FailureKind::BadRequest => (400, INVALID, field_code(failure)),
-        FailureKind::Unsupported => (400, INVALID, Some("unsupported_parameter")),
-        FailureKind::ContextTooLong => (400, INVALID, Some("context_length_exceeded")),
-        FailureKind::TooLarge => (413, INVALID, Some("request_too_large")),
-        FailureKind::Unauthenticated => (401, INVALID, Some("invalid_api_key")),
-        FailureKind::Forbidden => (403, "permission_error", Some("forbidden")),
-        FailureKind::Refused => (403, "permission_error", Some("sampling_rejected")),
-        FailureKind::NoSuchRoute => (404, INVALID, Some("unknown_url")),
-        FailureKind::MethodNotAllowed => (405, INVALID, Some("method_not_allowed")),
-        FailureKind::UnknownModel => (404, INVALID, Some("model_not_found")),
-        FailureKind::RateLimited => (429, "rate_limit_error", Some("rate_limit_exceeded")),
-        FailureKind::RequestTimeout => (408, INVALID, Some("request_timeout")),
-        FailureKind::NotReady => (503, SERVER, Some("no_upstream")),
-        FailureKind::Overloaded => (503, SERVER, Some("overloaded")),
-        FailureKind::UpstreamFailed => (502, SERVER, Some("upstream_error")),
-        FailureKind::UpstreamTimeout => (504, SERVER, Some("upstream_timeout")),
-        FailureKind::Internal => (500, SERVER, Some("internal_error")),
+    for (name, value) in
+        [("frequency_penalty", wire.frequency_penalty), ("presence_penalty", wire.presence_penalty)]
+    {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            extras.json(name, &value.to_string());
+        }
     }
-}
-
-/// The code of a 400 by what is wrong with the field.
-fn field_code(failure: &Failure) -> Option<&'static str> {
-    let source = failure.source.as_ref()?;
-    Some(match source.downcast_ref::<FieldProblem>()? {
-        FieldProblem::Missing => "missing_required_parameter",
-        FieldProblem::WrongType => "invalid_type",
-        FieldProblem::BadValue => "invalid_value",
-    })
-}
-
-/// Writes a failure: status and body.
-pub fn write_failure(failure: &Failure) -> (u16, Vec<u8>) {
-    let (status, kind, code) = table(failure);
-    let param = match failure.kind {
-        FailureKind::UnknownModel => failure.param.as_deref().or(Some("model")),
-        _ => failure.param.as_deref(),
-    };
-    let mut out = Vec::with_capacity(160 + failure.message.len());
-    out.extend_from_slice(br#"{"error":{"message":"#);
-    push_string(&mut out, &failure.message);
-    out.extend_from_slice(br#","type":""#);
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(br#"","param":"#);
-    push_optional(&mut out, param);
-    out.extend_from_slice(br#","code":"#);
-    push_optional(&mut out, code);
-    out.extend_from_slice(b"}}");
-    (status, out)
+    extras.finish(Dialect::OpenAiChat, "request")
 }

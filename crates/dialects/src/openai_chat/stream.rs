@@ -6,9 +6,10 @@ use model::{
     BlockKind, CompletionEvent, Failure, FailureKind, StopReason, StreamFault, ToolCallInput, Usage,
 };
 
+use super::CallForm;
 use super::reply::{add, finish_reason, push_call_opening, push_head, push_usage};
-use super::server::write_failure;
 use crate::json::{push_number, push_string};
+use crate::openai_failure::write_failure;
 use crate::sse::{close_frame, pieces};
 use crate::{ReplyHead, StreamWriter};
 
@@ -17,6 +18,7 @@ use crate::{ReplyHead, StreamWriter};
 pub struct ChatStream {
     head: ReplyHead,
     include_usage: bool,
+    calls: CallForm,
     /// A chunk up to and including `"choices":[`.
     opening: Vec<u8>,
     choices: Vec<Choice>,
@@ -48,7 +50,14 @@ impl ChatStream {
         push_head(&mut opening, &head, "chat.completion.chunk");
         opening.extend_from_slice(br#","service_tier":"default","choices":["#);
         let choices = (0..head.choices.max(1)).map(|_| Choice::default()).collect();
-        Self { head, include_usage, opening, choices }
+        Self { head, include_usage, calls: CallForm::ToolCalls, opening, choices }
+    }
+
+    /// The same stream with tool calls in the form that the caller looks for.
+    #[must_use]
+    pub const fn with_calls(mut self, calls: CallForm) -> Self {
+        self.calls = calls;
+        self
     }
 
     /// Appends a chunk of one choice whose `delta` is written by `delta`.
@@ -92,6 +101,12 @@ impl ChatStream {
     fn push_input(&self, out: &mut Vec<u8>, choice: u8, call: u64, custom: bool, text: &str) {
         for piece in pieces(text) {
             self.push_chunk(out, choice, None, |out| {
+                if self.calls == CallForm::FunctionCall {
+                    out.extend_from_slice(br#""function_call":{"arguments":"#);
+                    push_string(out, piece);
+                    out.push(b'}');
+                    return;
+                }
                 out.extend_from_slice(br#""tool_calls":[{"index":"#);
                 push_number(out, call);
                 out.extend_from_slice(if custom {
@@ -122,6 +137,12 @@ impl ChatStream {
         };
         let at = state.calls;
         state.calls += 1;
+        let legacy = self.calls == CallForm::FunctionCall;
+        if legacy && at > 0 {
+            // There is room for one, and more than one was not allowed.
+            state.block = Open::Hidden;
+            return;
+        }
         state.block = match call.input {
             // The whole JSON is here; the deltas that repeat it are skipped.
             ToolCallInput::Json(_) => Open::Hidden,
@@ -129,6 +150,12 @@ impl ChatStream {
             ToolCallInput::Text(_) => Open::CustomInput,
         };
         self.push_chunk(out, choice, None, |out| {
+            if legacy {
+                out.extend_from_slice(br#""function_call":{"name":"#);
+                push_string(out, &call.name);
+                out.extend_from_slice(br#","arguments":""}"#);
+                return;
+            }
             out.extend_from_slice(br#""tool_calls":[{"index":"#);
             push_number(out, at);
             let mut opening = Vec::new();
@@ -148,7 +175,7 @@ impl ChatStream {
             return;
         };
         state.finished = true;
-        let reason = finish_reason(reason, state.calls > 0);
+        let reason = finish_reason(reason, self.calls, state.calls > 0);
         self.push_chunk(out, choice, Some(reason), |_| {});
     }
 }

@@ -7,6 +7,7 @@ use super::wire;
 use crate::extras::{Extras, Rest};
 use crate::json::compact_raw;
 use crate::lenient::{FieldProblem, PathStyle, TextOrObject, parse};
+use crate::uncarried::Uncarried;
 
 const STYLE: PathStyle = PathStyle::Brackets;
 
@@ -16,6 +17,7 @@ pub(super) fn read_tools(
     tools: Option<Vec<wire::Tool<'_>>>,
     functions: Option<Vec<wire::Function<'_>>>,
     body: &str,
+    uncarried: &Uncarried,
 ) -> Result<Vec<Tool>, Failure> {
     let mut read = Vec::new();
     let mut raws = None;
@@ -38,7 +40,10 @@ pub(super) fn read_tools(
                     cache: None,
                 }
             }
-            Some(kind) => read_hosted(kind, at, body, &mut raws)?,
+            Some(kind) => {
+                uncarried.check_strict(|| path)?;
+                read_hosted(kind, at, body, &mut raws)?
+            }
         });
     }
     for (at, function) in functions.into_iter().flatten().enumerate() {

@@ -187,3 +187,74 @@ wire_object! {
     /// The tools as raw text, read only when one is of a type that we do not know.
     RawTools<'a> { "tools" => tools: Vec<&'a RawValue>, }
 }
+
+wire_object! {
+    /// A whole reply, or a chunk of a streamed one.
+    Reply<'a> {
+        "model" => model: String,
+        "choices" => choices: Vec<Choice<'a>>,
+        "usage" => usage: Usage,
+        "error" => error: &'a RawValue,
+    }
+}
+
+wire_object! {
+    /// One of the replies; chunks have a `delta`.
+    Choice<'a> {
+        "index" => index: Count,
+        "message" => message: Said<'a>,
+        "delta" => delta: Said<'a>,
+        "finish_reason" => finish_reason: Word<'a>,
+    }
+}
+
+wire_object! {
+    /// What the model said, or one more piece of it.
+    Said<'a> {
+        "content" => content: TextOr<Part<'a>>,
+        "refusal" => refusal: String,
+        "reasoning_content" => reasoning_content: String,
+        // Another name for it; some servers put an object there.
+        "reasoning" => reasoning: TextOrObject<Nothing>,
+        "tool_calls" => tool_calls: Vec<SaidCall<'a>>,
+        "function_call" => function_call: SaidFunction<'a>,
+    }
+}
+
+wire_object! {
+    /// An object of which nothing is read.
+    Nothing {}
+}
+
+wire_object! {
+    /// A call, or one more piece of it.
+    SaidCall<'a> {
+        "index" => index: Count,
+        "id" => id: String,
+        "type" => kind: Word<'a>,
+        "function" => function: SaidFunction<'a>,
+        "custom" => custom: CustomCall,
+    }
+}
+
+wire_object! {
+    /// A function call. The arguments are JSON text; some servers put the object itself there.
+    SaidFunction<'a> { "name" => name: String, "arguments" => arguments: &'a RawValue, }
+}
+
+wire_object! {
+    Usage {
+        "prompt_tokens" => prompt_tokens: Count,
+        "completion_tokens" => completion_tokens: Count,
+        "prompt_tokens_details" => prompt_details: UsageDetails,
+        "completion_tokens_details" => completion_details: UsageDetails,
+    }
+}
+
+wire_object! {
+    UsageDetails {
+        "cached_tokens" => cached: Count,
+        "cache_write_tokens" => written: Count,
+        "reasoning_tokens" => reasoning: Count,
+    }
+}

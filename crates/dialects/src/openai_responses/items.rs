@@ -5,23 +5,25 @@
 //! ask for, so items are joined while they are read.
 
 use model::{
-    Block, CacheMark, Dialect, Failure, Loss, LossSet, Media, MediaKind, MediaSource, Message,
+    Block, CacheMark, Dialect, Failure, Json, Loss, Media, MediaKind, MediaSource, Message,
     Reasoning, Role, Text, Tool, ToolCall, ToolCallInput, ToolResult,
 };
 use serde_json::value::RawValue;
 
+use super::Earlier;
+use super::failure::no_such_item;
 use super::tools::read_tools;
 use super::wire::{
-    CallItem, Head, MessageItem, OutputItem, Part, ReasoningItem, STYLE, ToolsItem, missing,
-    opaque, parse_at, unknown,
+    CallItem, Head, Identified, MessageItem, OutputItem, Part, ReasoningItem, STYLE, ToolsItem,
+    compact_at, missing, opaque, parse_at, unknown,
 };
 use crate::extras::{Extras, from_rest};
 use crate::lenient::{FieldProblem, TextOr};
+use crate::uncarried::Uncarried;
 use crate::{json, media};
 
 /// What the items of a request become.
-#[derive(Debug, Default)]
-pub(super) struct Conversation {
+pub(super) struct Conversation<'e> {
     /// Leading instructions.
     pub(super) system: Vec<Block>,
     /// The rest.
@@ -32,20 +34,84 @@ pub(super) struct Conversation {
     pub(super) tools: Vec<Tool>,
     /// Tools that a search found. They may be found twice, and the item stays as it came, too.
     pub(super) found: Vec<Tool>,
-    /// What was lost.
-    pub(super) losses: LossSet,
+    /// The items of `input` as they came, references replaced; only where they are wanted.
+    pub(super) own: Option<Vec<Json>>,
+    /// What became of parameters that cannot be carried.
+    pub(super) uncarried: Uncarried,
+    /// What is kept of earlier responses, if anybody knows.
+    pub(super) earlier: Option<&'e mut dyn Earlier>,
 }
 
-impl Conversation {
+impl<'e> Conversation<'e> {
+    /// Nothing read yet. With `keep` the items of `input` are kept as they came.
+    pub(super) fn new(
+        uncarried: Uncarried,
+        earlier: Option<&'e mut dyn Earlier>,
+        keep: bool,
+    ) -> Self {
+        Self {
+            system: Vec::new(),
+            messages: Vec::new(),
+            leading: 0,
+            tools: Vec::new(),
+            found: Vec::new(),
+            own: keep.then(Vec::new),
+            uncarried,
+            earlier,
+        }
+    }
+
     /// Reads `input`.
     pub(super) fn read(&mut self, input: TextOr<&RawValue>) -> Result<(), Failure> {
         match input {
-            TextOr::Text(text) => self.push(Role::User, vec![Block::text(text)]),
+            TextOr::Text(text) => {
+                if let Some(own) = &mut self.own {
+                    own.extend(user_item(&text));
+                }
+                self.push(Role::User, vec![Block::text(text)]);
+            }
             TextOr::Items(items) => {
                 for (index, raw) in items.into_iter().enumerate() {
-                    self.item(raw, &format!("input[{index}]"))?;
+                    self.own_item(raw, &format!("input[{index}]"))?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Reads an item that was kept from an earlier response.
+    pub(super) fn kept_item(&mut self, item: &Json, at: &str) -> Result<(), Failure> {
+        match serde_json::from_str::<&RawValue>(item.as_str()) {
+            Ok(raw) => self.item(raw, at),
+            Err(_) => Err(STYLE.refuse(FieldProblem::BadValue, at, "it is no JSON")),
+        }
+    }
+
+    /// Reads an item of this request, and keeps it where it is wanted.
+    fn own_item(&mut self, raw: &RawValue, at: &str) -> Result<(), Failure> {
+        let head: Head<'_> = parse_at(raw, at)?;
+        let refers = match head.kind.as_deref() {
+            Some(kind) => kind == "item_reference",
+            // The type of a reference may be null.
+            None => head.role.is_none(),
+        };
+        let item = match &mut self.earlier {
+            Some(earlier) if refers => {
+                let named: Identified = parse_at(raw, at)?;
+                let id = named.id.ok_or_else(|| missing(&format!("{at}.id")))?;
+                let Some(item) = earlier.item(&id)? else {
+                    return self.uncarried.forbid(Loss::NotKept, || no_such_item(&id, at));
+                };
+                Some(item)
+            }
+            _ => None,
+        };
+        match &item {
+            Some(item) => self.kept_item(item, at)?,
+            None => self.item(raw, at)?,
+        }
+        if let Some(own) = &mut self.own {
+            own.push(item.map_or_else(|| compact_at(raw, at), Ok)?);
         }
         Ok(())
     }
@@ -125,7 +191,7 @@ impl Conversation {
             return Ok(());
         }
         let mut extras = Extras::default();
-        extras.rest_but(&item.rest, "type");
+        extras.rest_but(&item.rest, &["type"]);
         let extras = extras.finish(Dialect::OpenAiResponses, "message");
         // Reasoning stands before the message that it led to.
         match self.messages.last_mut() {
@@ -197,7 +263,7 @@ impl Conversation {
             }
             Some("input_image") => {
                 if part.detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    self.losses.insert(Loss::ImageDetail);
+                    self.uncarried.leave_out(Loss::ImageDetail, || format!("{at}.detail"))?;
                 }
                 let source = match (part.image_url, part.file_id) {
                     (Some(url), _) => {
@@ -252,6 +318,15 @@ impl Conversation {
     }
 }
 
+/// Text as the item that it stands for.
+fn user_item(text: &str) -> Option<Json> {
+    let mut item =
+        br#"{"type":"message","role":"user","content":[{"type":"input_text","text":"#.to_vec();
+    json::push_string(&mut item, text);
+    item.extend_from_slice(b"}]}");
+    Json::from_compact(String::from_utf8(item).ok()?)
+}
+
 /// Reads the tools of an item; what else it holds is kept beside each of them.
 fn read_item_tools(raw: &RawValue, at: &str, tools: &mut Vec<Tool>) -> Result<(), Failure> {
     let item: ToolsItem<'_> = parse_at(raw, at)?;
@@ -288,7 +363,7 @@ fn may_join(content: &[Block], block: &Block) -> bool {
     }
 }
 
-fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure> {
+pub(super) fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure> {
     let item: CallItem = parse_at(raw, at)?;
     let input = if custom {
         ToolCallInput::Text(item.input.ok_or_else(|| missing(&format!("{at}.input")))?)
@@ -309,7 +384,7 @@ fn read_call(raw: &RawValue, at: &str, custom: bool) -> Result<ToolCall, Failure
     })
 }
 
-fn read_reasoning(raw: &RawValue, at: &str) -> Result<Reasoning, Failure> {
+pub(super) fn read_reasoning(raw: &RawValue, at: &str) -> Result<Reasoning, Failure> {
     let item: ReasoningItem<'_> = parse_at(raw, at)?;
     let texts = |parts: Option<Vec<Part<'_>>>| -> Vec<String> {
         parts.unwrap_or_default().into_iter().filter_map(|part| part.text).collect()

@@ -1,11 +1,12 @@
 //! Translates tools and the choice among them.
 
-use model::{Dialect, Failure, Json, Tool, ToolChoice, ToolInput, ToolName};
+use model::{Dialect, Failure, Json, Loss, Tool, ToolChoice, ToolInput, ToolName};
 use serde_json::value::RawValue;
 
-use super::wire::{Choice, Head, STYLE, ToolEntry, compact_at, missing, opaque, parse_at, unknown};
+use super::wire::{Choice, Head, ToolEntry, compact_at, missing, opaque, parse_at, unknown};
 use crate::extras::Extras;
 use crate::lenient::Word;
+use crate::uncarried::Uncarried;
 
 /// What stands around a tool and is kept in its extras.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +41,7 @@ pub(super) fn read_tools(
         if let Some(description) = &entry.description {
             space.text("description", description);
         }
-        space.rest_but(&entry.rest, "type");
+        space.rest_but(&entry.rest, &["type"]);
         let space = space.finish(Dialect::OpenAiResponses, "namespace");
         let around = Around {
             namespace: Some(&name),
@@ -64,7 +65,7 @@ fn read_tool(raw: &RawValue, kind: &str, at: &str, around: Around<'_>) -> Result
     let mut extras = Extras::default();
     let tool = if kind == "function" || kind == "custom" {
         let entry: ToolEntry<'_> = parse_at(raw, at)?;
-        extras.rest_but(&entry.rest, "type");
+        extras.rest_but(&entry.rest, &["type"]);
         let compact = |raw: Option<&RawValue>, field: &str| {
             raw.map(|raw| compact_at(raw, &format!("{at}.{field}"))).transpose()
         };
@@ -101,7 +102,10 @@ fn read_tool(raw: &RawValue, kind: &str, at: &str, around: Around<'_>) -> Result
 }
 
 /// Reads `tool_choice`.
-pub(super) fn read_choice(raw: &RawValue) -> Result<ToolChoice, Failure> {
+pub(super) fn read_choice(
+    raw: &RawValue,
+    uncarried: &mut Uncarried,
+) -> Result<ToolChoice, Failure> {
     const AT: &str = "tool_choice";
     if raw.get().starts_with('"') {
         let word: String = parse_at(raw, AT)?;
@@ -135,7 +139,9 @@ pub(super) fn read_choice(raw: &RawValue) -> Result<ToolChoice, Failure> {
                 .collect(),
         }),
         Some(hosted) => {
-            Err(STYLE.unsupported(AT, &format!("forces the hosted tool `{hosted}`, not run here")))
+            let why = format!("forces the hosted tool `{hosted}`, which is not run here");
+            uncarried.refuse(Loss::HostedTools, AT, &why)?;
+            Ok(ToolChoice::Auto)
         }
         None => Err(missing("tool_choice.type")),
     }

@@ -107,6 +107,13 @@ wire_object! {
 }
 
 wire_object! {
+    /// What an item is called by.
+    Identified {
+        "id" => id: String,
+    }
+}
+
+wire_object! {
     /// `message`, also without its type.
     MessageItem<'a> {
         "role" => role: Word<'a>,
@@ -255,4 +262,61 @@ pub(super) fn unknown(path: &str, value: &str, known: &str) -> Failure {
         path,
         &format!("unknown value `{shown}`, expected {known}"),
     )
+}
+
+wire_object! {
+    /// A response: a whole reply, and what a stream's first and last events hold.
+    ResponseObject<'a> {
+        "model" => model: String,
+        "status" => status: Word<'a>,
+        "output" => output: Vec<&'a RawValue>,
+        "incomplete_details" => incomplete_details: Incomplete<'a>,
+        "error" => error: &'a RawValue,
+        "usage" => usage: Usage,
+    }
+}
+
+wire_object! {
+    /// Why a response is not whole.
+    Incomplete<'a> {
+        "reason" => reason: Word<'a>,
+    }
+}
+
+wire_object! {
+    /// Tokens.
+    Usage {
+        "input_tokens" => input: Count,
+        "input_tokens_details" => input_details: UsageDetails,
+        "output_tokens" => output: Count,
+        "output_tokens_details" => output_details: UsageDetails,
+    }
+}
+
+wire_object! {
+    /// Of which some are of these kinds.
+    UsageDetails {
+        "cached_tokens" => cached: Count,
+        "cache_write_tokens" => written: Count,
+        "reasoning_tokens" => reasoning: Count,
+    }
+}
+
+wire_object! {
+    /// A message of the model.
+    SaidItem<'a> {
+        "content" => content: Vec<Part<'a>>,
+    }
+}
+
+wire_object! {
+    /// An event of a stream, of any type.
+    StreamEvent<'a> {
+        "type" => kind: Word<'a>,
+        "output_index" => output_index: Count,
+        "content_index" => content_index: Count,
+        "delta" => delta: &'a RawValue,
+        "item" => item: &'a RawValue,
+        "response" => response: ResponseObject<'a>,
+    }
 }

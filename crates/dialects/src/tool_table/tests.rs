@@ -68,26 +68,26 @@ fn names_are_flat_unique_and_find_their_way_back() {
 fn choices_narrow_and_unknown_ones_are_refused() {
     let tools = || vec![tool(None, "a"), tool(Some("n"), "b"), tool(None, "c")];
     let named = |name: &str| ToolName::new(name);
-    let callable = |choice: ToolChoice| {
+    let offered = |choice: ToolChoice| {
         let request = request(tools(), choice);
         let table = ToolTable::new(&request).unwrap();
-        let names: Vec<String> = table.callable().map(|entry| entry.name.to_string()).collect();
-        (names.join(" "), table.must_call())
+        let flat: Vec<String> = table.callable().map(|entry| entry.name.to_string()).collect();
+        (flat.join(" "), table.must_call())
     };
-    assert_eq!(callable(ToolChoice::Auto), ("a n__b c".to_owned(), false));
-    assert_eq!(callable(ToolChoice::None), (String::new(), false));
-    assert_eq!(callable(ToolChoice::Required), ("a n__b c".to_owned(), true));
-    assert_eq!(callable(ToolChoice::Named(named("b"))), ("n__b".to_owned(), true));
+    assert_eq!(offered(ToolChoice::Auto), ("a n__b c".to_owned(), false));
+    assert_eq!(offered(ToolChoice::None), (String::new(), false));
+    assert_eq!(offered(ToolChoice::Required), ("a n__b c".to_owned(), true));
+    assert_eq!(offered(ToolChoice::Named(named("b"))), ("n__b".to_owned(), true));
     let allowed = ToolChoice::Allowed { required: false, names: vec![named("a"), named("c")] };
-    assert_eq!(callable(allowed), ("a c".to_owned(), false));
+    assert_eq!(offered(allowed), ("a c".to_owned(), false));
     let unknown = request(tools(), ToolChoice::Named(named("z")));
     let failure = ToolTable::new(&unknown).unwrap_err();
     assert_eq!(failure.param.as_deref(), Some("tool_choice"));
-    let twice = request(
+    let doubled = request(
         vec![tool(None, "a"), Tool { strict: Some(true), ..tool(None, "a") }],
         ToolChoice::Auto,
     );
-    assert!(ToolTable::new(&twice).is_err());
+    assert!(ToolTable::new(&doubled).is_err());
     let same = request(vec![tool(None, "a"), tool(None, "a")], ToolChoice::Auto);
     assert_eq!(ToolTable::new(&same).unwrap().entries().len(), 1);
     assert!(ToolTable::new(&request(vec![], ToolChoice::Required)).is_err());

@@ -1,6 +1,7 @@
 //! Chat Completions requests, walked on the wire.
 
 use dialects::openai_chat;
+use model::ParamsMode;
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
@@ -12,7 +13,7 @@ use crate::wire::{
 
 /// Fields of the request with a place of their own, and those that are answered or named as a
 /// loss while they are read.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 17] = [
     "model",
     "messages",
     "tools",
@@ -30,8 +31,6 @@ const KNOWN: [&str; 19] = [
     "reasoning_effort",
     "stream",
     "stream_options",
-    "frequency_penalty",
-    "presence_penalty",
 ];
 
 #[test]
@@ -47,7 +46,7 @@ fn chat_requests_have_their_place() {
         ],
         |recording| {
             let body = recording.body.get().as_bytes();
-            Some(openai_chat::read_request(body).unwrap().request)
+            Some(openai_chat::read_request(body, ParamsMode::Default).unwrap().request)
         },
         |body, facts| {
             settings(body, facts);
@@ -110,9 +109,14 @@ fn settings(body: &Value, facts: &mut Facts) {
         ("top_p", "top_p"),
         ("n", "choices"),
         ("reasoning_effort", "effort"),
-        ("parallel_tool_calls", "parallel"),
     ] {
         facts.setting(name, &body[field]);
+    }
+    if body["tools"].is_null() && body["functions"].is_array() {
+        // The deprecated form has room for one call.
+        facts.setting("parallel", &json!(false));
+    } else {
+        facts.setting("parallel", &body["parallel_tool_calls"]);
     }
     match &body["stop"] {
         Value::Array(stops) => stops.iter().for_each(|stop| facts.setting("stop", stop)),

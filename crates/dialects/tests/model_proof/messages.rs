@@ -1,7 +1,7 @@
 //! Messages requests, walked on the wire.
 
 use dialects::anthropic_messages::{self, ApiVersion};
-use model::{Dialect, Reasoning};
+use model::{Dialect, ParamsMode, Reasoning};
 use serde_json::Value;
 
 use crate::facts::Facts;
@@ -34,7 +34,11 @@ fn messages_requests_have_their_place() {
         |recording| {
             let version = recording.headers.get("anthropic-version").map(String::as_str);
             let version = ApiVersion::from_header(version);
-            let read = anthropic_messages::read_request(recording.body.get().as_bytes(), version);
+            let read = anthropic_messages::read_request(
+                recording.body.get().as_bytes(),
+                version,
+                ParamsMode::Default,
+            );
             match read {
                 Ok(read) => Some(read.request),
                 // Threads need a store; the SDKs go on without them when told so.
@@ -96,8 +100,13 @@ fn settings(body: &Value, facts: &mut Facts) {
         facts.setting("output_config", &rest.unwrap_or_default());
     }
     facts.setting("effort", &config["effort"]);
-    let format = &config["format"];
-    output(format, format, &["type", "name", "schema"], facts);
+    let mut format = config["format"].clone();
+    if format["type"] == "json_schema" {
+        // This dialect does not say it, because it has no other way.
+        format["strict"] = serde_json::json!(true);
+    }
+    let format = &format;
+    output(format, format, &["type", "name", "schema", "strict"], facts);
     facts.only("tool_choice", &body["tool_choice"], &["type"]);
     choice_word(&body["tool_choice"]["type"], facts);
 }

@@ -1,7 +1,7 @@
 //! Responses requests, walked on the wire.
 
 use dialects::openai_responses;
-use model::{Dialect, Reasoning};
+use model::{Dialect, ParamsMode, Reasoning};
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
@@ -44,7 +44,11 @@ fn responses_requests_have_their_place() {
             "output_text.annotations",
         ],
         |recording| {
-            let read = openai_responses::read_request(recording.body.get().as_bytes()).unwrap();
+            let read = openai_responses::read_request(
+                recording.body.get().as_bytes(),
+                ParamsMode::Default,
+            )
+            .unwrap();
             let body: Value = serde_json::from_str(recording.body.get()).unwrap();
             assert_eq!(read.stream, body["stream"].as_bool().unwrap_or(false));
             assert_eq!(read.store, body["store"].as_bool().unwrap_or(true));
@@ -75,8 +79,6 @@ fn settings(body: &Value, facts: &mut Facts) {
         ("temperature", "temperature"),
         ("top_p", "top_p"),
         ("parallel_tool_calls", "parallel"),
-        // The response repeats them as they came.
-        ("tools", "tools"),
     ] {
         facts.setting(name, &body[field]);
     }

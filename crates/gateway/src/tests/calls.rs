@@ -61,6 +61,21 @@ async fn an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_asks_for_no_token_asks_nobody() {
+    let house = House::new(whole("never"));
+    let mut nothing = call(Some(2));
+    nothing.request.params.max_tokens = Some(0);
+    let mut running = house.gateway.complete(nothing).expect("admitted");
+    assert_eq!(read(&mut running).await.0, "");
+    assert_eq!(house.upstream.started.load(Ordering::Relaxed), 0);
+    let record = house.only_record().await;
+    assert_eq!(record.ended, Ended::Answered);
+    assert_eq!(record.stop_reason, Some(StopReason::MaxTokens));
+    assert_eq!((record.usage.input, record.usage.output), (0, 0));
+    assert!(record.losses.contains(Loss::NoTokens));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_of_the_upstream() {
     let house = House::new(vec![
         Step::Named("fake"),

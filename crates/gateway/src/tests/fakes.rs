@@ -163,6 +163,7 @@ pub(super) struct Record {
     pub(super) first_byte: Option<Duration>,
     pub(super) duration: Duration,
     pub(super) text: Option<String>,
+    pub(super) replay_of: Option<CallId>,
 }
 
 /// A record in memory.
@@ -200,6 +201,7 @@ impl CallLog for Recording {
             first_byte: finished.first_byte,
             duration: finished.duration,
             text: finished.text.map(str::to_owned),
+            replay_of: finished.replay_of,
         });
     }
 }
@@ -220,6 +222,15 @@ impl House {
     }
 
     pub(super) fn with_choices(scripts: Vec<Vec<Step>>) -> Self {
+        Self::build(scripts, true)
+    }
+
+    /// Without the guard against paying twice.
+    pub(super) fn unguarded(script: Vec<Step>) -> Self {
+        Self::build(vec![script], false)
+    }
+
+    fn build(scripts: Vec<Vec<Step>>, replay_guard: bool) -> Self {
         let upstream = Arc::new(Scripted {
             scripts,
             not_ready: AtomicBool::new(false),
@@ -232,7 +243,7 @@ impl House {
         let gateway = Gateway::new(
             Arc::clone(&upstream) as Arc<dyn Upstream>,
             Arc::clone(&log) as Arc<dyn CallLog>,
-            GatewayLimits { deadline: DEADLINE },
+            GatewayLimits { deadline: DEADLINE, replay_guard },
             tasks.clone(),
             stop.clone(),
         );
@@ -248,13 +259,20 @@ impl House {
 
     /// Waits for all calls, and gives back the one record that there must be.
     pub(super) async fn only_record(self) -> Record {
+        let [record] = self.records().await.try_into().expect("one record");
+        record
+    }
+
+    /// Waits for all calls, and gives back their records in the order in which they came in.
+    pub(super) async fn records(self) -> Vec<Record> {
         self.tasks.close();
         self.tasks.wait().await;
         let received = self.log.received.lock().unwrap().clone();
-        let finished = self.log.finished.lock().unwrap().clone();
-        assert_eq!(finished.len(), 1, "{finished:?}");
-        assert_eq!(received, [finished[0].id]);
-        finished[0].clone()
+        let mut finished = self.log.finished.lock().unwrap().clone();
+        finished.sort_by_key(|record| received.iter().position(|id| *id == record.id));
+        let ids: Vec<_> = finished.iter().map(|record| record.id).collect();
+        assert_eq!(ids, received, "one end for each beginning");
+        finished
     }
 }
 
@@ -279,6 +297,7 @@ pub(super) fn call(choices: Option<u8>) -> Call {
         bytes_in: 100,
         body: None,
         memory: None,
+        replay: None,
         status_of: |failure| match failure.kind {
             FailureKind::NotReady => 503,
             FailureKind::UpstreamTimeout => 504,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
-    HostSettings, LogSettings, Priorities, Problem, Secret, Settings, Stdio, Wait, colour,
-    serve_limits, stdio, variable,
+    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Settings,
+    Stdio, ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
 };
 
 /// Shortest token: below this, guessing over a network is thinkable.
@@ -67,6 +67,11 @@ impl Settings {
                     speed: self.pref_speed,
                     cost: self.pref_cost,
                 },
+                tools: match self.tools {
+                    Tools::Prompted => ToolPolicy::Prompted,
+                    Tools::Reject => ToolPolicy::Reject,
+                },
+                nonce: values::fresh_nonce_secret(),
                 tasks: matches!(self.sampling_tasks, AutoOff::Auto),
             },
             deadline,
@@ -76,6 +81,12 @@ impl Settings {
                 total: read_timeout * 10,
             },
             body_memory: self.body_memory,
+            replay_guard: matches!(self.replay_guard, OnOff::On),
+            params: match self.params {
+                Params::Strict => ParamsMode::Strict,
+                Params::Default => ParamsMode::Default,
+                Params::Lenient => ParamsMode::Lenient,
+            },
             serve: serve_limits(read_timeout, self.max_connections as usize),
             anthropic_done: self.anthropic_done,
             stdio: match self.stdio {

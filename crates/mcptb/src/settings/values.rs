@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use dialects::prompted_tools::NonceSecret;
+use model::CallId;
+
 /// A time in seconds, or none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Wait {
@@ -77,6 +80,19 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "" | "0" | "false" | "no" | "off" => Ok(false),
         _ => Err("1 or 0".to_owned()),
     }
+}
+
+/// A fresh secret for the marks of prompted tools, with the 124 random bits of two call ids.
+pub(super) fn fresh_nonce_secret() -> NonceSecret {
+    let id = || CallId::generate().hex().to_string();
+    let mut bytes = [0; 32];
+    // The first half of an id is mostly the time.
+    let random =
+        id().into_bytes().into_iter().skip(16).chain(id().into_bytes().into_iter().skip(16));
+    for (byte, from) in bytes.iter_mut().zip(random) {
+        *byte = from;
+    }
+    NonceSecret::new(bytes)
 }
 
 #[cfg(test)]

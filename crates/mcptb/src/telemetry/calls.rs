@@ -135,6 +135,9 @@ impl CallLog for CallLines {
         if let Some(upstream) = finished.upstream {
             line.foreign("host", upstream);
         }
+        if let Some(earlier) = finished.replay_of {
+            line.word("replay_of", earlier);
+        }
         line.number("bytes", finished.bytes_out);
         line.number("tokens_in", finished.usage.input);
         line.number("tokens_out", finished.usage.output);

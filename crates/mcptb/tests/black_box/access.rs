@@ -10,10 +10,24 @@ const TOKEN: &str = "a-token-of-more-than-twenty-characters";
 fn routes() -> Vec<Request> {
     let mut routes = Vec::new();
     for prefix in ["", "/v1"] {
-        for path in ["/chat/completions", "/messages", "/responses", "/messages/count_tokens"] {
+        for path in [
+            "/chat/completions",
+            "/messages",
+            "/responses",
+            "/responses/input_tokens",
+            "/responses/compact",
+            "/messages/count_tokens",
+        ] {
             routes.push(Request::post(&format!("{prefix}{path}")).text("{}"));
         }
-        for path in ["/models", "/models/auto", "/chat/completions"] {
+        for path in [
+            "/models",
+            "/models/auto",
+            "/chat/completions",
+            "/responses",
+            "/responses/resp_1",
+            "/responses/resp_%ff/input_items",
+        ] {
             routes.push(Request::get(&format!("{prefix}{path}")));
         }
     }

@@ -129,7 +129,7 @@ fn what_is_not_there_says_so_in_the_callers_dialect() {
             404,
         ),
         (Request::get("/v1/messages"), Door::Messages, 405),
-        (Request::get("/v1/chat/completions"), Door::Chat, 405),
+        (Request::new("PUT", "/v1/chat/completions"), Door::Chat, 405),
         (Request::new("DELETE", "/v1/models"), Door::Chat, 405),
         (Request::post("/v1/responses").text("{}"), Door::Chat, 400),
         (Request::post("/v1/messages/count_tokens").text("{}"), Door::Messages, 400),

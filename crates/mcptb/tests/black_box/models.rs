@@ -25,6 +25,7 @@ fn each_dialect_gets_its_own_shape() {
         for version in ["2023-06-01", "2026-10-21"] {
             let request = Request::get(path).header("anthropic-version", version);
             let body = rig.fetch(&request).json();
+            let expected = ["auto", "mcp-external-sampling", "claude-mcp-auto", "copilot/gpt-4.1"];
             assert_eq!(ids(&body), expected);
             assert_eq!(body["has_more"], false);
             assert_eq!(body["first_id"], "auto");
@@ -39,7 +40,13 @@ fn each_dialect_gets_its_own_shape() {
 fn one_model_by_its_name_plain_or_encoded() {
     let rig = Launch::new().profile(Profile::VsCode).ready();
     for prefix in ["", "/v1"] {
-        for id in ["auto", "mcp-external-sampling", "copilot/gpt-4.1", "copilot%2Fgpt-4.1"] {
+        for id in [
+            "auto",
+            "mcp-external-sampling",
+            "claude-mcp-auto",
+            "copilot/gpt-4.1",
+            "copilot%2Fgpt-4.1",
+        ] {
             let path = format!("{prefix}/models/{id}");
             let reply = rig.fetch(&Request::get(&path));
             assert_eq!(reply.status, 200, "{path}");
@@ -75,4 +82,65 @@ fn a_model_is_listed_once_it_has_answered() {
         assert_eq!(call.finish().status, 200);
     }
     assert_eq!(listed(&rig), ["auto", "mcp-external-sampling", "a/b", "中文\u{1b}[2J"]);
+}
+
+#[test]
+fn a_list_comes_in_pages_where_the_dialect_has_them() {
+    let rig = Launch::new().profile(Profile::VsCode).ready();
+    let all = ["auto", "mcp-external-sampling", "claude-mcp-auto", "copilot/gpt-4.1"];
+    let page = |query: &str| {
+        let request = Request::get(&format!("/v1/models?{query}"));
+        rig.fetch(&request.header("anthropic-version", "2023-06-01"))
+    };
+    let cases: [(&str, &[&str], bool); 10] = [
+        ("", &all, false),
+        ("beta=true&limit=4", &all, false),
+        ("limit=3", &all[..3], true),
+        ("limit=1&after_id=auto", &all[1..2], true),
+        ("limit=2&after_id=mcp-external-sampling", &all[2..], false),
+        ("after_id=copilot%2Fgpt-4.1", &[], false),
+        ("limit=2&before_id=copilot%2Fgpt-4.1", &all[1..3], true),
+        ("before_id=auto", &[], false),
+        ("after_id=auto&before_id=copilot/gpt-4.1", &all[1..3], false),
+        ("after_id=nobody", &[], false),
+    ];
+    for (query, expected, more) in cases {
+        let body = page(query).json();
+        assert_eq!(ids(&body), expected, "{query}");
+        assert_eq!(body["has_more"], more, "{query}");
+        assert_eq!(body["first_id"], json!(expected.first()), "{query}");
+        assert_eq!(body["last_id"], json!(expected.last()), "{query}");
+    }
+    // Page by page, everything comes once.
+    let mut seen = Vec::new();
+    let mut query = "limit=1".to_owned();
+    loop {
+        let body = page(&query).json();
+        seen.extend(ids(&body).into_iter().map(str::to_owned));
+        if body["has_more"] == false {
+            break;
+        }
+        query = format!("limit=1&after_id={}", body["last_id"].as_str().unwrap());
+    }
+    assert_eq!(seen, all);
+    for limit in ["0", "1001", "-1", "many", ""] {
+        let refused = page(&format!("limit={limit}"));
+        assert_eq!(refused.status, 400, "{limit}");
+        assert!(Door::Messages.error(&refused).contains("limit"));
+    }
+}
+
+#[test]
+fn the_name_for_claude_code_leaves_the_choice_to_the_host() {
+    let rig = Launch::new().ready();
+    for door in Door::BOTH {
+        let mut call = rig.send(&door.ask_with("hi", &json!({"model": "claude-mcp-auto"})));
+        let sampling = rig.host.sampling();
+        assert!(sampling.params.get("modelPreferences").is_none(), "{}", sampling.params);
+        sampling.result(&json!({"model": "served", "content": {"type": "text", "text": "hello"}}));
+        assert_eq!(call.finish().json()["model"], "served");
+    }
+    // Calls take any name; lenient callers are told so.
+    let any = Request::get("/v1/models/gpt-6-astra").header("x-mcptb-params", "lenient");
+    assert_eq!(rig.fetch(&any).json()["id"], "gpt-6-astra");
 }

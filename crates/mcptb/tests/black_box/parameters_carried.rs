@@ -35,14 +35,14 @@ fn what_cannot_be_carried_is_named() {
 #[test]
 fn what_would_break_the_answer_is_refused_by_name() {
     let rig = Launch::new().ready();
-    let function = json!([{"type": "function", "function": {"name": "f", "parameters": {}}}]);
-    let tool = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+    let schema =
+        json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": 7}}});
+    let bash = json!([{"type": "bash_20250124", "name": "bash"}]);
     let cases = [
-        (Door::Chat, json!({"tools": function}), "tools"),
-        (Door::Chat, json!({"response_format": {"type": "json_object"}}), "response_format"),
+        (Door::Chat, json!({"response_format": schema}), "response_format"),
         (Door::Chat, json!({"logprobs": true}), "logprobs"),
         (Door::Chat, json!({"modalities": ["audio"]}), "modalities"),
-        (Door::Messages, json!({"tools": tool}), "tools"),
+        (Door::Messages, json!({"tools": bash}), "tools"),
         (Door::Messages, json!({"thread": {"type": "create"}}), "thread"),
     ];
     for (door, more, name) in cases {

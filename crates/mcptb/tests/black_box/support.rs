@@ -7,6 +7,7 @@ pub(crate) mod launch;
 pub(crate) mod lines;
 pub(crate) mod process;
 pub(crate) mod profile;
+pub(crate) mod responses;
 pub(crate) mod sse;
 
 use std::time::Duration;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use dialects::mcp_sampling::{self, HostFault, Priorities, SamplingOptions, SamplingReply};
+use dialects::mcp_sampling::{self, Asking, HostFault, Priorities, SamplingOptions, SamplingReply};
 use dialects::tokens;
 use gateway::{EventSink, HungUp, Order};
-use mcp::{Outgoing, ProtocolVersion, Reply, ReplyError};
+use mcp::{Outgoing, Reply, ReplyError};
 use model::{
     Block, Completion, CompletionRequest, Failure, FailureKind, Loss, LossSet, StopReason, Usage,
     first_stop,
@@ -26,34 +26,13 @@ impl HostSession {
         sink: &mut EventSink,
     ) -> Result<(), Failure> {
         sink.answered_by(Arc::clone(self.name()));
-        let mut hints = match self.settings().hints {
-            HintPolicy::On => true,
-            HintPolicy::Off => false,
-            HintPolicy::Auto => !self.fails_on_hints(),
-        };
-        let asked_model = order.request.model.as_str();
-        let (mut completion, losses) = loop {
-            let (request, mut losses) = self.prepare(&order.request, hints)?;
-            losses.insert(Loss::UsageEstimated);
-            sink.lost(losses);
-            let (request, turn) = self.line_up(order, request, hints).await?;
-            match self.sample(request, turn, asked_model).await {
-                Ok(completion) => break (completion, losses),
-                Err((HostFault::ModelPreferences, _))
-                    if hints
-                        && self.settings().hints == HintPolicy::Auto
-                        && self.sends_preferences(&order.request) =>
-                {
-                    tracing::warn!(host = %self.name(), "the host fails on model hints; going on without");
-                    self.remember_failing_hints();
-                    hints = false;
-                }
-                Err((_, failure)) => return Err(failure),
-            }
-        };
-        if order.request.tools.is_empty() {
-            drop_tool_calls(&mut completion);
+        if is_shaped(&order.request) {
+            // On the heap, or every plain call that waits would hold room for it.
+            return Box::pin(self.complete_shaped(order, sink)).await;
         }
+        let (mut completion, losses) =
+            self.ask(order, &Asking::plain(&order.request), sink).await?;
+        drop_tool_calls(&mut completion);
         enforce_stop(&mut completion, &order.request.params.stop);
         completion.usage = Usage {
             input: order.input_tokens.max(1),
@@ -68,12 +47,43 @@ impl HostSession {
         }
     }
 
+    /// Asks the host once, and once more without hints where it fails on them. Dropping the future
+    /// cancels the sampling.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        order: &Order,
+        asking: &Asking<'_>,
+        sink: &mut EventSink,
+    ) -> Result<(Completion, LossSet), Failure> {
+        let mut hints = match self.settings().hints {
+            HintPolicy::On => true,
+            HintPolicy::Off => false,
+            HintPolicy::Auto => !self.fails_on_hints(),
+        };
+        let asked_model = order.request.model.as_str();
+        loop {
+            let (request, mut losses) = self.prepare(asking, hints)?;
+            losses.insert(Loss::UsageEstimated);
+            sink.lost(losses);
+            let (request, turn) = self.line_up(order, asking, request, hints).await?;
+            match self.sample(request, turn, asked_model).await {
+                Ok(completion) => return Ok((completion, losses)),
+                Err((HostFault::ModelPreferences, _))
+                    if hints
+                        && self.settings().hints == HintPolicy::Auto
+                        && self.sends_preferences(&order.request) =>
+                {
+                    tracing::warn!(host = %self.name(), "the host fails on model hints; going on without");
+                    self.remember_failing_hints();
+                    hints = false;
+                }
+                Err((_, failure)) => return Err(failure),
+            }
+        }
+    }
+
     /// Writes the sampling request, so that what cannot be carried is refused before any wait.
-    fn prepare(
-        &self,
-        request: &CompletionRequest,
-        hints: bool,
-    ) -> Result<(Outgoing, LossSet), Failure> {
+    fn prepare(&self, asking: &Asking<'_>, hints: bool) -> Result<(Outgoing, LossSet), Failure> {
         let settings = self.settings();
         let options = SamplingOptions {
             default_max_tokens: settings.default_max_tokens,
@@ -88,12 +98,10 @@ impl HostSession {
             task_ttl_ms: self
                 .runs_tasks()
                 .then(|| u64::try_from(settings.max_wait.as_millis()).unwrap_or(u64::MAX)),
-            arrays: self.info().protocol >= ProtocolVersion::V2025_11_25,
-            native_tools: false,
         };
         let mut outgoing = self.peer().prepare("sampling/createMessage");
-        let mut losses = mcp_sampling::write_request(request, &options, outgoing.params())?;
-        if !hints && !request.model.is_auto() {
+        let mut losses = mcp_sampling::write_request(asking, &options, outgoing.params())?;
+        if !hints && !asking.request.model.is_auto() {
             losses.insert(Loss::ModelHint);
         }
         Ok((outgoing, losses))
@@ -110,6 +118,7 @@ impl HostSession {
     async fn line_up(
         &self,
         order: &Order,
+        asking: &Asking<'_>,
         request: Outgoing,
         hints: bool,
     ) -> Result<(Outgoing, Turn), Failure> {
@@ -118,7 +127,7 @@ impl HostSession {
         }
         drop(request);
         let turn = self.turn(order.deadline).await?;
-        Ok((self.prepare(&order.request, hints)?.0, turn))
+        Ok((self.prepare(asking, hints)?.0, turn))
     }
 
     /// The right to ask, where nobody has to be waited for.
@@ -263,9 +272,23 @@ fn drop_tool_calls(completion: &mut Completion) {
     }
 }
 
+/// Whether a call needs more than text: tools, calls in its history, or a shape of the answer.
+fn is_shaped(request: &CompletionRequest) -> bool {
+    let speaks_of_tools = |message: &model::Message| {
+        message
+            .content
+            .iter()
+            .any(|block| matches!(block, Block::ToolCall(_) | Block::ToolResult(_)))
+    };
+    !request.tools.is_empty()
+        || request.tool_choice != model::ToolChoice::Auto
+        || request.output != model::OutputFormat::Text
+        || request.messages.iter().any(speaks_of_tools)
+}
+
 /// Cuts the reply at the first stop sequence: most hosts ignore them. One that spans neighbouring
 /// text blocks counts, because callers see them as one text.
-fn enforce_stop(completion: &mut Completion, stops: &[String]) {
+pub(super) fn enforce_stop(completion: &mut Completion, stops: &[String]) {
     if stops.is_empty() {
         return;
     }

@@ -118,6 +118,17 @@ impl HostSession {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
+    /// Runs what takes long without waiting, off the async threads.
+    pub(super) async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.tasks.spawn_blocking_on(work, &self.runtime).await.map_err(|error| {
+            Failure::new(FailureKind::Internal, "The bridge failed while it checked an answer.")
+                .with_source(error)
+        })
+    }
+
     /// The same host begins its handshake again. Consent and slots stay: a refusal is not lifted
     /// by it, and what runs at the host still runs.
     pub(super) fn renew(&self, info: HostInfo) {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dialects::mcp_sampling::{self, HostFault, Priorities, SamplingOptions};
-use mcp::ProtocolVersion;
+use dialects::mcp_sampling::{self, Asking, HostFault, Priorities, SamplingOptions};
 use model::{Block, CompletionRequest, Message, Role};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -76,11 +75,9 @@ impl HostSession {
             max_tokens_cap: None,
             hints: false,
             priorities: Priorities::default(),
-            arrays: self.info().protocol >= ProtocolVersion::V2025_11_25,
-            native_tools: false,
         };
         let mut outgoing = self.peer().prepare("sampling/createMessage");
-        mcp_sampling::write_request(&request, &options, outgoing.params())
+        mcp_sampling::write_request(&Asking::plain(&request), &options, outgoing.params())
             .map_err(|failure| (HostFault::Other, failure))?;
         let turn = self.turn(deadline).await.map_err(|failure| (HostFault::Other, failure))?;
         self.sample(outgoing, turn, "").await.map(drop)

@@ -16,5 +16,6 @@ mod consent;
 mod ends;
 mod replies;
 mod script;
+mod shaped;
 mod tasks;
 mod tools;

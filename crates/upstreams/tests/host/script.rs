@@ -7,19 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use dialects::mcp_sampling::Priorities;
 use dialects::openai_chat;
+use dialects::prompted_tools::NonceSecret;
 use gateway::{
     Call, CallLog, Caller, Finished, Gateway, GatewayLimits, Received, Running, Upstream,
     UpstreamStatus,
 };
 use mcp::{Connection, Handler, Limits, Peer, PendingReply, Reply, Request, Server};
-use model::{CallId, Completion, Dialect, Failure, FailureKind, Fold};
+use model::{CallId, Completion, Dialect, Failure, FailureKind, Fold, ParamsMode};
 use serde_json::{Value, json};
 use tokio::io::split;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use upstreams::host::{BridgeView, HintPolicy, HostPool, HostService, HostSettings};
+use upstreams::host::{BridgeView, HintPolicy, HostPool, HostService, HostSettings, ToolPolicy};
 
 /// The deadline of a warm-up.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(30);
@@ -45,6 +46,8 @@ pub(crate) async fn pass(time: Duration) {
 /// Settings without a warm-up, for two samplings at once.
 pub(crate) fn settings() -> HostSettings {
     HostSettings {
+        tools: ToolPolicy::Prompted,
+        nonce: NonceSecret::new([7; 32]),
         concurrency: 2,
         queue: 100,
         warm_up_wait: WARM_UP,
@@ -102,7 +105,7 @@ impl Bridge {
         let gateway = Gateway::new(
             Arc::clone(&pool) as Arc<dyn Upstream>,
             Arc::new(NoLog),
-            GatewayLimits { deadline: DEADLINE },
+            GatewayLimits { deadline: DEADLINE, replay_guard: false },
             tasks.clone(),
             CancellationToken::new(),
         );
@@ -174,7 +177,8 @@ impl Bridge {
     /// Makes a call with a body of the Chat dialect; keeps the door in the test's hands.
     pub(crate) fn open(&self, body: &Value) -> Result<Running, Failure> {
         let body = body.to_string();
-        let read = openai_chat::read_request(body.as_bytes()).expect("a valid request");
+        let read = openai_chat::read_request(body.as_bytes(), ParamsMode::Default)
+            .expect("a valid request");
         self.gateway.complete(Call {
             id: CallId::generate(),
             dialect: Dialect::OpenAiChat,
@@ -190,6 +194,7 @@ impl Bridge {
             bytes_in: body.len(),
             body: None,
             memory: None,
+            replay: None,
             status_of: |_| 500,
         })
     }
@@ -232,6 +237,11 @@ impl Asked {
     pub(crate) async fn now(self) -> Result<Completion, Failure> {
         settle().await;
         assert!(self.0.is_finished(), "the call still waits");
+        self.0.await.expect("no panic")
+    }
+
+    /// The answer, whenever it comes: work off the async threads takes time of its own.
+    pub(crate) async fn end(self) -> Result<Completion, Failure> {
         self.0.await.expect("no panic")
     }
 
@@ -341,6 +351,15 @@ impl Host {
         match self.heard().expect("the host hears nothing") {
             Heard::Request(request) => Some(Job::new(request)),
             Heard::Note(..) => None,
+        }
+    }
+
+    /// The next sampling, whenever it comes.
+    pub(crate) async fn later_sampling(&mut self) -> Job {
+        match self.heard.recv().await {
+            Some(Heard::Request(request)) => Job::new(request),
+            Some(Heard::Note(method, params)) => panic!("a notification: {method} {params}"),
+            None => panic!("the bridge has gone"),
         }
     }
 

@@ -17,6 +17,10 @@ pub(crate) struct ChatStream {
     /// The error object that ended it.
     pub(crate) error: Option<Value>,
     pub(crate) comments: usize,
+    /// Id, name and arguments of the first choice's tool calls.
+    pub(crate) calls: Vec<(String, String, String)>,
+    /// Name and arguments of the deprecated form.
+    pub(crate) function_call: Option<(String, String)>,
 }
 
 /// A Messages stream that was read to its end.
@@ -31,6 +35,8 @@ pub(crate) struct MessagesStream {
     pub(crate) pings: usize,
     /// What stood on a data line behind `message_stop`.
     pub(crate) behind: Vec<String>,
+    /// Id, name and input of the tool calls.
+    pub(crate) calls: Vec<(String, String, String)>,
 }
 
 /// Reads a Chat Completions stream.
@@ -83,6 +89,16 @@ pub(crate) fn read_chat(call: &mut Call) -> ChatStream {
                 assert!(text.len() <= 120, "a delta of {} bytes", text.len());
                 stream.texts[index].push_str(text);
             }
+            for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
+                take_call(&mut stream.calls, call);
+            }
+            if let Some(call) = choice["delta"].get("function_call") {
+                let named = call["name"].as_str().map(str::to_owned);
+                assert_eq!(named.is_some(), stream.function_call.is_none(), "the name comes once");
+                let (_, arguments) =
+                    stream.function_call.get_or_insert_with(|| (named.unwrap(), String::new()));
+                arguments.push_str(call["arguments"].as_str().unwrap());
+            }
             if let Some(reason) = choice["finish_reason"].as_str() {
                 stream.finish[index] = Some(reason.to_owned());
             }
@@ -95,11 +111,26 @@ pub(crate) fn read_chat(call: &mut Call) -> ChatStream {
     stream
 }
 
+/// Takes a piece of a tool call as accumulators do: the id and the name come once, with the first
+/// piece, and indexes count up.
+fn take_call(calls: &mut Vec<(String, String, String)>, piece: &Value) {
+    let index = usize::try_from(piece["index"].as_u64().expect("an index")).unwrap();
+    if let Some(id) = piece["id"].as_str() {
+        assert_eq!(index, calls.len(), "{piece}");
+        let name = piece["function"]["name"].as_str().expect("a name").to_owned();
+        calls.push((id.to_owned(), name, String::new()));
+    }
+    assert_eq!(index + 1, calls.len(), "{piece}");
+    calls[index].2.push_str(piece["function"]["arguments"].as_str().expect("arguments"));
+}
+
 /// Reads a Messages stream.
 pub(crate) fn read_messages(call: &mut Call) -> MessagesStream {
     let mut stream = MessagesStream::default();
     let mut order = Vec::<String>::new();
     let mut stopped = false;
+    let mut open = false;
+    let mut blocks = 0_u64;
     while let Some(lines) = call.event() {
         if stopped {
             stream.behind.extend(lines);
@@ -125,8 +156,26 @@ pub(crate) fn read_messages(call: &mut Call) -> MessagesStream {
                 assert!(message["usage"]["input_tokens"].as_u64().unwrap() > 0);
                 message["model"].as_str().unwrap().clone_into(&mut stream.model);
             }
-            "content_block_start" => assert_eq!(event["content_block"]["text"], ""),
+            "content_block_start" => {
+                assert!(!open, "a block in a block");
+                assert_eq!(event["index"], blocks, "contiguous indexes");
+                (open, blocks) = (true, blocks + 1);
+                let block = &event["content_block"];
+                if block["type"] == "tool_use" {
+                    assert_eq!(block["input"], serde_json::json!({}));
+                    let word = |name: &str| block[name].as_str().unwrap().to_owned();
+                    stream.calls.push((word("id"), word("name"), String::new()));
+                } else {
+                    assert_eq!(block["text"], "");
+                }
+            }
             "content_block_delta" => {
+                assert!(open, "{event}");
+                assert_eq!(event["index"], blocks - 1);
+                if let Some(json) = event["delta"]["partial_json"].as_str() {
+                    stream.calls.last_mut().expect("a call").2.push_str(json);
+                    continue;
+                }
                 let text = event["delta"]["text"].as_str().unwrap();
                 assert!(text.len() <= 120, "a delta of {} bytes", text.len());
                 stream.text.push_str(text);
@@ -139,7 +188,10 @@ pub(crate) fn read_messages(call: &mut Call) -> MessagesStream {
             }
             "message_stop" => stopped = true,
             "error" => stream.error = Some(event["error"].clone()),
-            "content_block_stop" => {}
+            "content_block_stop" => {
+                assert!(open && event["index"] == blocks - 1, "{event}");
+                open = false;
+            }
             other => panic!("an event that clients do not know: {other}"),
         }
     }
@@ -156,6 +208,12 @@ pub(crate) fn read_messages(call: &mut Call) -> MessagesStream {
         (None, false) => &whole,
         (None, true) => &["message_start", "message_delta", "message_stop"],
     };
-    assert_eq!(order, expected);
+    assert!(!open, "a block without its end");
+    if stream.calls.is_empty() {
+        assert_eq!(order, expected);
+    } else {
+        assert_eq!(order.first().map(String::as_str), Some("message_start"));
+        assert_eq!(order.last().map(String::as_str), Some("message_stop"));
+    }
     stream
 }

@@ -1,0 +1,189 @@
+//! How a failure looks on the wire, before and inside a stream.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use model::{Failure, FailureKind, Retry};
+
+use super::wire::STYLE;
+use crate::json::{push_optional, push_string};
+use crate::lenient::FieldProblem;
+
+const INVALID: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+
+/// What is not kept; stands as the source of a failure that has a code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotKept {
+    Previous,
+    Response,
+}
+
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Previous => "previous response not kept",
+            Self::Response => "response not kept",
+        })
+    }
+}
+
+impl std::error::Error for NotKept {}
+
+/// The failure of a request that continues a response that is not kept (any more).
+pub(super) fn no_previous(id: &str) -> Failure {
+    let message = format!("Previous response with id '{}' not found.", shown(id));
+    Failure::new(FailureKind::BadRequest, message)
+        .with_param("previous_response_id")
+        .with_source(NotKept::Previous)
+}
+
+/// The failure of a request that refers to an item that is not kept (any more).
+pub(super) fn no_such_item(id: &str, at: &str) -> Failure {
+    let why = format!("no item with id '{}' is kept here", shown(id));
+    STYLE.refuse(FieldProblem::BadValue, &format!("{at}.id"), &why)
+}
+
+/// The failure of a look at a response that is not kept (any more).
+pub fn no_such_response(id: &str) -> Failure {
+    let message = format!("Response with id '{}' not found.", shown(id));
+    Failure::new(FailureKind::NoSuchRoute, message).with_source(NotKept::Response)
+}
+
+/// The caller's own word, but not a whole book of it.
+fn shown(id: &str) -> String {
+    id.chars().take(80).collect()
+}
+
+/// Status, `type` and `code` of a failure. One row per kind, so that a new kind cannot be
+/// forgotten.
+fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
+    match failure.kind {
+        FailureKind::BadRequest => (400, INVALID, field_code(failure)),
+        FailureKind::Unsupported => (400, INVALID, Some("unsupported_parameter")),
+        FailureKind::ContextTooLong => (400, INVALID, Some("context_length_exceeded")),
+        FailureKind::TooLarge => (413, INVALID, Some("request_too_large")),
+        FailureKind::Unauthenticated => (401, INVALID, Some("invalid_api_key")),
+        FailureKind::Forbidden => (403, "permission_error", Some("forbidden")),
+        FailureKind::Refused => (403, "permission_error", Some("sampling_rejected")),
+        FailureKind::NoSuchRoute if not_kept(failure).is_some() => (404, INVALID, None),
+        FailureKind::NoSuchRoute => (404, INVALID, Some("unknown_url")),
+        FailureKind::MethodNotAllowed => (405, INVALID, Some("method_not_allowed")),
+        FailureKind::UnknownModel => (404, INVALID, Some("model_not_found")),
+        FailureKind::RateLimited if failure.retry == Retry::Never => {
+            (429, "insufficient_quota", Some("insufficient_quota"))
+        }
+        FailureKind::RateLimited => (429, "rate_limit_error", Some("rate_limit_exceeded")),
+        FailureKind::RequestTimeout => (408, INVALID, Some("request_timeout")),
+        FailureKind::NotReady => (503, SERVER, Some("no_upstream")),
+        FailureKind::Overloaded => (503, SERVER, Some("overloaded")),
+        FailureKind::UpstreamFailed => (502, SERVER, Some("upstream_error")),
+        FailureKind::UpstreamTimeout => (504, SERVER, Some("upstream_timeout")),
+        FailureKind::Internal => (500, SERVER, Some("internal_error")),
+    }
+}
+
+/// The code of a failed response, out of the closed list that clients know.
+///
+/// Codex repeats a turn that failed with `server_error` five times, and each time a person may be
+/// asked: what no repeat can cure is an `invalid_prompt`, which it shows and does not repeat.
+pub(super) const fn response_code(failure: &Failure) -> &'static str {
+    match failure.kind {
+        FailureKind::ContextTooLong => "context_length_exceeded",
+        FailureKind::RateLimited => match failure.retry {
+            Retry::Never => "insufficient_quota",
+            Retry::Now | Retry::After(_) => "rate_limit_exceeded",
+        },
+        FailureKind::BadRequest
+        | FailureKind::Unsupported
+        | FailureKind::TooLarge
+        | FailureKind::Unauthenticated
+        | FailureKind::Forbidden
+        | FailureKind::Refused
+        | FailureKind::NoSuchRoute
+        | FailureKind::MethodNotAllowed
+        | FailureKind::UnknownModel
+        | FailureKind::UpstreamTimeout => "invalid_prompt",
+        FailureKind::RequestTimeout
+        | FailureKind::NotReady
+        | FailureKind::Overloaded
+        | FailureKind::UpstreamFailed
+        | FailureKind::Internal => SERVER,
+    }
+}
+
+/// The message of a failed response. Codex reads the wait out of the text of a rate limit.
+pub(super) fn response_message(failure: &Failure) -> Cow<'_, str> {
+    match (failure.kind, failure.retry) {
+        (FailureKind::RateLimited, Retry::After(wait)) => {
+            let seconds = wait.as_secs().max(1);
+            Cow::Owned(format!("{} Please try again in {seconds}s.", failure.message))
+        }
+        _ => Cow::Borrowed(&failure.message),
+    }
+}
+
+fn not_kept(failure: &Failure) -> Option<NotKept> {
+    failure.source.as_ref()?.downcast_ref::<NotKept>().copied()
+}
+
+/// The code of a 400 by what is wrong with the field.
+fn field_code(failure: &Failure) -> Option<&'static str> {
+    if not_kept(failure) == Some(NotKept::Previous) {
+        return Some("previous_response_not_found");
+    }
+    Some(match failure.source.as_ref()?.downcast_ref::<FieldProblem>()? {
+        FieldProblem::Missing => "missing_required_parameter",
+        FieldProblem::WrongType => "invalid_type",
+        FieldProblem::BadValue => "invalid_value",
+    })
+}
+
+/// The field at fault in this dialect's words: upstreams count in turns, callers in items.
+fn param(failure: &Failure) -> Option<&str> {
+    let param = failure.param.as_deref();
+    match param {
+        Some(param) if param == "messages" || param.starts_with("messages[") => Some("input"),
+        Some("response_format") => Some("text.format"),
+        Some("system") => Some("instructions"),
+        None if failure.kind == FailureKind::UnknownModel => Some("model"),
+        param => param,
+    }
+}
+
+/// Writes a failure: status and body.
+pub fn write_failure(failure: &Failure) -> (u16, Vec<u8>) {
+    let mut out = Vec::with_capacity(160 + failure.message.len());
+    out.extend_from_slice(br#"{"error":"#);
+    push_error(failure, &mut out);
+    out.push(b'}');
+    (table(failure).0, out)
+}
+
+/// Appends the error object.
+fn push_error(failure: &Failure, out: &mut Vec<u8>) {
+    let (_, kind, code) = table(failure);
+    out.extend_from_slice(br#"{"message":"#);
+    push_string(out, &failure.message);
+    out.extend_from_slice(br#","type":""#);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(br#"","param":"#);
+    push_optional(out, param(failure));
+    out.extend_from_slice(br#","code":"#);
+    push_optional(out, code);
+    out.push(b'}');
+}
+
+/// Appends the fields of an `error` event, each with a comma before it.
+///
+/// The reference has them flat; the official SDKs raise only what stands under `error`.
+pub(super) fn push_error_event(failure: &Failure, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","code":"#);
+    push_optional(out, table(failure).2);
+    out.extend_from_slice(br#","message":"#);
+    push_string(out, &failure.message);
+    out.extend_from_slice(br#","param":"#);
+    push_optional(out, param(failure));
+    out.extend_from_slice(br#","error":"#);
+    push_error(failure, out);
+}

@@ -1,0 +1,211 @@
+//! Whether a piece of a reply is copied from the request.
+//!
+//! A tool call that is quoted in a file must not run because the model repeats the file. So a call
+//! in markup that anybody can write counts only if its text is the model's own. Compared is what
+//! is left without white space, quotes and escapes, because models re-indent and unescape what
+//! they copy; and line by line, because tools put numbers and marks before the lines of a file.
+//! The call is copied if each of its lines occurs somewhere in the request. That is more than
+//! "its text occurs in the request", never less.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+
+use memchr::memmem;
+use model::{Block, CompletionRequest, ToolCallInput, ToolInput};
+
+/// Lines of one call that are looked up; the rest of a longer one is not.
+const MAX_LINES: usize = 32;
+
+/// Different lines that are looked up for one reply; each costs up to the length of the request.
+const MAX_LOOK_UPS: usize = 64;
+
+/// Stands between two texts, so that nothing is found across them.
+const BORDER: char = '\u{1}';
+
+/// The texts of a request, made comparable when the first question comes.
+pub(super) struct Copied<'r> {
+    request: &'r CompletionRequest,
+    folded: OnceCell<Folded>,
+    /// Lines that were looked up, and whether they occur.
+    known: RefCell<HashMap<String, bool>>,
+}
+
+#[derive(Default)]
+struct Folded {
+    /// As they are.
+    whole: String,
+    /// Without what tools put before lines.
+    bare: String,
+}
+
+impl<'r> Copied<'r> {
+    pub(super) fn new(request: &'r CompletionRequest) -> Self {
+        Self { request, folded: OnceCell::new(), known: RefCell::default() }
+    }
+
+    /// Whether every line of `text` occurs in the request.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        let mut lines = text.lines().filter(|line| says_something(line)).take(MAX_LINES);
+        lines.all(|line| self.occurs(line))
+    }
+
+    fn occurs(&self, line: &str) -> bool {
+        let mut plain = String::new();
+        fold(line, &mut plain);
+        let mut known = self.known.borrow_mut();
+        if let Some(occurs) = known.get(&plain) {
+            return *occurs;
+        }
+        if known.len() >= MAX_LOOK_UPS {
+            // Nobody writes so many lines of calls; what was not looked up is not trusted.
+            return true;
+        }
+        let folded = self.folded.get_or_init(|| Folded::of(self.request));
+        let mut bare = String::new();
+        fold(without_prefix(line), &mut bare);
+        let occurs = memmem::find(folded.whole.as_bytes(), plain.as_bytes()).is_some()
+            || memmem::find(folded.bare.as_bytes(), bare.as_bytes()).is_some();
+        known.insert(plain, occurs);
+        occurs
+    }
+}
+
+/// Whether a line is more than brackets or a bare tag.
+fn says_something(line: &str) -> bool {
+    let line = line.trim();
+    let tag = line.strip_prefix('<').and_then(|line| line.strip_suffix('>'));
+    let bare = tag.is_some_and(|tag| !tag.contains(['<', '>', '=', ' ']));
+    !bare && line.chars().filter(|char| char.is_alphanumeric()).count() >= 2
+}
+
+impl Folded {
+    fn of(request: &CompletionRequest) -> Self {
+        let mut folded = Self::default();
+        folded.blocks(&request.system);
+        for message in &request.messages {
+            folded.blocks(&message.content);
+        }
+        for tool in &request.tools {
+            folded.push(tool.description.as_deref().unwrap_or_default());
+            match &tool.input {
+                ToolInput::Schema(Some(json)) | ToolInput::FreeText(Some(json)) => {
+                    folded.push(json.as_str());
+                }
+                ToolInput::Hosted(opaque) => folded.push(opaque.json.as_str()),
+                ToolInput::Schema(None) | ToolInput::FreeText(None) => {}
+            }
+        }
+        folded
+    }
+
+    fn blocks(&mut self, blocks: &[Block]) {
+        for block in blocks {
+            match block {
+                Block::Text(text) => self.push(&text.text),
+                Block::Reasoning(reasoning) => {
+                    self.push(&reasoning.text);
+                    reasoning.summary.iter().for_each(|part| self.push(part));
+                }
+                Block::ToolCall(call) => match &call.input {
+                    ToolCallInput::Json(json) => self.push(json.as_str()),
+                    ToolCallInput::Broken(text) | ToolCallInput::Text(text) => self.push(text),
+                },
+                Block::ToolResult(result) => self.results(&result.content),
+                Block::Opaque(opaque) => self.push(opaque.json.as_str()),
+                Block::Media(media) => self.push(media.name.as_deref().unwrap_or_default()),
+            }
+        }
+    }
+
+    /// The content of a result, which holds no results: readers never nest them.
+    fn results(&mut self, blocks: &[Block]) {
+        for block in blocks {
+            match block {
+                Block::Text(text) => self.push(&text.text),
+                Block::Opaque(opaque) => self.push(opaque.json.as_str()),
+                _ => {}
+            }
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        fold(text, &mut self.whole);
+        self.whole.push(BORDER);
+        for line in text.lines() {
+            fold(without_prefix(line), &mut self.bare);
+        }
+        self.bare.push(BORDER);
+    }
+}
+
+/// A line without its number and without the marks of diffs, quotes and comments.
+fn without_prefix(line: &str) -> &str {
+    let line = line.trim_start();
+    let numbered = line.trim_start_matches(|char: char| char.is_ascii_digit());
+    let line = if numbered.len() < line.len() {
+        let behind = numbered.trim_start_matches([' ', '\t', '→', ':', '|', '-', ')', '.']);
+        if behind.len() < numbered.len() { behind } else { line }
+    } else {
+        line
+    };
+    line.trim_start_matches(['+', '-', '>', '|', '*', '#', '/', ';', '%', '!', ' ', '\t'])
+}
+
+/// Appends what of a text is compared.
+fn fold(text: &str, out: &mut String) {
+    const ENTITIES: [(&str, &str); 6] = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&amp;", "&"),
+        ("&quot;", ""),
+        ("&#39;", ""),
+        ("&apos;", ""),
+    ];
+    out.reserve(text.len());
+    let mut rest = text;
+    while let Some(char) = rest.chars().next() {
+        let mut used = char.len_utf8();
+        match char {
+            '"' | '\'' | '`' | '\u{200b}'..='\u{200d}' | '\u{feff}' => {}
+            '\\' => used += escape(rest, out),
+            '&' => match ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity)) {
+                Some((entity, meant)) => {
+                    out.push_str(meant);
+                    used = entity.len();
+                }
+                None => out.push('&'),
+            },
+            char if char.is_ascii() => {
+                if !char.is_ascii_whitespace() {
+                    out.push(char.to_ascii_lowercase());
+                }
+            }
+            char if char.is_whitespace() => {}
+            char => out.push(char),
+        }
+        rest = rest.get(used..).unwrap_or_default();
+    }
+}
+
+/// Folds what stands behind a backslash, and returns how much of it is used.
+fn escape(rest: &str, out: &mut String) -> usize {
+    match rest.as_bytes().get(1) {
+        // White space as strings escape it.
+        Some(b'n' | b't' | b'r') => 1,
+        Some(b'u') => {
+            let digits =
+                rest.get(2..6).filter(|digits| digits.bytes().all(|d| d.is_ascii_hexdigit()));
+            let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            match code.and_then(char::from_u32) {
+                Some('"' | '\'' | '`') => 5,
+                Some(meant) if meant.is_whitespace() => 5,
+                Some(meant) => {
+                    out.extend(meant.to_lowercase().take(1));
+                    5
+                }
+                None => 0,
+            }
+        }
+        _ => 0,
+    }
+}
