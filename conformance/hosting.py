@@ -34,7 +34,7 @@ class Host:
     """A running MCP host with the bridge it started; a context manager that ends both."""
 
     def __init__(self, tools: installing.Tools, run: Path, script: str, label: str, bridge: list[str],
-                 negotiation: str, environment: dict[str, str]) -> None:
+                 negotiation: str, environment: dict[str, str], sampling_tools: bool = False) -> None:
         self.tools = tools
         self.suite = run / "suite"
         self.port = _free_port()
@@ -56,7 +56,7 @@ class Host:
             "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", MARK: str(run),
         }
         command = [*tools.command(self.suite / "hosts" / script), "--base-url", self.base_url,
-                   "--negotiation", negotiation, "--", *bridge, "--port", str(self.port)]
+                   "--negotiation", negotiation, *(["--sampling-tools"] if sampling_tools else []), "--", *bridge, "--port", str(self.port)]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, env=self.environment | environment, cwd=home, encoding="utf-8",
                                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,

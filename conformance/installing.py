@@ -6,12 +6,14 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
 INSTALL_WITHIN = 900.0
 OLDEST_PYTHON = (3, 11)
+WITH_TESTS = ("anthropic", "openai")
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,19 @@ class Tools:
 
     python: Path
     node: Path
+    cache: Path
 
     def command(self, script: Path) -> list[str]:
         """How to run a script of the suite."""
         return [str(self.python), "-B", str(script)] if script.suffix == ".py" else [str(self.node), str(script)]
+
+    def agent(self, name: str) -> Path:
+        """The program of an agent."""
+        return self.cache / "node_modules" / ".bin" / name
+
+    def sources(self, package: str) -> Path:
+        """The unpacked source distribution of a Python SDK."""
+        return next((self.cache / "sources").glob(f"{package}-*"))
 
 
 def install(here: Path, cache: Path) -> Tools:
@@ -37,7 +48,8 @@ def install(here: Path, cache: Path) -> Tools:
         if shutil.which(program) is None:
             sys.exit(f"{program} is needed and was not found on the PATH")
     bin_folder = "Scripts" if sys.platform == "win32" else "bin"
-    tools = Tools(cache / "venv" / bin_folder / "python", cache / "node_modules" / "node" / "bin" / "node")
+    tools = Tools(cache / "venv" / bin_folder / "python", cache / "node_modules" / "node" / "bin" / "node",
+                  cache)
     pins = [(here / name).read_bytes() for name in ("requirements.txt", "package.json")]
     wanted = hashlib.sha256(b"\0".join([*pins, sys.version.encode()])).hexdigest()
     stamp = cache / "installed"
@@ -54,8 +66,23 @@ def install(here: Path, cache: Path) -> Tools:
     _run([shutil.which("npm") or "npm", "install", "--no-package-lock", "--no-audit", "--no-fund",
           "--loglevel=error"], cache)
     _run([str(tools.node), "--version"], cache)
+    _unpack_sources(tools, here, cache)
     stamp.write_text(wanted)
     return tools
+
+
+def _unpack_sources(tools: Tools, here: Path, cache: Path) -> None:
+    """Fetches the source distributions whose tests are run, in the versions that are installed."""
+    sources = cache / "sources"
+    shutil.rmtree(sources, ignore_errors=True)
+    pinned = [line for line in (here / "requirements.txt").read_text(encoding="utf-8").splitlines()
+              if line.partition("==")[0] in WITH_TESTS]
+    _run([str(tools.python), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+          "--no-binary", ":all:", "--dest", str(sources), *pinned], cache)
+    for archive in sources.glob("*.tar.gz"):
+        with tarfile.open(archive) as packed:
+            packed.extractall(sources, filter="data")
+        archive.unlink()
 
 
 def _run(command: list[str], folder: Path) -> None:

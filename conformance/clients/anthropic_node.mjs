@@ -152,8 +152,6 @@ async function errors() {
   matches(/prompt is too long/, context.message, 'message');
   const broken = await rejects(Anthropic.InternalServerError, () => ask('fail:broken'), 'failing host');
   equal([broken.status, typeOf(broken)], [502, 'api_error'], 'status and type');
-  const tools = [{ name: 'f', input_schema: { type: 'object' } }];
-  matches(/tools/, (await rejects(Anthropic.BadRequestError, () => ask('x', { tools }), 'tools')).message, 'message');
 }
 
 /** 64 calls together, every other one streamed, each with a text of its own. */

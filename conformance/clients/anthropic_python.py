@@ -197,11 +197,6 @@ def errors() -> None:
     early = raises(anthropic.RateLimitError, lambda: list(once.messages.create(
         stream=True, **call("fail:quota", {}))), "an early failure of a stream")
     equal(early.status_code, 429, "status")
-    tool = {"name": "f", "input_schema": {"type": "object"}}
-    refused = raises(anthropic.BadRequestError, lambda: ask("echo:x", tools=[tool]), "tools are not served yet")
-    matches("tools", refused.body["error"]["message"], "message")
-    raises((anthropic.BadRequestError, anthropic.NotFoundError),
-           lambda: once.messages.count_tokens(model="auto", messages=user("x")), "count_tokens is not served yet")
     wrong = raises(anthropic.BadRequestError, lambda: ask("x", extra_body={"messages": "not a list"}), "wrong type")
     matches("messages", wrong.body["error"]["message"], "message")
 

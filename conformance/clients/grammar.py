@@ -35,6 +35,7 @@ def frames(body: bytes) -> list[tuple[str | None, str]]:
 class ChatStream:
     texts: list[str]
     finish_reasons: list[str | None]
+    calls: list[dict] = field(default_factory=list)
     deltas: int = 0
     model: str = ""
     usage: dict | None = None
@@ -74,15 +75,38 @@ def chat(body: bytes, choices: int = 1, include_usage: bool = False) -> ChatStre
                 equal(roles[at], 1, f"roles of choice {at} before its first text")
                 seen.texts[at] += delta["content"]
                 seen.deltas += 1
+            for call in delta.get("tool_calls", []):
+                equal(roles[at], 1, "roles before the first call")
+                _call_delta(seen.calls, call)
             seen.finish_reasons[at] = choice["finish_reason"]
     equal(roles, [1] * choices, "roles sent per choice")
     true(all(seen.finish_reasons), "a choice has no finish reason", seen.finish_reasons)
     return seen
 
 
+def _call_delta(calls: list[dict], delta: dict) -> None:
+    """Clients concatenate every string that comes twice, so a call has its id, type and name once, at its start."""
+    if delta["index"] == len(calls):
+        kind = delta["type"]
+        inner = delta[kind]
+        true(delta["id"] and inner["name"], "a call opens without id or name", delta)
+        calls.append({"id": delta["id"], "type": kind, "name": inner["name"], "input": ""})
+    else:
+        equal(delta["index"], len(calls) - 1, "index of a further delta of a call")
+        equal(set(delta) & {"id", "type"}, set(), "what a further delta of a call repeats")
+        inner = delta[calls[-1]["type"]]
+        true("name" not in inner, "a further delta of a call repeats its name", delta)
+    calls[-1]["input"] += inner.get("arguments", inner.get("input", ""))
+
+
+DELTAS = {"text": ("text_delta",), "tool_use": ("input_json_delta",),
+          "thinking": ("thinking_delta", "signature_delta")}
+
+
 @dataclass
 class MessageStream:
     text: str = ""
+    calls: list[dict] = field(default_factory=list)
     deltas: int = 0
     start: dict = field(default_factory=dict)
     stop_reason: str | None = None
@@ -105,20 +129,34 @@ def message(body: bytes) -> MessageStream:
     equal(seen.start["content"], [], "content of message_start")
     equal(seen.start["stop_reason"], None, "stop_reason of message_start")
     true(seen.start["usage"]["input_tokens"] > 0, "message_start carries no input tokens", seen.start["usage"])
-    blocks, open_block = 0, None
+    blocks, open_block, block = 0, None, {}
     for value in events[1:-2]:
         match value["type"]:
             case "content_block_start":
                 equal((open_block, value["index"]), (None, blocks), "open block and index of the next one")
-                equal(value["content_block"], {"type": "text", "text": ""} | value["content_block"], "content_block")
-                open_block = blocks
+                block, open_block = value["content_block"], blocks
+                if block["type"] == "tool_use":
+                    true(block["id"] and block["name"], "a call opens without id or name", block)
+                    equal(block["input"], {}, "input of an opening call")
+                    seen.calls.append({"id": block["id"], "name": block["name"], "input": ""})
+                elif block["type"] != "redacted_thinking":
+                    # A redacted block comes whole, all others empty.
+                    kind = block["type"]
+                    true(kind in DELTAS, "an unknown kind of block", block)
+                    equal(block[kind], "", f"the {kind} of an opening block")
             case "content_block_delta":
                 equal(value["index"], open_block, "index of a delta")
-                equal(value["delta"]["type"], "text_delta", "delta type")
-                seen.text += value["delta"]["text"]
-                seen.deltas += 1
+                delta = value["delta"]
+                true(delta["type"] in DELTAS.get(block["type"], ()), f"delta of a block {block['type']}", delta)
+                if block["type"] == "tool_use":
+                    seen.calls[-1]["input"] += delta["partial_json"]
+                elif block["type"] == "text":
+                    seen.text += delta["text"]
+                    seen.deltas += 1
             case "content_block_stop":
                 equal(value["index"], open_block, "index of a block's end")
+                if block["type"] == "tool_use":
+                    seen.calls[-1]["input"] = json.loads(seen.calls[-1]["input"] or "{}")
                 open_block, blocks = None, blocks + 1
             case other:
                 raise AssertionError(f"unexpected event {other}")

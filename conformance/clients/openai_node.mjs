@@ -131,8 +131,6 @@ async function errors() {
   equal(context.code, 'context_length_exceeded', 'code');
   const broken = await rejects(OpenAI.InternalServerError, () => ask('fail:broken'), 'failing host');
   equal(broken.status, 502, 'status');
-  const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }];
-  equal((await rejects(OpenAI.BadRequestError, () => ask('x', { tools }), 'tools')).param, 'tools', 'param');
 }
 
 /** 64 calls together, every other one streamed, each with a text of its own. */

@@ -16,6 +16,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
 
+import mcp_types as types
+
 READY_WITHIN = 60.0
 
 CallTool = Callable[[str, dict], Awaitable[dict]]
@@ -27,8 +29,14 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--base-url", required=True, help="where the bridge will listen")
     parser.add_argument("--negotiation", choices=["auto", "legacy"], default="auto",
                         help="probe for the newest protocol first, or send initialize at once")
+    parser.add_argument("--sampling-tools", action="store_true", help="offer sampling with tools")
     parser.add_argument("command", nargs="+", help="the bridge and its arguments, after --")
     return parser.parse_args()
+
+
+def sampling(arguments: argparse.Namespace) -> types.SamplingCapability:
+    """What the host declares of sampling."""
+    return types.SamplingCapability(tools=types.SamplingToolsCapability() if arguments.sampling_tools else None)
 
 
 def say(line: str) -> None:

@@ -17,10 +17,11 @@ async def main() -> None:
     arguments = attach.read_arguments()
     model = ScriptedModel()
 
-    async def sample(_messages, params: types.CreateMessageRequestParams, _context) -> types.CreateMessageResult:
+    async def sample(_messages, params: types.CreateMessageRequestParams, _context) -> (
+            types.CreateMessageResult | types.CreateMessageResultWithTools):
         try:
             # A ModelError needs no translation: FastMCP reports whatever its handler raises as -32603.
-            text, stop_reason = await model.answer(params.model_dump(by_alias=True, mode="json", exclude_none=True))
+            content, stop_reason = await model.answer(params.model_dump(by_alias=True, mode="json", exclude_none=True))
         except Refused:
             return types.CreateMessageResult.model_validate(
                 {"role": "user", "model": "", "stopReason": "cancelled",
@@ -28,12 +29,12 @@ async def main() -> None:
             )
         # FastMCP hosts commonly send no stop reason for an ordinary end.
         end = {} if stop_reason == "endTurn" else {"stopReason": stop_reason}
-        return types.CreateMessageResult.model_validate(
-            {"role": "assistant", "model": MODEL, "content": {"type": "text", "text": text}} | end
-        )
+        kind = types.CreateMessageResultWithTools if isinstance(content, list) else types.CreateMessageResult
+        return kind.model_validate({"role": "assistant", "model": MODEL, "content": content} | end)
 
     bridge = StdioTransport(arguments.command[0], arguments.command[1:], env=dict(os.environ), keep_alive=False)
-    async with Client(bridge, sampling_handler=sample, mode=arguments.negotiation) as client:
+    async with Client(bridge, sampling_handler=sample, mode=arguments.negotiation,
+                      sampling_capabilities=attach.sampling(arguments)) as client:
 
         async def call_tool(name: str, values: dict) -> dict:
             result = await client.call_tool(name, values, raise_on_error=False)

@@ -18,18 +18,19 @@ async def main() -> None:
 
     async def sample(_context, params: types.CreateMessageRequestParams):
         try:
-            text, stop_reason = await model.answer(params.model_dump(by_alias=True, mode="json", exclude_none=True))
+            content, stop_reason = await model.answer(params.model_dump(by_alias=True, mode="json", exclude_none=True))
         except Refused:
             return types.ErrorData(code=-1, message="User rejected sampling request")
         except ModelError as error:
             return types.ErrorData(code=types.INTERNAL_ERROR, message=str(error))
-        return types.CreateMessageResult.model_validate(
-            {"role": "assistant", "model": MODEL, "stopReason": stop_reason,
-             "content": {"type": "text", "text": text}}
+        kind = types.CreateMessageResultWithTools if isinstance(content, list) else types.CreateMessageResult
+        return kind.model_validate(
+            {"role": "assistant", "model": MODEL, "stopReason": stop_reason, "content": content}
         )
 
     bridge = StdioServerParameters(command=arguments.command[0], args=arguments.command[1:], env=dict(os.environ))
-    async with Client(bridge, sampling_callback=sample, mode=arguments.negotiation) as client:
+    async with Client(bridge, sampling_callback=sample, mode=arguments.negotiation,
+                      sampling_capabilities=attach.sampling(arguments)) as client:
 
         async def call_tool(name: str, values: dict) -> dict:
             result = await client.call_tool(name, values)

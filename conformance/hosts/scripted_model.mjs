@@ -8,6 +8,12 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { obey, partition } from './calling.mjs';
+import { nextStep } from './coding.mjs';
+import { blocksOf, read } from './conversation.mjs';
+import * as markup from './markup.mjs';
+import * as structured from './structured.mjs';
+
 const LONG_TEXT = readFileSync(new URL('../long.txt', import.meta.url), 'utf8');
 export const MODEL = 'scripted-1';
 
@@ -24,29 +30,14 @@ export class Refused extends Error {}
 /** The model could not answer; the text is what a host would report. */
 export class ModelError extends Error {}
 
-const blocksOf = (message) => [message.content].flat();
-
-function lastUserText(messages) {
-  for (const message of messages.toReversed()) {
-    if (message.role !== 'user') continue;
-    const text = blocksOf(message).findLast((block) => block.type === 'text');
-    if (text) return text.text;
-  }
-  return '';
-}
-
 function lastImage(messages) {
   for (const message of messages.toReversed()) {
-    const image = blocksOf(message).findLast((block) => block.type === 'image');
+    // An image stands for itself or in a tool's result.
+    const parts = blocksOf(message).flatMap((block) => [block, ...(block.content ?? [])]);
+    const image = parts.findLast((part) => part.type === 'image');
     if (image) return `${image.mimeType} ${Buffer.from(image.data, 'base64').length} bytes`;
   }
   return 'no image';
-}
-
-/** Splits at the first colon only, so that replies may hold colons. */
-function partition(text) {
-  const at = text.indexOf(':');
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 /** Answers `sampling/createMessage` params; counts how often each text was asked. */
@@ -54,21 +45,36 @@ export class ScriptedModel {
   #asked = new Map();
   #running = 0;
   #mostRunning = 0;
+  #calls = 0;
 
-  /** Returns the reply text and the MCP stop reason. */
+  /** Returns the content (one block, or a list where tools are called) and the MCP stop reason. */
   async answer(params) {
-    const text = lastUserText(params.messages).trim();
-    this.#asked.set(text, (this.#asked.get(text) ?? 0) + 1);
+    const conversation = read(params);
+    const { instruction } = conversation;
+    this.#asked.set(instruction, (this.#asked.get(instruction) ?? 0) + 1);
     this.#running += 1;
     this.#mostRunning = Math.max(this.#mostRunning, this.#running);
     try {
-      return await this.#answer(text, params);
+      const found = nextStep(conversation) ?? obey(conversation);
+      if (found?.[1].length) return this.#call(...found, conversation.nonce);
+      const [text, stopReason] = found ? [found[0], 'endTurn'] : await this.#answer(conversation, params);
+      return [{ type: 'text', text }, stopReason];
     } finally {
       this.#running -= 1;
     }
   }
 
-  async #answer(text, params) {
+  #call(text, calls, nonce) {
+    if (nonce) return [{ type: 'text', text: markup.write(text, calls, nonce) }, 'endTurn'];
+    const blocks = calls.map((call) => {
+      this.#calls += 1;
+      return { type: 'tool_use', id: `call-${this.#calls}`, name: call.name, input: call.arguments };
+    });
+    return [text ? [{ type: 'text', text }, ...blocks] : blocks, 'toolUse'];
+  }
+
+  async #answer(conversation, params) {
+    const text = conversation.instruction;
     const [command, rest] = partition(text);
     switch (command) {
       case 'echo':
@@ -109,7 +115,7 @@ export class ScriptedModel {
         return [JSON.stringify(Object.fromEntries(given)), 'endTurn'];
       }
       default:
-        return [`You said: ${text.slice(0, 200)}`, 'endTurn'];
+        return [structured.answer(conversation, params) ?? `You said: ${[...text].slice(0, 200).join('')}`, 'endTurn'];
     }
   }
 }

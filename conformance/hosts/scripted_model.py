@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import pathlib
 from collections import Counter
+
+import calling
+import coding
+import markup
+import structured
+from conversation import Conversation, blocks_of, read
+from markup import Call
 
 LONG_TEXT = (pathlib.Path(__file__).parent.parent / "long.txt").read_text(encoding="utf-8")
 MODEL = "scripted-1"
@@ -33,25 +39,13 @@ class ModelError(Exception):
     """The model could not answer; the text is what a host would report."""
 
 
-def blocks_of(message: dict) -> list[dict]:
-    content = message["content"]
-    return content if isinstance(content, list) else [content]
-
-
-def last_user_text(messages: list[dict]) -> str:
-    for message in reversed(messages):
-        if message["role"] == "user":
-            for block in reversed(blocks_of(message)):
-                if block["type"] == "text":
-                    return block["text"]
-    return ""
-
-
 def last_image(messages: list[dict]) -> str:
     for message in reversed(messages):
         for block in reversed(blocks_of(message)):
-            if block["type"] == "image":
-                return f"{block['mimeType']} {len(base64.b64decode(block['data'], validate=True))} bytes"
+            # An image stands for itself or in a tool's result.
+            for part in reversed([block, *block.get("content", [])]):
+                if part["type"] == "image":
+                    return f"{part['mimeType']} {len(base64.b64decode(part['data'], validate=True))} bytes"
     return "no image"
 
 
@@ -62,20 +56,37 @@ class ScriptedModel:
         self.asked: Counter[str] = Counter()
         self.running = 0
         self.most_running = 0
+        self.calls = 0
 
-    async def answer(self, params: dict) -> tuple[str, str]:
-        """Returns the reply text and the MCP stop reason."""
-        messages = params["messages"]
-        text = last_user_text(messages).strip()
-        self.asked[text] += 1
+    async def answer(self, params: dict) -> tuple[dict | list[dict], str]:
+        """Returns the content (one block, or a list where tools are called) and the MCP stop reason."""
+        conversation = read(params)
+        self.asked[conversation.instruction] += 1
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
-            return await self._answer(text, params, messages)
+            found = coding.next_step(conversation) or calling.obey(conversation)
+            if found and found[1]:
+                return self._call(*found, conversation.nonce)
+            if found:
+                text, stop_reason = found[0], "endTurn"
+            else:
+                text, stop_reason = await self._answer(conversation, params)
+            return {"type": "text", "text": text}, stop_reason
         finally:
             self.running -= 1
 
-    async def _answer(self, text: str, params: dict, messages: list[dict]) -> tuple[str, str]:
+    def _call(self, text: str, calls: list[Call], nonce: str | None) -> tuple[dict | list[dict], str]:
+        if nonce:
+            return {"type": "text", "text": markup.write(text, calls, nonce)}, "endTurn"
+        blocks: list[dict] = [{"type": "text", "text": text}] if text else []
+        for call in calls:
+            self.calls += 1
+            blocks.append({"type": "tool_use", "id": f"call-{self.calls}", "name": call.name, "input": call.arguments})
+        return blocks, "toolUse"
+
+    async def _answer(self, conversation: Conversation, params: dict) -> tuple[str, str]:
+        text, messages = conversation.instruction, params["messages"]
         command, _, rest = text.partition(":")
         if command == "echo":
             return rest, "endTurn"
@@ -108,5 +119,6 @@ class ScriptedModel:
             return f"{len(messages)} messages: {roles}", "endTurn"
         if command == "params?":
             names = ("maxTokens", "temperature", "stopSequences", "modelPreferences")
-            return json.dumps({name: params[name] for name in names if name in params}), "endTurn"
-        return f"You said: {text[:200]}", "endTurn"
+            return markup.compact({name: params[name] for name in names if name in params}), "endTurn"
+        shaped = structured.answer(conversation, params)
+        return shaped or f"You said: {text[:200]}", "endTurn"

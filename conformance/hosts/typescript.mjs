@@ -15,7 +15,11 @@ const READY_WITHIN = 60_000;
 
 const { values: options, positionals: command } = parseArgs({
   allowPositionals: true,
-  options: { 'base-url': { type: 'string' }, negotiation: { type: 'string', default: 'auto' } },
+  options: {
+    'base-url': { type: 'string' },
+    negotiation: { type: 'string', default: 'auto' },
+    'sampling-tools': { type: 'boolean', default: false },
+  },
 });
 const baseUrl = options['base-url'];
 const model = new ScriptedModel();
@@ -23,14 +27,14 @@ const model = new ScriptedModel();
 // With "auto" the SDK starts the bridge twice: a short-lived sibling is asked for the newest protocol first.
 const client = new Client(
   { name: 'conformance-typescript', version: '1.0.0' },
-  { capabilities: { sampling: {} }, versionNegotiation: { mode: options.negotiation } },
+  { capabilities: { sampling: options['sampling-tools'] ? { tools: {} } : {} }, versionNegotiation: { mode: options.negotiation } },
 );
 
 client.setRequestHandler('sampling/createMessage', async (request) => {
   try {
     // A ModelError needs no translation: the SDK reports whatever a handler throws as -32603.
-    const [text, stopReason] = await model.answer(request.params);
-    return { role: 'assistant', model: MODEL, stopReason, content: { type: 'text', text } };
+    const [content, stopReason] = await model.answer(request.params);
+    return { role: 'assistant', model: MODEL, stopReason, content };
   } catch (error) {
     if (error instanceof Refused) {
       throw new ProtocolError(-32000, 'The user has denied permission to call this method.');
