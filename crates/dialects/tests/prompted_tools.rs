@@ -365,3 +365,17 @@ fn arguments_may_be_as_deep_as_a_request() {
         }
     });
 }
+
+#[test]
+fn in_a_request_too_long_to_search_foreign_calls_stay_text() {
+    let hermes = r#"<tool_call>{"name": "ping", "arguments": {}}</tool_call>"#;
+    for (text, calls) in [(1 << 20, 1), (5 << 20, 0)] {
+        let mut request = request(ToolChoice::Auto);
+        says(&mut request, Role::User, Block::text("word ".repeat(text / 5)));
+        with_prompt(&request, |prompt| {
+            let reply = prompt.read(hermes);
+            assert_eq!(reply.calls.len(), calls, "{text}");
+            assert_eq!(reply.losses.contains(Loss::ToolMarkup), calls == 0);
+        });
+    }
+}

@@ -260,13 +260,17 @@ fn write_bounds(
         let message = format!("stop holds more than {MAX_STOPS} sequences.");
         return Err(Failure::new(FailureKind::BadRequest, message).with_param("stop"));
     }
-    let ours = match &asking.tools {
-        ToolUse::Prompted { prompt, table } if table.any_callable() => Some(prompt.stop()),
-        _ => None,
+    // A caller's sequence such as an empty line would cut the markup of a call in two. They are
+    // enforced on the text of the answer in any case.
+    let (theirs, ours) = match &asking.tools {
+        ToolUse::Prompted { prompt, table } if table.any_callable() => {
+            ([].as_slice(), Some(prompt.stop()))
+        }
+        _ => (params.stop.as_slice(), None),
     };
-    let stops = params.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty());
+    let theirs = theirs.iter().map(String::as_str).filter(|stop| !stop.is_empty());
     let mut opened = false;
-    for stop in stops.chain(ours) {
+    for stop in theirs.chain(ours) {
         out.extend_from_slice(if opened { b"," } else { b",\"stopSequences\":[" });
         push_string(out, stop);
         opened = true;

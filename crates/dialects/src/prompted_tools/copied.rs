@@ -19,6 +19,10 @@ const MAX_LINES: usize = 32;
 /// Different lines that are looked up for one reply; each costs up to the length of the request.
 const MAX_LOOK_UPS: usize = 64;
 
+/// The most text of a request that is searched, in bytes; in a longer one nothing is trusted. The
+/// search runs where calls are answered, and must not hold up others.
+const MAX_SEARCHED: usize = 4 << 20;
+
 /// Stands between two texts, so that nothing is found across them.
 const BORDER: char = '\u{1}';
 
@@ -36,6 +40,8 @@ struct Folded {
     whole: String,
     /// Without what tools put before lines.
     bare: String,
+    /// Whether there is more text than is searched.
+    cut: bool,
 }
 
 impl<'r> Copied<'r> {
@@ -61,6 +67,9 @@ impl<'r> Copied<'r> {
             return true;
         }
         let folded = self.folded.get_or_init(|| Folded::of(self.request));
+        if folded.cut {
+            return true;
+        }
         let mut bare = String::new();
         fold(without_prefix(line), &mut bare);
         let occurs = memmem::find(folded.whole.as_bytes(), plain.as_bytes()).is_some()
@@ -129,6 +138,10 @@ impl Folded {
     }
 
     fn push(&mut self, text: &str) {
+        self.cut |= self.whole.len() + text.len() > MAX_SEARCHED;
+        if self.cut {
+            return;
+        }
         fold(text, &mut self.whole);
         self.whole.push(BORDER);
         for line in text.lines() {

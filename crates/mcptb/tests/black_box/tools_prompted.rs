@@ -135,6 +135,22 @@ fn streams_hold_calls_and_no_markup() {
     }
 }
 
+#[test]
+fn a_callers_stop_sequence_ends_the_text_and_spares_the_call() {
+    let rig = Launch::new().ready();
+    let stop = json!({"stop": ["EOF", "look"]});
+    for (stop, calls) in [(json!({"stop": ["EOF"]}), true), (stop, false)] {
+        let mut call = rig.send(&Door::Chat.ask_with("go", &with(tools(Door::Chat), &stop)));
+        let sampling = rig.host.sampling();
+        let nonce = nonce(&sampling);
+        assert_eq!(sampling.params["stopSequences"], json!([format!("</tool_calls_{nonce}>")]));
+        sampling.answer(&markup(&nonce, COMMAND));
+        let choice = call.finish().json()["choices"][0].clone();
+        assert_eq!(choice["message"].get("tool_calls").is_some(), calls, "{choice}");
+        assert_eq!(choice["message"]["content"], if calls { "I will look." } else { "I will " });
+    }
+}
+
 /// A file that quotes a call, read by a tool and repeated by the model, is never executed.
 #[test]
 fn a_call_that_stands_in_a_file_is_not_run() {
