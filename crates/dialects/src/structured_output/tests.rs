@@ -62,7 +62,14 @@ fn nothing_is_fetched_and_nothing_runs_for_ever() {
             r##"{"$defs":{"a":{"allOf":[{"$ref":"#/$defs/b"}]},"b":{"not":{"$ref":"#/$defs/a"}}},"$ref":"#/$defs/a"}"##,
             "without end",
         ),
-        (r##"{"$ref":"#/$defs/none"}"##, ""),
+        (r##"{"$ref":"#/$defs/none"}"##, "only be a path"),
+        // Places that the validator finds and the measure would not.
+        (
+            r##"{"$defs":{"ab":{"not":{"$ref":"#/$defs/a%62"}}},"$ref":"#/$defs/ab"}"##,
+            "only be a path",
+        ),
+        (r##"{"$anchor":"a","anyOf":[{"$ref":"#a"},{"$ref":"#a"}]}"##, "only be a path"),
+        (r##"{"$defs":{"q":{}},"not":{"$id":"b","not":{"$ref":"#/$defs/q"}}}"##, "not supported"),
         (r#"{"type":"nonsense"}"#, ""),
         (r#"{"$dynamicRef":"x"}"#, "not supported"),
         ("[]", "not an object"),
@@ -102,6 +109,49 @@ fn recursion_through_branches_is_bounded_by_the_answer() {
     assert!(tree.check(r#"{"c":{"c":{}}}"#).is_ok());
     let deep = format!("{}{{}}{}", r#"{"c":"#.repeat(60), "}".repeat(60));
     assert!(tree.check(&deep).unwrap_err().why.contains("too deep"));
+    // One branch that recurses costs nothing but its depth.
+    let line = check(r##"{"additionalProperties":{"$ref":"#"}}"##).unwrap();
+    assert!(line.check(&deep).is_ok());
+}
+
+#[test]
+fn work_that_multiplies_is_refused_before_it_is_begun() {
+    // What others have looked at is found out by running them once more, on every level.
+    let mut unevaluated = r#"{"properties":{"a":{}},"unevaluatedProperties":false}"#.to_owned();
+    for _ in 0..28 {
+        unevaluated = format!(r#"{{"anyOf":[{unevaluated}],"unevaluatedProperties":false}}"#);
+    }
+    // Each level of the answer is checked twice, by two lists of the same kind.
+    let mut layers = String::new();
+    for at in 0..16 {
+        let next = format!(r##"{{"items":{{"$ref":"#/$defs/n{}"}}}}"##, at + 1);
+        write!(layers, r#""n{at}":{{"allOf":[{next},{next}]}},"#).unwrap();
+    }
+    let layers = format!(r##"{{"$defs":{{{layers}"n16":{{}}}},"$ref":"#/$defs/n0"}}"##);
+    let wide = format!("{}{}1{}", "[".repeat(16), "0,".repeat(100_000), "]".repeat(16));
+    let numbers = (0..20_000).fold(String::new(), |all, at| format!("{all}{at},"));
+    let listed = format!(r#"{{"items":{{"enum":[{numbers}-1]}}}}"#);
+    for (schema, answer) in
+        [(unevaluated, r#"{"a":1}"#.to_owned()), (layers, wide), (listed, format!("[{numbers}-1]"))]
+    {
+        let why = check(&schema).unwrap().check(&answer).unwrap_err().why;
+        assert!(why.contains("too large"), "{why}");
+    }
+    let patterns = (0..600).fold(String::new(), |all, at| format!("{all}\"a{at}\":{{}},"));
+    let patterns = format!(r#"{{"patternProperties":{{{patterns}"b":{{}}}}}}"#);
+    assert!(check(&patterns).unwrap_err().contains("patterns"));
+}
+
+#[test]
+fn a_mismatch_of_many_branches_is_not_explained() {
+    // The validator would keep an error for each of the branches, two to the power of the depth.
+    let tree = check(
+        r##"{"anyOf":[{"items":{"$ref":"#"},"type":"array"},{"items":{"$ref":"#"},"type":"array"}]}"##,
+    )
+    .unwrap();
+    let answer = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(tree.check(&answer(3)).unwrap_err().why.starts_with("at "));
+    assert_eq!(tree.check(&answer(17)).unwrap_err().why, "it does not match the schema");
 }
 
 #[test]
