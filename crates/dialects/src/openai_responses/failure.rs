@@ -119,7 +119,7 @@ pub(super) fn response_message(failure: &Failure) -> Cow<'_, str> {
             let seconds = wait.as_secs().max(1);
             Cow::Owned(format!("{} Please try again in {seconds}s.", failure.message))
         }
-        _ => Cow::Borrowed(&failure.message),
+        _ => message(failure),
     }
 }
 
@@ -139,11 +139,24 @@ fn field_code(failure: &Failure) -> Option<&'static str> {
     })
 }
 
+/// The message in this dialect's words. It begins with the field where an upstream names one.
+fn message(failure: &Failure) -> Cow<'_, str> {
+    let place = failure.param.as_deref().filter(|param| in_messages(param));
+    match place.and_then(|place| failure.message.strip_prefix(place)) {
+        Some(rest) => Cow::Owned(format!("input{rest}")),
+        None => Cow::Borrowed(&failure.message),
+    }
+}
+
+fn in_messages(param: &str) -> bool {
+    param == "messages" || param.starts_with("messages[")
+}
+
 /// The field at fault in this dialect's words: upstreams count in turns, callers in items.
 fn param(failure: &Failure) -> Option<&str> {
     let param = failure.param.as_deref();
     match param {
-        Some(param) if param == "messages" || param.starts_with("messages[") => Some("input"),
+        Some(param) if in_messages(param) => Some("input"),
         Some("response_format") => Some("text.format"),
         Some("system") => Some("instructions"),
         None if failure.kind == FailureKind::UnknownModel => Some("model"),
@@ -164,7 +177,7 @@ pub fn write_failure(failure: &Failure) -> (u16, Vec<u8>) {
 fn push_error(failure: &Failure, out: &mut Vec<u8>) {
     let (_, kind, code) = table(failure);
     out.extend_from_slice(br#"{"message":"#);
-    push_string(out, &failure.message);
+    push_string(out, &message(failure));
     out.extend_from_slice(br#","type":""#);
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(br#"","param":"#);
@@ -181,7 +194,7 @@ pub(super) fn push_error_event(failure: &Failure, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","code":"#);
     push_optional(out, table(failure).2);
     out.extend_from_slice(br#","message":"#);
-    push_string(out, &failure.message);
+    push_string(out, &message(failure));
     out.extend_from_slice(br#","param":"#);
     push_optional(out, param(failure));
     out.extend_from_slice(br#","error":"#);

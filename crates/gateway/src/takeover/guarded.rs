@@ -184,7 +184,12 @@ impl Guarded {
             match claim {
                 Claimed::Gone => return,
                 Claimed::Yes => self.entry.changed.notified().await,
-                Claimed::No if !self.is_known() => return,
+                Claimed::No if !self.is_known() => {
+                    // It may have been claimed since.
+                    if self.withdraw() {
+                        return;
+                    }
+                }
                 Claimed::No => {
                     let late = timeout_at(patience, self.entry.changed.notified()).await.is_err();
                     if late && self.withdraw() {
@@ -216,6 +221,8 @@ impl Guarded {
 
     /// There is no answer: whoever waits for it is told the same.
     pub(crate) fn failed(&self, failure: Failure) {
+        // Nobody may come later, to wait for what is never told.
+        self.guard.forget(&self.signature, &self.entry);
         let successor = lock(&self.entry.state).successor.take();
         if let Some(successor) = successor {
             let _ = successor.send(Err(failure));
@@ -258,6 +265,9 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.guard.forget(&self.signature, &self.entry);
+        // Who still waits is told that nothing comes.
+        let successor = lock(&self.entry.state).successor.take();
+        drop(successor);
     }
 }
 

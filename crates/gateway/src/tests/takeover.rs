@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{CompletionEvent, Dialect, FailureKind, ParamsMode, Usage};
+use model::{CompletionEvent, Dialect, Failure, FailureKind, ParamsMode, Usage};
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::fakes::{DEADLINE, Ended, House, Record, Step, begin, call, end, piece, usage, whole};
+use crate::takeover::ReplayGuard;
 use crate::{Call, Caller, ReplayKey, Running};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -244,6 +245,41 @@ async fn a_failure_is_handed_over_and_not_kept() {
     drop(stream);
     assert_eq!(read(start(&house, second())).await, Err(FailureKind::UpstreamTimeout));
     assert_eq!(begun.elapsed(), DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_claims_is_told_how_it_ended() {
+    let guard = Arc::new(ReplayGuard::default());
+    let watch = || guard.watch(&first()).expect("guarded");
+    // Nobody can come between the failure and the end of the call.
+    let failed = watch();
+    failed.failed(Failure::new(FailureKind::UpstreamTimeout, "late"));
+    assert!(guard.claim(&second()).is_none());
+    drop(failed);
+    // However the call ends, who has come does not wait for ever.
+    let broken = watch();
+    let mut claim = guard.claim(&second()).expect("there is one");
+    drop(broken);
+    let told = tokio::time::timeout(SECOND, claim.answer()).await.expect("told");
+    assert_eq!(told.map(drop).map_err(|failure| failure.kind), Err(FailureKind::Internal));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_gives_up_or_is_claimed_but_never_both() {
+    for _ in 0..20_000 {
+        let guard = Arc::new(ReplayGuard::default());
+        let guarded = guard.watch(&first()).expect("guarded");
+        let other = Arc::clone(&guard);
+        let claiming = tokio::spawn(async move { other.claim(&second()) });
+        let waiting = tokio::spawn(async move {
+            let gave_up =
+                tokio::time::timeout(Duration::from_millis(2), guarded.abandoned()).await.is_ok();
+            (gave_up, guarded)
+        });
+        let claim = claiming.await.unwrap();
+        let (gave_up, _guarded) = waiting.await.unwrap();
+        assert!(!(claim.is_some() && gave_up));
+    }
 }
 
 #[tokio::test(start_paused = true)]
