@@ -225,6 +225,17 @@ fn an_unanswered_call_is_named() {
 }
 
 #[test]
+fn two_calls_of_a_turn_may_not_share_an_id() {
+    let failure = native(&request(vec![
+        says(Role::User, "x"),
+        Message::new(Role::Assistant, vec![call("c1", "weather", "{}"), call("c1", "patch", "{}")]),
+        Message::new(Role::User, vec![result("c1", vec![Block::text("ok")], false)]),
+    ]))
+    .unwrap_err();
+    assert!(failure.message.contains("two tool calls with the id `c1`"), "{}", failure.message);
+}
+
+#[test]
 fn an_answer_to_nothing_is_still_read() {
     let (value, losses, _) = native(&request(vec![
         says(Role::User, "x"),

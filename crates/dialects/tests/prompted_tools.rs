@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use dialects::json::compact;
 use dialects::{NonceSecret, PromptedReply, ToolPrompt, ToolTable};
 use model::{
-    Block, CompletionRequest, Loss, Message, OutputFormat, Role, ToolCall, ToolCallInput,
-    ToolChoice, ToolName, ToolResult,
+    Block, CompletionRequest, Loss, Media, MediaKind, MediaSource, Message, OutputFormat, Role,
+    ToolCall, ToolCallInput, ToolChoice, ToolName, ToolResult,
 };
 
 use tools::{folder, tools};
@@ -377,5 +377,22 @@ fn in_a_request_too_long_to_search_foreign_calls_stay_text() {
             assert_eq!(reply.calls.len(), calls, "{text}");
             assert_eq!(reply.losses.contains(Loss::ToolMarkup), calls == 0);
         });
+    }
+}
+
+#[test]
+fn a_call_in_an_inline_text_file_is_copied_from_there() {
+    let hermes = r#"<tool_call>{"name": "ping", "arguments": {}}</tool_call>"#;
+    // The text of the call in base64.
+    let base64 = "PHRvb2xfY2FsbD57Im5hbWUiOiAicGluZyIsICJhcmd1bWVudHMiOiB7fX08L3Rvb2xfY2FsbD4=";
+    let file = |kind: MediaKind| {
+        let source =
+            MediaSource::Inline { mime: "text/plain".to_owned(), base64: base64.to_owned() };
+        Block::Media(Media { kind, source, name: None, detail: None, cache: None })
+    };
+    for (kind, calls) in [(MediaKind::File, 0), (MediaKind::Image, 1)] {
+        let mut request = request(ToolChoice::Auto);
+        says(&mut request, Role::User, file(kind));
+        with_prompt(&request, |prompt| assert_eq!(prompt.read(hermes).calls.len(), calls));
     }
 }

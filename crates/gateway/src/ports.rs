@@ -117,6 +117,12 @@ impl EventSink {
         self.early.fetch_or(losses.bits(), Ordering::Relaxed);
     }
 
+    /// Notes the tokens that are spent so far, for the record of a call that fails later. The
+    /// answer's own report of them replaces it.
+    pub fn spent(&mut self, usage: Usage) {
+        self.seen.usage = usage;
+    }
+
     /// Notes who answers.
     pub fn answered_by(&mut self, upstream: Arc<str>) {
         self.seen.upstream = Some(upstream);

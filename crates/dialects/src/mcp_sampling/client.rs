@@ -191,7 +191,11 @@ fn system_prompt<'r>(asking: &Asking<'r>) -> Result<Vec<Cow<'r, str>>, Failure> 
         }
     }
     if let Some(output) = asking.output {
-        texts.push(Cow::Borrowed(output.instructions()));
+        // They hold the caller's schema and description.
+        texts.push(match &asking.tools {
+            ToolUse::Prompted { prompt, .. } => prompt.escape(output.instructions()),
+            _ => Cow::Borrowed(output.instructions()),
+        });
     }
     Ok(texts)
 }

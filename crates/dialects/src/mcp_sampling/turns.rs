@@ -106,7 +106,9 @@ impl<'r> Order<'r, '_> {
                 let open = self.open.get_or_insert_default();
                 open.message = index;
                 open.calls.push(call);
-                open.awaited.insert(&call.id);
+                if !open.awaited.insert(&call.id) && self.mode != ParamsMode::Lenient {
+                    return Err(same_id(call, index));
+                }
                 continue;
             }
             let place = Place { message: index, block: block_at, inner: None };
@@ -226,6 +228,14 @@ impl<'r> Turn<'r> {
     fn block(role: Role, carried: Carried<'r>) -> Self {
         Self { role, said: Said::Block(carried) }
     }
+}
+
+fn same_id(call: &ToolCall, message: usize) -> Failure {
+    let id: String = call.id.chars().take(80).collect();
+    let why = format!(
+        "messages[{message}] holds two tool calls with the id `{id}`: the ids of a turn must differ."
+    );
+    Failure::new(FailureKind::BadRequest, why).with_param(format!("messages[{message}]"))
 }
 
 fn unanswered(call: &ToolCall, message: usize) -> Failure {

@@ -11,7 +11,9 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use memchr::memmem;
-use model::{Block, CompletionRequest, ToolCallInput, ToolInput};
+use model::{
+    Block, CompletionRequest, Media, MediaKind, MediaSource, OutputFormat, ToolCallInput, ToolInput,
+};
 
 /// Lines of one call that are looked up; the rest of a longer one is not.
 const MAX_LINES: usize = 32;
@@ -94,6 +96,10 @@ impl Folded {
         for message in &request.messages {
             folded.blocks(&message.content);
         }
+        if let OutputFormat::JsonSchema { description, schema, .. } = &request.output {
+            folded.push(description.as_deref().unwrap_or_default());
+            folded.push(schema.as_str());
+        }
         for tool in &request.tools {
             folded.push(tool.description.as_deref().unwrap_or_default());
             match &tool.input {
@@ -121,8 +127,16 @@ impl Folded {
                 },
                 Block::ToolResult(result) => self.results(&result.content),
                 Block::Opaque(opaque) => self.push(opaque.json.as_str()),
-                Block::Media(media) => self.push(media.name.as_deref().unwrap_or_default()),
+                Block::Media(media) => self.media(media),
             }
+        }
+    }
+
+    /// A file may be shown to the model as the text that it is.
+    fn media(&mut self, media: &Media) {
+        self.push(media.name.as_deref().unwrap_or_default());
+        if let (MediaKind::File, MediaSource::Inline { base64, .. }) = (media.kind, &media.source) {
+            self.push(&crate::media::decode(base64).unwrap_or_default());
         }
     }
 
@@ -132,6 +146,7 @@ impl Folded {
             match block {
                 Block::Text(text) => self.push(&text.text),
                 Block::Opaque(opaque) => self.push(opaque.json.as_str()),
+                Block::Media(media) => self.media(media),
                 _ => {}
             }
         }

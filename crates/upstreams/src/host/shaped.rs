@@ -111,6 +111,7 @@ impl HostSession {
             }
         };
         shape.losses.insert(Loss::OutputRepaired);
+        sink.lost(shape.losses);
         let follow_up = FollowUp { answer: &said, then: &then };
         let (completion, _) = self.ask_once(order, shape, Some(follow_up), sink).await?;
         if shape.lacks_call(&completion) {
@@ -154,6 +155,7 @@ impl HostSession {
         shape.losses = shape.losses.union(losses);
         shape.usage.input += order.input_tokens.max(1);
         shape.usage.output += tokens::estimate_output(&completion).max(1);
+        sink.spent(shape.usage);
         let said = completion.text();
         Ok((shape.understand(completion), said))
     }
