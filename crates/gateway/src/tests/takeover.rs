@@ -266,12 +266,13 @@ async fn whoever_claims_is_told_how_it_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_gives_up_or_is_claimed_but_never_both() {
+    let tasks = tokio_util::task::TaskTracker::new();
     for _ in 0..20_000 {
         let guard = Arc::new(ReplayGuard::default());
         let guarded = guard.watch(&first()).expect("guarded");
         let other = Arc::clone(&guard);
-        let claiming = tokio::spawn(async move { other.claim(&second()) });
-        let waiting = tokio::spawn(async move {
+        let claiming = tasks.spawn(async move { other.claim(&second()) });
+        let waiting = tasks.spawn(async move {
             let gave_up =
                 tokio::time::timeout(Duration::from_millis(2), guarded.abandoned()).await.is_ok();
             (gave_up, guarded)
