@@ -181,59 +181,131 @@ fn without_prefix(line: &str) -> &str {
 
 /// Appends what of a text is compared.
 fn fold(text: &str, out: &mut String) {
-    const ENTITIES: [(&str, &str); 6] = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&amp;", "&"),
-        ("&quot;", ""),
-        ("&#39;", ""),
-        ("&apos;", ""),
-    ];
     out.reserve(text.len());
     let mut rest = text;
     while let Some(char) = rest.chars().next() {
-        let mut used = char.len_utf8();
-        match char {
-            '"' | '\'' | '`' | '\u{200b}'..='\u{200d}' | '\u{feff}' => {}
-            '\\' => used += escape(rest, out),
-            '&' => match ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity)) {
-                Some((entity, meant)) => {
-                    out.push_str(meant);
-                    used = entity.len();
-                }
-                None => out.push('&'),
-            },
-            char if char.is_ascii() => {
-                if !char.is_ascii_whitespace() {
-                    out.push(char.to_ascii_lowercase());
-                }
+        let used = match char {
+            '\\' => escape(rest, out),
+            '&' => entity(rest, out),
+            char => {
+                put(char, out);
+                char.len_utf8()
             }
-            char if char.is_whitespace() => {}
-            char => out.push(char),
-        }
+        };
         rest = rest.get(used..).unwrap_or_default();
     }
 }
 
-/// Folds what stands behind a backslash, and returns how much of it is used.
-fn escape(rest: &str, out: &mut String) -> usize {
-    match rest.as_bytes().get(1) {
-        // White space as strings escape it.
-        Some(b'n' | b't' | b'r') => 1,
-        Some(b'u') => {
-            let digits =
-                rest.get(2..6).filter(|digits| digits.bytes().all(|d| d.is_ascii_hexdigit()));
-            let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-            match code.and_then(char::from_u32) {
-                Some('"' | '\'' | '`') => 5,
-                Some(meant) if meant.is_whitespace() => 5,
-                Some(meant) => {
-                    out.extend(meant.to_lowercase().take(1));
-                    5
-                }
-                None => 0,
+/// Appends one character, whether it stood there or an escape meant it.
+fn put(char: char, out: &mut String) {
+    match char {
+        '"' | '\'' | '`' | '\u{200b}'..='\u{200d}' | '\u{feff}' => {}
+        char if char.is_ascii() => {
+            if !char.is_ascii_whitespace() && !char.is_ascii_control() {
+                out.push(char.to_ascii_lowercase());
             }
         }
-        _ => 0,
+        char if char.is_whitespace() => {}
+        char => out.extend(char.to_lowercase()),
     }
+}
+
+/// Folds a backslash and what it escapes, and returns how much of the text that is.
+fn escape(rest: &str, out: &mut String) -> usize {
+    let coded = |skip: usize, digits: usize| number(rest.get(skip..skip + digits)?, 16);
+    match rest.as_bytes().get(1) {
+        // White space as strings escape it.
+        Some(b'n' | b't' | b'r' | b'b' | b'f') => 2,
+        Some(b'x') => match coded(2, 2).and_then(char::from_u32) {
+            Some(meant) => {
+                put(meant, out);
+                4
+            }
+            None => 1,
+        },
+        Some(b'u') => {
+            if let Some((code, len)) = braced(rest.get(2..).unwrap_or_default()) {
+                put(code, out);
+                return 2 + len;
+            }
+            let Some(code) = coded(2, 4) else { return 1 };
+            if let Some(meant) = char::from_u32(code) {
+                put(meant, out);
+                return 6;
+            }
+            // The first of two halves; the second is escaped as often as it.
+            let behind = rest.get(6..).unwrap_or_default();
+            let second = behind.trim_start_matches('\\');
+            let low = second.strip_prefix('u').and_then(|digits| number(digits.get(..4)?, 16));
+            match low.and_then(|low| joined(code, low)) {
+                Some(meant) => {
+                    put(meant, out);
+                    6 + (behind.len() - second.len()) + 5
+                }
+                None => 6,
+            }
+        }
+        _ => 1,
+    }
+}
+
+/// The character of `{…}`, and the length of that.
+fn braced(text: &str) -> Option<(char, usize)> {
+    let inner = text.strip_prefix('{')?;
+    let len = inner.bytes().take(7).position(|byte| byte == b'}')?;
+    let code = number(inner.get(..len)?, 16)?;
+    Some((char::from_u32(code)?, len + 2))
+}
+
+const fn joined(high: u32, low: u32) -> Option<char> {
+    match (high, low) {
+        (0xD800..0xDC00, 0xDC00..0xE000) => {
+            char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+        }
+        _ => None,
+    }
+}
+
+/// A number of nothing but digits.
+fn number(digits: &str, radix: u32) -> Option<u32> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u32::from_str_radix(digits, radix).ok().filter(|_| plain)
+}
+
+/// Folds an entity of HTML, escaped once or more often, and returns how much of the text that is.
+fn entity(rest: &str, out: &mut String) -> usize {
+    const NAMED: [(&str, char); 11] = [
+        ("lt;", '<'),
+        ("gt;", '>'),
+        ("quot;", '"'),
+        ("apos;", '\''),
+        ("nbsp;", ' '),
+        ("lcub;", '{'),
+        ("lbrace;", '{'),
+        ("rcub;", '}'),
+        ("rbrace;", '}'),
+        ("colon;", ':'),
+        ("grave;", '`'),
+    ];
+    let body = rest.strip_prefix('&').unwrap_or_default().trim_start_matches("amp;");
+    let start = rest.len() - body.len();
+    if let Some((name, meant)) = NAMED.iter().find(|(name, _)| body.starts_with(name)) {
+        put(*meant, out);
+        return start + name.len();
+    }
+    if let Some(code) = body.strip_prefix('#') {
+        let (radix, digits) = match code.strip_prefix(['x', 'X']) {
+            Some(digits) => (16, digits),
+            None => (10, code),
+        };
+        let len = digits.bytes().take(8).take_while(u8::is_ascii_hexdigit).count();
+        let meant = number(digits.get(..len).unwrap_or_default(), radix).and_then(char::from_u32);
+        if let Some(meant) = meant {
+            put(meant, out);
+            let behind = digits.get(len..).unwrap_or_default();
+            return rest.len() - behind.strip_prefix(';').unwrap_or(behind).len();
+        }
+    }
+    out.push('&');
+    start
 }

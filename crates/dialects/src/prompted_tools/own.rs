@@ -439,6 +439,17 @@ impl<'t> Reader<'_, 't> {
         end
     }
 
+    /// Whether a call may be copied from the request. The nonce before it says nothing about one
+    /// that does not carry it: a block may have no end, and its opening tag may stand in prose.
+    fn is_quoted(&self, draft: &Draft<'_>) -> bool {
+        let text = self.slice(draft.span.clone());
+        if memmem::find(text.as_bytes(), self.prompt.nonce.as_str().as_bytes()).is_some() {
+            return false;
+        }
+        draft.canonical.as_deref().is_some_and(|text| self.copied.holds(text))
+            || self.copied.holds(text)
+    }
+
     /// Takes the calls of a block.
     fn take(&mut self, block: Block<'t>) {
         if block.junk {
@@ -450,7 +461,7 @@ impl<'t> Reader<'_, 't> {
         }
         for draft in block.drafts {
             let full = self.reply.calls.len() >= MAX_CALLS;
-            let call = if full || !self.prompt.is_complete(&draft) {
+            let call = if full || !self.prompt.is_complete(&draft) || self.is_quoted(&draft) {
                 None
             } else {
                 self.prompt.call(draft)

@@ -208,6 +208,10 @@ impl<'r> Shape<'r> {
             }
             completion.content.extend(reply.calls.into_iter().map(Block::ToolCall));
             self.losses = self.losses.union(reply.losses);
+            // The host was given no stop but ours; the caller's are looked for below.
+            if self.table.any_callable() && completion.reason == StopReason::StopSequence {
+                completion.reason = StopReason::EndTurn;
+            }
         } else {
             let table = self.table;
             // A tool that nobody knows is the caller's to answer; one that must not be called now

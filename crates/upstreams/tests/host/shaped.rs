@@ -235,3 +235,24 @@ async fn the_hosts_hang_up_rules_hold_for_the_second_sampling_too() {
     drop(running);
     host.is_told_to_stop(&job).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_bridges_own_stop_is_not_the_end_of_an_answer() {
+    let bridge = Bridge::new(settings());
+    let mut host = bridge.attach(&json!({"sampling": {}})).await;
+    bridge.grant(&mut host).await;
+    let asked = bridge.call(&with_tools(&json!({"tool_choice": "required"})));
+    let job = host.later_sampling().await;
+    let stop = job.params["stopSequences"][0].as_str().unwrap().to_owned();
+    let text = stop.replace('/', "") + "<call name=\"nobody_knows\"></call>";
+    let stopped = |text: &str| {
+        json!({"role": "assistant", "model": "m", "stopReason": "stopSequence",
+            "content": {"type": "text", "text": text}})
+    };
+    job.result(&stopped(&text));
+    // The call that was demanded is asked for once more.
+    host.later_sampling().await.result(&stopped("No."));
+    let completion = asked.end().await.unwrap();
+    assert_eq!((completion.reason, completion.text().as_str()), (StopReason::EndTurn, "No."));
+    assert!(completion.losses.contains(Loss::ToolChoice));
+}
