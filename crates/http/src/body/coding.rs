@@ -5,7 +5,7 @@
 //! their turn between them. Only a few bodies are unpacked at once, because each needs a window
 //! that no budget counts; nobody waits for memory in there, so all come to an end.
 
-use std::io::Read;
+use std::io::{self, BufRead, ErrorKind, Read};
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::GzDecoder;
@@ -20,6 +20,8 @@ use super::{BodyBudget, HeldBody, reserve};
 
 /// Bytes that come out before others have their turn.
 const PORTION: usize = 64 * 1024;
+/// Packed bytes that go in before others have their turn: blocks that hold nothing cost time too.
+const SIP: usize = 16 * 1024;
 /// Codings that may lie upon each other. Nobody needs more than one.
 const MAX_CODINGS: usize = 3;
 /// Members or frames of one body, for each of which a decoder is set up anew.
@@ -119,7 +121,10 @@ impl<'a> Unpacked<'a> {
 
     /// Takes what `decoder` has ready, one portion at most; whether that was all.
     fn take(&mut self, decoder: &mut impl Read) -> Result<bool, Failure> {
-        let length = decoder.read(&mut self.portion).map_err(broken)?;
+        let length = match decoder.read(&mut self.portion) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            read => read.map_err(broken)?,
+        };
         if length == 0 {
             return Ok(true);
         }
@@ -149,15 +154,50 @@ impl<'a> Unpacked<'a> {
     }
 }
 
+/// Packed bytes of which a decoder gets one sip at a time; then it would have to wait.
+struct Sips<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl Sips<'_> {
+    fn pour(&mut self) {
+        self.left = SIP;
+    }
+}
+
+impl Read for Sips<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(out)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Sips<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(self.rest.get(..self.left).unwrap_or(self.rest))
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        self.left = self.left.saturating_sub(length);
+    }
+}
+
 async fn gzip(packed: &[u8], out: &mut Unpacked<'_>) -> Result<(), Failure> {
     let mut rest = packed;
     while !rest.is_empty() {
         out.begin_member()?;
-        let mut decoder = GzDecoder::new(rest);
+        let mut decoder = GzDecoder::new(Sips { rest, left: SIP });
         while !out.take(&mut decoder)? {
             tokio::task::yield_now().await;
+            decoder.get_mut().pour();
         }
-        rest = decoder.into_inner();
+        rest = decoder.into_inner().rest;
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Packed bodies: what comes out, what it costs, and what is refused.
 
+use std::future::{Future, poll_fn};
 use std::io::Write;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
 use http::{HeaderMap, HeaderValue};
 use http_body_util::Full;
 use model::{Failure, FailureKind};
@@ -124,6 +127,40 @@ async fn a_bomb_is_refused_before_it_has_gone_off() {
     assert_eq!(kind(&["zstd"], bytes(WIDE_WINDOW)).await, FailureKind::TooLarge);
     // Members without anything inside cost time, not memory.
     assert_eq!(kind(&["gzip"], gzip(b"").repeat(2000)).await, FailureKind::BadRequest);
+}
+
+#[tokio::test]
+async fn others_have_their_turn_where_nothing_comes_out() {
+    // Blocks of deflate that hold nothing: much work without a byte of output.
+    let mut packed = gzip(b"")[..10].to_vec();
+    packed.extend([0, 0, 0, 0xff, 0xff].repeat(100_000));
+    let mut reading = pin!(kind(&["gzip"], packed));
+    let mut turns = 0;
+    let ended = poll_fn(|cx| match reading.as_mut().poll(cx) {
+        Poll::Pending => {
+            turns += 1;
+            Poll::Pending
+        }
+        ready @ Poll::Ready(_) => ready,
+    });
+    assert_eq!(ended.await, FailureKind::BadRequest, "it breaks off");
+    assert!(turns > 5, "{turns} turns for others");
+}
+
+#[tokio::test]
+async fn a_decoder_may_have_to_wait_anywhere() {
+    // Every byte of a long header and of the trailer stands once where a sip ends.
+    for length in super::SIP - 60..super::SIP + 10 {
+        let name = vec![b'n'; length];
+        for mut encoder in [
+            GzEncoder::new(Vec::new(), Compression::none()),
+            GzBuilder::new().filename(name.clone()).write(Vec::new(), Compression::none()),
+        ] {
+            encoder.write_all(&name).unwrap();
+            let held = read(&["gzip"], encoder.finish().unwrap()).await.unwrap();
+            assert_eq!(held.bytes, name);
+        }
+    }
 }
 
 #[tokio::test]
