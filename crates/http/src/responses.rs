@@ -18,6 +18,7 @@ use crate::doors::Doors;
 use crate::headers;
 use crate::kept::{Keeper, Owner, Turn};
 use crate::params::params_mode;
+use crate::query::parameter;
 use crate::reply::{ReplyShape, ResponsesReply};
 
 const DIALECT: Dialect = Dialect::OpenAiResponses;
@@ -133,7 +134,7 @@ pub(crate) async fn one(State(doors): State<Doors>, path: InPath, request: Reque
     let id = id_of(path);
     let (head, _) = request.into_parts();
     let found = owner(&doors, &head).and_then(|owner| {
-        if query(&head, "stream") == Some("true") {
+        if query(&head, "stream").as_deref() == Some("true") {
             let message = "A kept response is not streamed again: leave `stream` out.";
             return Err(Failure::new(FailureKind::Unsupported, message).with_param("stream"));
         }
@@ -181,12 +182,12 @@ fn list(doors: &Doors, head: &request::Parts, id: &str) -> Result<Vec<u8>, Failu
             .with_param(param)
     };
     let owner = owner(doors, head)?;
-    let limit = match query(head, "limit").map(str::parse) {
+    let limit = match query(head, "limit").map(|limit| limit.parse()) {
         None => PAGE,
         Some(Ok(limit)) if (1..=MAX_PAGE).contains(&limit) => limit,
         Some(_) => return Err(bad("limit", "expected a whole number from 1 to 100")),
     };
-    let oldest_first = match query(head, "order") {
+    let oldest_first = match query(head, "order").as_deref() {
         None | Some("desc") => false,
         Some("asc") => true,
         Some(_) => return Err(bad("order", "expected asc or desc")),
@@ -241,8 +242,6 @@ fn owner(doors: &Doors, head: &request::Parts) -> Result<Owner, Failure> {
     doors.admit(head).map(|caller| Owner::of(&caller))
 }
 
-/// The value of a query parameter. The ones that are looked for need no percent escapes.
-fn query<'a>(head: &'a request::Parts, name: &str) -> Option<&'a str> {
-    let pairs = head.uri.query().unwrap_or_default().split('&');
-    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+fn query(head: &request::Parts, name: &str) -> Option<String> {
+    parameter(head.uri.query().unwrap_or_default(), name)
 }

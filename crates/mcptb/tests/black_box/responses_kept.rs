@@ -88,7 +88,7 @@ fn items_are_listed_and_referred_to() {
     assert_eq!(rig.fetch(&get(id(&a))).json(), a);
     let items = [
         json!({"role": "user", "content": "two"}),
-        json!({"id": "msg_mine", "type":
+        json!({"id": "msg_mine/1 %", "type":
         "message", "role": "user", "content": [{"type": "input_text", "text": "and more"}]}),
     ];
     let more = json!({"input": items, "previous_response_id": id(&a)});
@@ -106,13 +106,15 @@ fn items_are_listed_and_referred_to() {
     assert_eq!(texts(&newest_first), ["and more", "two", "answer one", "one"]);
     assert_eq!(newest_first["object"], "list");
     assert_eq!(newest_first["has_more"], false);
-    assert_eq!(newest_first["first_id"], "msg_mine");
+    assert_eq!(newest_first["first_id"], "msg_mine/1 %");
     let page = list("?order=asc&limit=2");
     assert_eq!(texts(&page), ["one", "answer one"]);
     assert_eq!(page["has_more"], true);
     assert_eq!(page["last_id"], a["output"][0]["id"]);
     let rest = list(&format!("?order=asc&after={}", page["last_id"].as_str().unwrap()));
     assert_eq!(texts(&rest), ["two", "and more"]);
+    let after = "msg%5Fmine%2F1+%25";
+    assert_eq!(texts(&list(&format!("?after={after}"))), ["two", "answer one", "one"]);
     for query in ["?limit=0", "?limit=x", "?order=up", "?after=nothing"] {
         assert_eq!(rig.fetch(&get(&format!("{}/input_items{query}", id(&b)))).status, 400);
     }
@@ -121,7 +123,7 @@ fn items_are_listed_and_referred_to() {
     let reference = |id: &Value| json!({"type": "item_reference", "id": id});
     let first_id = newest_first["data"][3]["id"].clone();
     let input = json!([reference(&first_id), reference(&a["output"][0]["id"]),
-        {"id": "msg_mine"}, {"role": "user", "content": "three"}]);
+        {"id": "msg_mine/1 %"}, {"role": "user", "content": "three"}]);
     let (asked, c) = exchange(&rig, &json!({"input": input}), "answer three");
     let whole = ["user: one", "assistant: answer one", "user: and more", "user: three"];
     assert_eq!(said(&asked), whole);
