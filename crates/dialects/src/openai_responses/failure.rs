@@ -143,7 +143,13 @@ fn field_code(failure: &Failure) -> Option<&'static str> {
 fn message(failure: &Failure) -> Cow<'_, str> {
     let place = failure.param.as_deref().filter(|param| in_messages(param));
     match place.and_then(|place| failure.message.strip_prefix(place)) {
-        Some(rest) => Cow::Owned(format!("input{rest}")),
+        Some(rest) if failure.param.as_deref() == Some("messages") => {
+            Cow::Owned(format!("input{rest}"))
+        }
+        Some(rest) => {
+            // What follows is the place inside the turn, and then what is wrong there.
+            Cow::Owned(format!("An item of `input`{rest}"))
+        }
         None => Cow::Borrowed(&failure.message),
     }
 }

@@ -210,9 +210,9 @@ fn a_refusal_names_what_the_caller_wrote() {
         {"type": "input_image", "image_url": "data:image/png;base64,AA=="}]}]);
     for (input, says) in [
         (unanswered, "No result for call `c7`"),
-        (file, "input is a file"),
+        (file, "An item of `input` is a file"),
         (image, "developer instructions can hold only text"),
-        (pictured, "input is not text"),
+        (pictured, "An item of `input` is not text"),
     ] {
         let reply = rig.fetch(&request(&json!({"input": input})));
         assert_eq!(reply.status, 400, "{}", reply.json());
