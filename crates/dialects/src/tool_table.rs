@@ -72,6 +72,14 @@ impl<'r> ToolTable<'r> {
         }
         for tool in &request.tools {
             if let ToolInput::Hosted(opaque) = &tool.input {
+                if strict {
+                    let why = format!(
+                        "The tool type `{}` is run by its provider, and parameters are strict \
+                         here.",
+                        opaque.kind
+                    );
+                    return Err(unsupported("tools", why));
+                }
                 let by_caller = RUN_BY_CALLER.iter().any(|kind| opaque.kind.starts_with(kind));
                 if by_caller && !lenient {
                     let why = format!(
@@ -125,7 +133,14 @@ impl<'r> ToolTable<'r> {
             }
             self.losses.insert(Loss::ToolStrict);
         }
-        if matches!(tool.input, ToolInput::FreeText(Some(_))) {
+        if has_grammar(&tool.input) {
+            if self.strict {
+                let why = format!(
+                    "The tool `{}` has a grammar, which no MCP host can enforce.",
+                    tool.name
+                );
+                return Err(unsupported("tools", why));
+            }
             self.losses.insert(Loss::ToolGrammar);
         }
         let mut name = flat(tool.namespace.as_deref(), &tool.name);
@@ -268,6 +283,12 @@ fn free_text(input: ToolCallInput) -> String {
             _ => json.as_str().to_owned(),
         },
     }
+}
+
+/// Whether free text is bound to a grammar; a format may also say that it is not.
+fn has_grammar(input: &ToolInput) -> bool {
+    let ToolInput::FreeText(Some(format)) = input else { return false };
+    format.as_str() != r#"{"type":"text"}"#
 }
 
 fn unsupported(param: &str, why: String) -> Failure {

@@ -56,12 +56,7 @@ pub(super) fn carry<'r>(
         Block::Media(media) => match carry_media(media, place) {
             Err(_) if mode == ParamsMode::Lenient => {
                 losses.insert(Loss::MediaOmitted);
-                let word = match media.kind {
-                    MediaKind::Image => "[image omitted]",
-                    MediaKind::Audio => "[audio omitted]",
-                    MediaKind::File => "[file omitted]",
-                };
-                Ok(Some(Carried::Text(Cow::Borrowed(word))))
+                Ok(Some(Carried::Text(Cow::Borrowed(omitted(media.kind)))))
             }
             carried => carried.map(Some),
         },
@@ -73,6 +68,30 @@ pub(super) fn carry<'r>(
         Block::ToolCall(_) | Block::ToolResult(_) => {
             Err(place.refuse("is a tool call or a tool result where none may stand."))
         }
+    }
+}
+
+/// What lenient instructions say of a block that is no text, for they can hold nothing else.
+pub(super) fn tell<'r>(
+    block: &'r Block,
+    place: Place,
+    losses: &mut LossSet,
+) -> Result<Cow<'r, str>, Failure> {
+    Ok(match carry(block, place, ParamsMode::Lenient, losses)? {
+        Some(Carried::Text(text)) => text,
+        Some(Carried::Image { .. }) => {
+            losses.insert(Loss::MediaOmitted);
+            Cow::Borrowed(omitted(MediaKind::Image))
+        }
+        None => Cow::Borrowed(""),
+    })
+}
+
+const fn omitted(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "[image omitted]",
+        MediaKind::Audio => "[audio omitted]",
+        MediaKind::File => "[file omitted]",
     }
 }
 
@@ -169,7 +188,7 @@ fn carry_opaque<'r>(
                 }
                 None if mode == ParamsMode::Lenient => {
                     losses.insert(Loss::MediaOmitted);
-                    text("[file omitted]".to_owned())
+                    text(omitted(MediaKind::File).to_owned())
                 }
                 None => {
                     Err(place.refuse("is a document that is not text, which no host can read."))

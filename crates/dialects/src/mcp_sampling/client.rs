@@ -10,7 +10,7 @@ use model::{
     Role,
 };
 
-use super::carried::Carried;
+use super::carried::{Carried, Place, tell};
 use super::messages::{push_messages, push_tools};
 use super::turns::{Said, Turn, turns};
 use super::{Asking, SamplingOptions, ToolUse};
@@ -53,7 +53,7 @@ fn write_params(
     let request = asking.request;
     let mut losses = request.losses;
     let turns = conversation(asking, &mut losses)?;
-    let system = system_prompt(asking)?;
+    let system = system_prompt(asking, &mut losses)?;
 
     out.extend_from_slice(b"{\"messages\":");
     push_messages(&turns, &asking.tools, out);
@@ -169,19 +169,29 @@ fn has_text(blocks: &[Block]) -> bool {
 
 /// Collects the leading system text and what the bridge has to say there. There is no place but
 /// text for it.
-fn system_prompt<'r>(asking: &Asking<'r>) -> Result<Vec<Cow<'r, str>>, Failure> {
+fn system_prompt<'r>(
+    asking: &Asking<'r>,
+    losses: &mut LossSet,
+) -> Result<Vec<Cow<'r, str>>, Failure> {
     let mut texts = Vec::with_capacity(asking.request.system.len() + 2);
-    for block in &asking.request.system {
-        match (block, &asking.tools) {
-            (Block::Text(text), _) if text.text.is_empty() => {}
-            (Block::Text(text), ToolUse::Prompted { prompt, .. }) => {
-                texts.push(prompt.escape(&text.text));
+    for (at, block) in asking.request.system.iter().enumerate() {
+        let text = if let Block::Text(text) = block {
+            Cow::Borrowed(text.text.as_str())
+        } else if asking.request.mode == ParamsMode::Lenient {
+            tell(block, Place { message: 0, block: at, inner: None }, losses)?
+        } else {
+            let why = "System and developer instructions can hold only text.";
+            return Err(Failure::new(FailureKind::Unsupported, why).with_param("system"));
+        };
+        match (&asking.tools, text) {
+            (_, text) if text.is_empty() => {}
+            (ToolUse::Prompted { prompt, .. }, Cow::Borrowed(text)) => {
+                texts.push(prompt.escape(text));
             }
-            (Block::Text(text), _) => texts.push(Cow::Borrowed(text.text.as_str())),
-            _ => {
-                let why = "System and developer instructions can hold only text.";
-                return Err(Failure::new(FailureKind::Unsupported, why).with_param("system"));
+            (ToolUse::Prompted { prompt, .. }, Cow::Owned(text)) => {
+                texts.push(Cow::Owned(prompt.escape(&text).into_owned()));
             }
+            (_, text) => texts.push(text),
         }
     }
     if let ToolUse::Prompted { prompt, .. } = &asking.tools {

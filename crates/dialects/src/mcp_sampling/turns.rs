@@ -14,7 +14,7 @@ use model::{
     ToolCall, ToolResult,
 };
 
-use super::carried::{Carried, Place, carry};
+use super::carried::{Carried, Place, carry, tell};
 
 /// One turn as it goes to the host.
 #[derive(Debug)]
@@ -173,16 +173,21 @@ impl<'r> Order<'r, '_> {
     fn system_in_place(&mut self, content: &[Block], index: usize) -> Result<(), Failure> {
         let mut all = String::new();
         for (block_at, block) in content.iter().enumerate() {
-            let Block::Text(text) = block else {
+            let text = if let Block::Text(text) = block {
+                Cow::Borrowed(text.text.as_str())
+            } else if self.mode == ParamsMode::Lenient {
+                let place = Place { message: index, block: block_at, inner: None };
+                tell(block, place, self.losses)?
+            } else {
                 let param = format!("messages[{index}].content[{block_at}]");
                 let why = format!("{param} is not text; a system message holds only text.");
                 return Err(Failure::new(FailureKind::Unsupported, why).with_param(param));
             };
-            if text.text.is_empty() {
+            if text.is_empty() {
                 continue;
             }
             all.push_str(if all.is_empty() { "<system-reminder>\n" } else { "\n\n" });
-            all.push_str(&text.text);
+            all.push_str(&text);
         }
         if !all.is_empty() {
             all.push_str("\n</system-reminder>");

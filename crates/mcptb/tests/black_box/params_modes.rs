@@ -1,8 +1,8 @@
 //! The mode of parameters: the bridge's own, and a request's.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Door, Launch};
+use crate::support::{Door, Launch, Request};
 
 #[test]
 fn a_request_sets_its_own_mode() {
@@ -55,6 +55,52 @@ fn the_bridge_has_a_mode_of_its_own() {
     let mut call = rig.send(&Door::Chat.ask_with("hi", &json!({"logprobs": true})));
     rig.host.sampling().answer("fine");
     assert_eq!(call.finish().status, 200);
+}
+
+#[test]
+fn strict_callers_lose_no_tool_and_no_grammar() {
+    let rig = Launch::new().ready();
+    let asks = |tool: Value| {
+        let body = json!({"model": "auto", "input": "hi", "tools": [tool]});
+        Request::post("/v1/responses").json(&body)
+    };
+    let grammar = json!({"type": "grammar", "syntax": "lark", "definition": "start: \"a\""});
+    let hosted = json!({"type": "web_search"});
+    let custom = json!({"type": "custom", "name": "edit", "format": grammar});
+    for (tool, loss) in [(hosted, "hosted-tools"), (custom, "tool-grammar")] {
+        let reply = rig.fetch(&asks(tool.clone()).header("x-mcptb-params", "strict"));
+        assert_eq!(reply.status, 400, "{tool}");
+        assert_eq!(reply.json()["error"]["param"], "tools");
+        let mut call = rig.send(&asks(tool));
+        rig.host.sampling().answer("fine");
+        assert!(call.finish().header("x-mcptb-loss").unwrap().contains(loss));
+    }
+    // Free text is what there is without a grammar.
+    let plain = json!({"type": "custom", "name": "edit", "format": {"type": "text"}});
+    let mut call = rig.send(&asks(plain).header("x-mcptb-params", "strict"));
+    rig.host.sampling().answer("fine");
+    assert_eq!(call.finish().header("x-mcptb-loss"), Some("usage-estimated, tools-prompted"));
+    rig.host.assert_not_asked();
+}
+
+#[test]
+fn lenient_instructions_lose_their_pictures() {
+    let rig = Launch::new().ready();
+    let picture = json!([{"type": "text", "text": "Look at this."}, {"type": "image_url",
+        "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]);
+    let user = json!({"role": "user", "content": "hi"});
+    let system = json!({"role": "system", "content": picture});
+    for messages in [json!([system, user]), json!([user, system])] {
+        let body = json!({"model": "auto", "messages": messages});
+        let request = Request::post("/v1/chat/completions").json(&body);
+        assert_eq!(rig.fetch(&request).status, 400);
+        let mut call = rig.send(&request.header("x-mcptb-params", "lenient"));
+        let sampling = rig.host.sampling();
+        assert!(sampling.params.to_string().contains("Look at this.\\n\\n[image omitted]"));
+        sampling.answer("fine");
+        assert!(call.finish().header("x-mcptb-loss").unwrap().contains("media-omitted"));
+    }
+    rig.host.assert_not_asked();
 }
 
 #[test]
