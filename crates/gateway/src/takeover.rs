@@ -49,6 +49,10 @@ struct Signature {
 
 impl Signature {
     fn of(call: &Call) -> Option<Self> {
+        if call.request.params.max_tokens == Some(0) {
+            // Answered with nothing, here: it asks for something else than a larger bound does.
+            return None;
+        }
         let caller = &call.caller;
         Some(Self {
             key: call.replay?,

@@ -225,6 +225,17 @@ async fn everything_else_samples_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_for_no_token_has_no_answer_to_take_over() {
+    let house = House::new(slow(1));
+    let mut warm = first();
+    warm.request.params.max_tokens = Some(0);
+    drop(start(&house, warm));
+    house.settle().await;
+    assert_eq!(read(start(&house, second())).await.as_deref(), Ok("the answer"));
+    assert_eq!(asked(&house), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_handed_over_and_not_kept() {
     let script = vec![Step::Sleep(5 * SECOND), Step::Fail(FailureKind::RateLimited)];
     let house = House::new(script.clone());
