@@ -5,11 +5,12 @@ use model::{Failure, FailureKind};
 use crate::json::{push_optional, push_string};
 use crate::lenient::FieldProblem;
 
+pub(crate) const INVALID: &str = "invalid_request_error";
+pub(crate) const SERVER: &str = "server_error";
+
 /// Status, `type` and `code` of a failure. One row per kind, so that a new kind cannot be
 /// forgotten.
-fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
-    const INVALID: &str = "invalid_request_error";
-    const SERVER: &str = "server_error";
+pub(crate) fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
     match failure.kind {
         FailureKind::BadRequest => (400, INVALID, field_code(failure)),
         FailureKind::Unsupported => (400, INVALID, Some("unsupported_parameter")),

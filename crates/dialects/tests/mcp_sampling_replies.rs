@@ -2,7 +2,9 @@
 #![expect(clippy::panic, reason = "a test ends where something is not as it should be")]
 
 use dialects::mcp_sampling::{HostFault, SamplingReply, read_error, read_result};
-use model::{Block, Completion, FailureKind, Json, Loss, LossSet, StopReason, ToolCallInput};
+use model::{
+    Block, Completion, FailureKind, Json, Loss, LossSet, Retry, StopReason, ToolCallInput,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -206,6 +208,9 @@ fn errors_are_told_apart() {
     ] {
         let (found, failure) = read_error(code, message);
         assert_eq!((found, failure.kind), (fault, kind), "{code} {message}");
+        if fault == Fault::Other {
+            assert_eq!(failure.retry, Retry::Never, "a sampling was paid for: {message}");
+        }
     }
 }
 

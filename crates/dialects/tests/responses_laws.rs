@@ -11,7 +11,7 @@ use dialects::sse::{SseEvent, SseReader};
 use dialects::{ReplyHead, StreamWriter, json};
 use model::{
     Block, CallId, Completion, CompletionEvent, Dialect, Failure, FailureKind, Json, LossSet,
-    ModelName, Opaque, ParamsMode, Reasoning, StopReason, ToolCall, ToolCallInput, Usage,
+    ModelName, Opaque, ParamsMode, Reasoning, Retry, StopReason, ToolCall, ToolCallInput, Usage,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -471,5 +471,13 @@ fn each_failure_has_its_status_and_its_code() {
             "insufficient_quota",
         ];
         assert!(known.contains(&code), "{code}");
+        // Codex repeats it, and nothing else that says that a repeat is in vain.
+        let repeated = |failure: Failure| {
+            let mut out = Vec::new();
+            ResponsesStream::new(head(CallId::generate()), plain_echo(), || 7)
+                .failure(&failure, &mut out);
+            events(&out)[1].1["response"]["error"]["code"] == "server_error"
+        };
+        assert!(!repeated(Failure::new(kind, "why").with_retry(Retry::Never)), "{kind:?}");
     }
 }

@@ -83,9 +83,16 @@ pub fn read_error_about(code: i64, message: &str, model: &str) -> (HostFault, Fa
     };
     let text = if shown.is_empty() { format!("{text}.") } else { format!("{text}: {shown}") };
     let mut failure = Failure::new(kind, text);
-    // An allowance that is used up is not back in ten seconds: retries would only knock again.
-    let used_up = ["quota", "allowance", "monthly", "usage limit"];
-    if fault == HostFault::RateLimited && used_up.iter().any(|word| words.contains(word)) {
+    let spent = match fault {
+        // An allowance that is used up is not back in ten seconds: retries would only knock again.
+        HostFault::RateLimited => {
+            ["quota", "allowance", "monthly", "usage limit"].iter().any(|word| words.contains(word))
+        }
+        // The host has sampled, and maybe asked a person: agents would repeat it ten times.
+        HostFault::Other => true,
+        _ => false,
+    };
+    if spent {
         failure = failure.with_retry(Retry::Never);
     }
     if kind == FailureKind::UnknownModel {

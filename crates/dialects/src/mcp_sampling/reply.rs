@@ -1,7 +1,7 @@
 //! Reads the result of a sampling request.
 
 use model::{
-    Block, Completion, Failure, FailureKind, Loss, LossSet, ModelName, StopReason, ToolCall,
+    Block, Completion, Failure, FailureKind, Loss, LossSet, ModelName, Retry, StopReason, ToolCall,
     ToolCallInput, Usage,
 };
 
@@ -12,11 +12,11 @@ use super::{SamplingReply, surrogates};
 ///
 /// Lenient, because hosts differ: VS Code sends no stop reason, others an array, a bare string
 /// or no model. Blocks that an answer has no place for are left out and named as
-/// [`Loss::ReplyBlock`]. Fails with [`FailureKind::UpstreamFailed`] if there is no content at all.
+/// [`Loss::ReplyBlock`]. Fails with [`FailureKind::UpstreamFailed`], not to be
+/// retried, if there is no content at all.
 pub fn read_result(json: &[u8]) -> Result<SamplingReply, Failure> {
     let unreadable = |error: serde_json::Error| {
-        Failure::new(FailureKind::UpstreamFailed, "The MCP host's answer could not be read.")
-            .with_source(error)
+        no_answer("The MCP host's answer could not be read.").with_source(error)
     };
     match serde_json::from_slice(json) {
         Ok(result) => read(result),
@@ -48,10 +48,13 @@ fn read(result: SamplingResult<'_>) -> Result<SamplingReply, Failure> {
             }))
         }
         (None, Some(id)) => Ok(SamplingReply::Task { id }),
-        (None, None) => {
-            Err(Failure::new(FailureKind::UpstreamFailed, "The MCP host's answer has no content."))
-        }
+        (None, None) => Err(no_answer("The MCP host's answer has no content.")),
     }
+}
+
+/// The sampling is paid for; the next one would be as well.
+fn no_answer(why: &str) -> Failure {
+    Failure::new(FailureKind::UpstreamFailed, why).with_retry(Retry::Never)
 }
 
 /// GitHub Copilot CLI answers a refusal with a success whose stop reason is `cancelled`.

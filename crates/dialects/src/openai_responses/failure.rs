@@ -8,9 +8,7 @@ use model::{Failure, FailureKind, Retry};
 use super::wire::STYLE;
 use crate::json::{push_optional, push_string};
 use crate::lenient::FieldProblem;
-
-const INVALID: &str = "invalid_request_error";
-const SERVER: &str = "server_error";
+use crate::openai_failure::{self, INVALID, SERVER};
 
 /// What is not kept; stands as the source of a failure that has a code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,31 +53,18 @@ fn shown(id: &str) -> String {
     id.chars().take(80).collect()
 }
 
-/// Status, `type` and `code` of a failure. One row per kind, so that a new kind cannot be
-/// forgotten.
+/// Status, `type` and `code` of a failure: those of all OpenAI doors, but for what only this one
+/// has.
 fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
-    match failure.kind {
-        FailureKind::BadRequest => (400, INVALID, field_code(failure)),
-        FailureKind::Unsupported => (400, INVALID, Some("unsupported_parameter")),
-        FailureKind::ContextTooLong => (400, INVALID, Some("context_length_exceeded")),
-        FailureKind::TooLarge => (413, INVALID, Some("request_too_large")),
-        FailureKind::Unauthenticated => (401, INVALID, Some("invalid_api_key")),
-        FailureKind::Forbidden => (403, "permission_error", Some("forbidden")),
-        FailureKind::Refused => (403, "permission_error", Some("sampling_rejected")),
-        FailureKind::NoSuchRoute if not_kept(failure).is_some() => (404, INVALID, None),
-        FailureKind::NoSuchRoute => (404, INVALID, Some("unknown_url")),
-        FailureKind::MethodNotAllowed => (405, INVALID, Some("method_not_allowed")),
-        FailureKind::UnknownModel => (404, INVALID, Some("model_not_found")),
-        FailureKind::RateLimited if failure.retry == Retry::Never => {
+    match (failure.kind, not_kept(failure)) {
+        (FailureKind::BadRequest, Some(NotKept::Previous)) => {
+            (400, INVALID, Some("previous_response_not_found"))
+        }
+        (FailureKind::NoSuchRoute, Some(_)) => (404, INVALID, None),
+        (FailureKind::RateLimited, _) if failure.retry == Retry::Never => {
             (429, "insufficient_quota", Some("insufficient_quota"))
         }
-        FailureKind::RateLimited => (429, "rate_limit_error", Some("rate_limit_exceeded")),
-        FailureKind::RequestTimeout => (408, INVALID, Some("request_timeout")),
-        FailureKind::NotReady => (503, SERVER, Some("no_upstream")),
-        FailureKind::Overloaded => (503, SERVER, Some("overloaded")),
-        FailureKind::UpstreamFailed => (502, SERVER, Some("upstream_error")),
-        FailureKind::UpstreamTimeout => (504, SERVER, Some("upstream_timeout")),
-        FailureKind::Internal => (500, SERVER, Some("internal_error")),
+        _ => openai_failure::table(failure),
     }
 }
 
@@ -87,28 +72,13 @@ fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
 ///
 /// Codex repeats a turn that failed with `server_error` five times, and each time a person may be
 /// asked: what no repeat can cure is an `invalid_prompt`, which it shows and does not repeat.
-pub(super) const fn response_code(failure: &Failure) -> &'static str {
-    match failure.kind {
-        FailureKind::ContextTooLong => "context_length_exceeded",
-        FailureKind::RateLimited => match failure.retry {
-            Retry::Never => "insufficient_quota",
-            Retry::Now | Retry::After(_) => "rate_limit_exceeded",
-        },
-        FailureKind::BadRequest
-        | FailureKind::Unsupported
-        | FailureKind::TooLarge
-        | FailureKind::Unauthenticated
-        | FailureKind::Forbidden
-        | FailureKind::Refused
-        | FailureKind::NoSuchRoute
-        | FailureKind::MethodNotAllowed
-        | FailureKind::UnknownModel
-        | FailureKind::UpstreamTimeout => "invalid_prompt",
-        FailureKind::RequestTimeout
-        | FailureKind::NotReady
-        | FailureKind::Overloaded
-        | FailureKind::UpstreamFailed
-        | FailureKind::Internal => SERVER,
+pub(super) fn response_code(failure: &Failure) -> &'static str {
+    match (failure.kind, failure.retry) {
+        (FailureKind::ContextTooLong, _) => "context_length_exceeded",
+        (FailureKind::RateLimited, Retry::Never) => "insufficient_quota",
+        (FailureKind::RateLimited, _) => "rate_limit_exceeded",
+        (_, Retry::Never) => "invalid_prompt",
+        (_, Retry::Now | Retry::After(_)) => SERVER,
     }
 }
 
@@ -125,18 +95,6 @@ pub(super) fn response_message(failure: &Failure) -> Cow<'_, str> {
 
 fn not_kept(failure: &Failure) -> Option<NotKept> {
     failure.source.as_ref()?.downcast_ref::<NotKept>().copied()
-}
-
-/// The code of a 400 by what is wrong with the field.
-fn field_code(failure: &Failure) -> Option<&'static str> {
-    if not_kept(failure) == Some(NotKept::Previous) {
-        return Some("previous_response_not_found");
-    }
-    Some(match failure.source.as_ref()?.downcast_ref::<FieldProblem>()? {
-        FieldProblem::Missing => "missing_required_parameter",
-        FieldProblem::WrongType => "invalid_type",
-        FieldProblem::BadValue => "invalid_value",
-    })
 }
 
 /// The message in this dialect's words. It begins with the field where an upstream names one.
