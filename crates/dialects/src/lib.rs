@@ -22,6 +22,7 @@ mod media;
 pub mod openai_chat;
 pub mod openai_completions;
 mod openai_failure;
+mod openai_params;
 pub mod openai_responses;
 pub mod prompted_tools;
 mod reply;

@@ -9,13 +9,11 @@ use serde_json::value::RawValue;
 use super::wire;
 use crate::extras::Extras;
 use crate::json::check_body;
-use crate::lenient::{Count, FieldProblem, PathStyle, TextOr, parse};
+use crate::lenient::{FieldProblem, PathStyle, TextOr, parse};
+use crate::openai_params::{WordChoice, read_bound, read_choices, read_stops, read_temperature};
 use crate::uncarried::Uncarried;
 
 const STYLE: PathStyle = PathStyle::Brackets;
-
-/// The most replies that one call may ask for; each is a sampling of its own.
-const MAX_CHOICES: u64 = 8;
 
 /// A request and how it wants to be answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,68 +101,26 @@ fn check_uncarried(wire: &wire::Request<'_>, uncarried: &mut Uncarried) -> Resul
             uncarried.refuse(loss, path, BY_MODEL)?;
         }
     }
-    #[expect(clippy::float_cmp, reason = "only the exact default changes nothing")]
-    let differs = |value: Option<f64>, default: f64| value.is_some_and(|value| value != default);
-    let bias = wire.logit_bias.is_some_and(|raw| {
-        raw.get().bytes().any(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'{' | b'}'))
-    });
-    for (loss, path, lost) in [
-        (Loss::TopP, "top_p", differs(wire.top_p, 1.0)),
-        (Loss::FrequencyPenalty, "frequency_penalty", differs(wire.frequency_penalty, 0.0)),
-        (Loss::PresencePenalty, "presence_penalty", differs(wire.presence_penalty, 0.0)),
-        (Loss::LogitBias, "logit_bias", bias),
-    ] {
-        if lost {
-            uncarried.leave_out(loss, || path.to_owned())?;
-        }
-    }
-    Ok(())
+    let words = WordChoice {
+        top_p: wire.top_p,
+        frequency_penalty: wire.frequency_penalty,
+        presence_penalty: wire.presence_penalty,
+        logit_bias: wire.logit_bias,
+    };
+    words.leave_out(uncarried)
 }
 
 fn read_params(
     wire: &mut wire::Request<'_>,
     uncarried: &mut Uncarried,
 ) -> Result<GenerationParams, Failure> {
-    let bad = |path: &str, why: &str| STYLE.refuse(FieldProblem::BadValue, path, why);
-    let max_tokens = match wire.max_tokens {
-        None => None,
-        Some(bound) => {
-            let refuse = || bad("max_tokens", "expected an integer of at least 1");
-            if bound.0 == 0 {
-                uncarried.forbid(Loss::NoTokens, refuse)?;
-            }
-            Some(bound.within(0, u64::MAX).ok_or_else(refuse)?)
-        }
-    };
-    if wire.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
-        return Err(bad("temperature", "expected a number from 0 to 2"));
-    }
-    let stop = match wire.stop.take() {
-        None => Vec::new(),
-        Some(TextOr::Text(stop)) => vec![stop],
-        Some(TextOr::Items(stops)) => stops,
-    };
     Ok(GenerationParams {
-        max_tokens,
-        temperature: wire.temperature,
+        max_tokens: read_bound(wire.max_tokens, "max_tokens", uncarried)?,
+        temperature: read_temperature(wire.temperature)?,
         top_p: wire.top_p,
         top_k: None,
-        stop: stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
+        stop: read_stops(wire.stop.take()),
         choices: read_choices(wire.n, uncarried)?,
         reasoning_effort: None,
     })
-}
-
-/// Reads how many replies are asked for.
-fn read_choices(n: Option<Count>, uncarried: &mut Uncarried) -> Result<Option<u8>, Failure> {
-    let Some(n) = n else { return Ok(None) };
-    let refuse = || {
-        let why = format!("expected an integer from 1 to {MAX_CHOICES}");
-        STYLE.refuse(FieldProblem::BadValue, "n", &why)
-    };
-    let Some(asked) = n.within(1, u64::MAX) else { return Err(refuse()) };
-    if asked > MAX_CHOICES {
-        uncarried.forbid(Loss::Choices, refuse)?;
-    }
-    Ok(u8::try_from(asked.min(MAX_CHOICES)).ok())
 }
