@@ -49,6 +49,8 @@ pub struct ToolTable<'r> {
     entries: Vec<ToolEntry<'r>>,
     by_name: HashMap<String, usize>,
     by_tool: HashMap<(Option<&'r str>, &'r str), usize>,
+    /// How many tools have a flat name that others had first.
+    copies: HashMap<String, usize>,
     must_call: bool,
     /// Whether the request refuses what would be lost.
     strict: bool,
@@ -144,11 +146,17 @@ impl<'r> ToolTable<'r> {
             self.losses.insert(Loss::ToolGrammar);
         }
         let mut name = flat(tool.namespace.as_deref(), &tool.name);
-        let mut copy = 1;
-        while self.by_name.contains_key(name.as_ref()) {
-            copy += 1;
-            let full = format!("{}_{copy}", flat(tool.namespace.as_deref(), &tool.name));
-            name = Cow::Owned(safe(&full).into_owned());
+        if self.by_name.contains_key(name.as_ref()) {
+            let stem = name.into_owned();
+            // Goes on where the last one of this name stopped, or many of them would take a square.
+            let copy = self.copies.entry(stem.clone()).or_insert(1);
+            name = loop {
+                *copy += 1;
+                let next = safe(&format!("{stem}_{copy}")).into_owned();
+                if !self.by_name.contains_key(&next) {
+                    break Cow::Owned(next);
+                }
+            };
         }
         self.by_name.insert(name.clone().into_owned(), self.entries.len());
         self.by_tool.insert((tool.namespace.as_deref(), &tool.name), self.entries.len());

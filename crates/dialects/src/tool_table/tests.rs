@@ -35,6 +35,23 @@ fn call(namespace: Option<&str>, name: &str, input: ToolCallInput) -> ToolCall {
 }
 
 #[test]
+fn many_tools_of_one_flat_name_stay_apart() {
+    // `a__b__c` can be cut in two at several places, and `a__b__c_3` is taken.
+    let request = request(
+        vec![
+            tool(None, "a__b__c_3"),
+            tool(None, "a__b__c"),
+            tool(Some("a"), "b__c"),
+            tool(Some("a__b"), "c"),
+        ],
+        ToolChoice::Auto,
+    );
+    let table = ToolTable::new(&request).unwrap();
+    let names: Vec<&str> = table.entries().iter().map(|entry| entry.name.as_ref()).collect();
+    assert_eq!(names, ["a__b__c_3", "a__b__c", "a__b__c_2", "a__b__c_4"]);
+}
+
+#[test]
 fn names_are_flat_unique_and_find_their_way_back() {
     let dotted = "mcp.server/tool name";
     let long = "x".repeat(100);
