@@ -56,6 +56,8 @@ fn nothing_takes_the_process_down() {
         (r#"{"$schema":"https://json-schema.org/draft/2019-09/schema","$recursiveAnchor":true,"type":"object"}"#.to_owned(), "{}".to_owned(), Some(true)),
         (r#"{"format":"regex","contentEncoding":"base64","contentMediaType":"application/json","contentSchema":{"$ref":"http://x/"}}"#.to_owned(), "\"(((((((((\"".to_owned(), None),
         (format!(r#"{{"dependentRequired":{{{}}}}}"#, many(8000, &|at| format!(r#""k{at}":["k{}"]"#, at + 1))), format!("{{{}}}", many(8000, &|at| format!(r#""k{at}":1"#))), Some(false)),
+        (format!(r#"{{"items":{{"dependentRequired":{{{}}}}}}}"#, many(10_000, &|at| format!(r#""k{at}":["x"]"#))), objects.clone(), Some(false)),
+        (format!(r#"{{"items":{{"required":[{}]}}}}"#, vec![r#""a""#; 10_000].join(",")), objects.clone(), None),
         (format!(r#"{{"required":[{}]}}"#, many(20_000, &|at| format!("\"k{at}\""))), objects, Some(true)),
         (r#"{"items":{"contains":{"const":1},"minContains":1}}"#.to_owned(), format!("[{}]", vec![numbers; 20].join(",")), Some(true)),
     ];

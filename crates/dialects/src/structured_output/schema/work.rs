@@ -132,6 +132,9 @@ fn own(fields: &Map<String, Value>) -> u64 {
         value => nodes(value),
     };
     let mut own = 1 + fields.get("enum").map_or(0, listed) + fields.get("const").map_or(0, nodes);
+    for key in ["required", "dependentRequired", "dependencies"] {
+        own += fields.get(key).map_or(0, nodes);
+    }
     if fields.contains_key("pattern") {
         own += PATTERN;
     }
