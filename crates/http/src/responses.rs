@@ -1,5 +1,6 @@
 //! The other routes of Responses: what is kept, counts of tokens, and what there is not.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -195,7 +196,11 @@ fn list(doors: &Doors, head: &request::Parts, id: &str) -> Result<Vec<u8>, Failu
     let turn =
         doors.kept().turn(owner, id).ok_or_else(|| openai_responses::no_such_response(id))?;
     let mut items = turn.before_output();
-    if !oldest_first {
+    items.reverse();
+    // A caller may have said an item twice, and pages go on behind an id.
+    let mut seen = HashSet::new();
+    items.retain(|item| seen.insert(item.id.as_str()));
+    if oldest_first {
         items.reverse();
     }
     let start = match query(head, "after").filter(|after| !after.is_empty()) {

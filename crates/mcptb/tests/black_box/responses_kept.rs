@@ -134,6 +134,32 @@ fn items_are_listed_and_referred_to() {
 }
 
 #[test]
+fn pages_of_a_conversation_that_repeats_itself_come_to_an_end() {
+    let rig = Launch::new().ready();
+    let item = |id: &str| {
+        json!({"id": id, "type": "message", "role": "user",
+            "content": [{"type": "input_text", "text": "again"}]})
+    };
+    let body = json!({"input": [item("msg_1"), item("msg_2"), item("msg_1"), item("msg_2")]});
+    let (_, response) = exchange(&rig, &body, "yes");
+    for order in ["asc", "desc"] {
+        let mut seen = Vec::new();
+        let mut after = String::new();
+        for _ in 0..4 {
+            let path = format!("{}/input_items?limit=1&order={order}{after}", id(&response));
+            let page = rig.fetch(&get(&path)).json();
+            seen.push(page["last_id"].as_str().unwrap().to_owned());
+            if page["has_more"] == false {
+                break;
+            }
+            after = format!("&after={}", seen.last().unwrap());
+        }
+        seen.sort();
+        assert_eq!(seen, ["msg_1", "msg_2"], "{order}");
+    }
+}
+
+#[test]
 fn what_is_not_to_be_kept_is_not_kept() {
     let rig = Launch::new().ready();
     let unkept = json!({"input": "one", "store": false});
