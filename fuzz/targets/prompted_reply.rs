@@ -3,7 +3,7 @@
 //! nonce.
 #![no_main]
 
-use dialects::{NonceSecret, ToolPrompt, ToolTable};
+use dialects::{HistorySteps, NonceSecret, ToolPrompt, ToolTable};
 use libfuzzer_sys::fuzz_target;
 use model::{Block, CompletionRequest, Message, Role, Tool, ToolCallInput, ToolInput};
 
@@ -57,7 +57,7 @@ fuzz_target!(|input: &str| {
     }
     // Written back, the calls are read again as they are.
     let mut written = String::new();
-    prompt.push_calls(&read.calls.iter().collect::<Vec<_>>(), &mut written);
+    prompt.push_calls(&read.calls.iter().collect::<Vec<_>>(), &mut HistorySteps::default(), &mut written);
     let again = prompt.read(&written);
     let whole = |call: &model::ToolCall| !matches!(call.input, ToolCallInput::Broken(_));
     if read.calls.iter().all(whole) {

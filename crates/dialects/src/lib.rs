@@ -33,7 +33,7 @@ pub mod tokens;
 pub mod tool_table;
 mod uncarried;
 
-pub use prompted_tools::{NonceSecret, PromptedReply, ToolPrompt};
+pub use prompted_tools::{HistorySteps, NonceSecret, PromptedReply, ToolPrompt};
 pub use reply::ReplyHead;
 pub use stream::{StreamReader, StreamWriter};
 pub use tool_table::{ToolEntry, ToolTable};

@@ -37,6 +37,7 @@ use crate::ToolTable;
 use copied::Copied;
 use nonce::Nonce;
 
+pub use history::HistorySteps;
 pub use nonce::NonceSecret;
 
 /// The tools of one request as a prompt, and the way back from the model's text.
@@ -113,8 +114,8 @@ impl<'r> ToolPrompt<'r> {
     }
 
     /// Appends the calls of one assistant turn as one block of markup.
-    pub fn push_calls(&self, calls: &[&ToolCall], out: &mut String) {
-        history::push_calls(self, calls, out);
+    pub fn push_calls(&self, calls: &[&ToolCall], steps: &mut HistorySteps, out: &mut String) {
+        history::push_calls(self, calls, steps, out);
     }
 
     /// Appends the result of a call: what of it is text, and whether the tool failed.

@@ -15,10 +15,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use dialects::json::compact;
-use dialects::{NonceSecret, PromptedReply, ToolPrompt, ToolTable};
+use dialects::{HistorySteps, NonceSecret, PromptedReply, ToolPrompt, ToolTable};
 use model::{
     Block, CompletionRequest, Loss, Media, MediaKind, MediaSource, Message, OutputFormat, Role,
-    ToolCall, ToolCallInput, ToolChoice, ToolName, ToolResult,
+    Tool, ToolCall, ToolCallInput, ToolChoice, ToolInput, ToolName, ToolResult,
 };
 
 use tools::{folder, tools};
@@ -290,7 +290,7 @@ fn history_is_written_in_the_markup_that_is_asked_for() {
         issue.namespace = Some("mcp__github".to_owned());
         let gone = call("gone", ToolCallInput::Broken("{\"a\":".to_owned()));
         let mut out = "Now.".to_owned();
-        prompt.push_calls(&[&bash, &issue, &gone], &mut out);
+        prompt.push_calls(&[&bash, &issue, &gone], &mut HistorySteps::default(), &mut out);
         assert_eq!(
             out,
             format!(
@@ -332,12 +332,44 @@ fn the_nonce_tells_callers_apart_and_hides_in_texts() {
 }
 
 #[test]
+fn a_history_with_a_wide_schema_says_how_its_values_are_written() {
+    let branches = "{\"type\":\"integer\"},".repeat(15_000);
+    let schema = format!(r#"{{"properties":{{"n":{{"anyOf":[{branches}{{"type":"string"}}]}}}}}}"#);
+    let mut request = request(ToolChoice::Auto);
+    request.tools.push(Tool {
+        name: "wide".to_owned(),
+        namespace: None,
+        description: None,
+        input: ToolInput::Schema(compact(&schema)),
+        strict: None,
+        cache: None,
+        extras: None,
+    });
+    with_prompt(&request, |prompt| {
+        let n = nonce(prompt);
+        let wide = call("wide", ToolCallInput::Json(compact(r#"{"n":5}"#).unwrap()));
+        let written = |calls: usize| {
+            let mut out = String::new();
+            prompt.push_calls(&vec![&wide; calls], &mut HistorySteps::default(), &mut out);
+            out
+        };
+        let (plain, said) = (format!("<arg_{n} name=\"n\">5"), "type=\"json\">5");
+        let many = written(100);
+        assert!(many.starts_with(&written(1).replace(prompt.stop(), "")), "a prefix stays");
+        assert_eq!(many.matches(&plain).count() + many.matches(said).count(), 100);
+        assert!(many.matches(&plain).count() < 20, "the budget is that of the whole history");
+        let reply = prompt.read(&many);
+        assert_eq!(reply.calls, vec![wide.clone(); 100]);
+    });
+}
+
+#[test]
 fn a_reply_with_too_many_calls_is_bounded() {
     let request = request(ToolChoice::Auto);
     with_prompt(&request, |prompt| {
         let ping = call("ping", ToolCallInput::Json(compact("{}").unwrap()));
         let mut out = String::new();
-        prompt.push_calls(&vec![&ping; 500], &mut out);
+        prompt.push_calls(&vec![&ping; 500], &mut HistorySteps::default(), &mut out);
         let reply = prompt.read(&out);
         assert_eq!(reply.calls.len(), 128);
         assert!(reply.losses.contains(Loss::ToolMarkup));

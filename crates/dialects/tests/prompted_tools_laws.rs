@@ -6,7 +6,7 @@
 mod tools;
 
 use dialects::json::{compact, push_string};
-use dialects::{NonceSecret, ToolPrompt, ToolTable};
+use dialects::{HistorySteps, NonceSecret, ToolPrompt, ToolTable};
 use model::{
     Block, CompletionRequest, LossSet, Message, Role, ToolCall, ToolCallInput, ToolResult,
 };
@@ -193,7 +193,7 @@ proptest! {
                 })
                 .collect();
             let mut out = prose.clone();
-            prompt.push_calls(&calls.iter().collect::<Vec<_>>(), &mut out);
+            prompt.push_calls(&calls.iter().collect::<Vec<_>>(), &mut HistorySteps::default(), &mut out);
             let reply = prompt.read(&out);
             prop_assert_eq!(&reply.calls, &calls, "{}", out);
             prop_assert_eq!(reply.text, prose.trim_end());

@@ -15,10 +15,12 @@ use super::turns::{Answer, Said, Turn};
 use super::wire::TopLevel;
 use crate::ToolTable;
 use crate::json::push_string;
+use crate::prompted_tools::HistorySteps;
 
 /// Appends the array of messages.
 pub(super) fn push_messages(turns: &[Turn<'_>], tools: &ToolUse<'_>, out: &mut Vec<u8>) {
     let mut messages = Messages { out, any: false };
+    let mut steps = HistorySteps::default();
     for turn in turns {
         match (&turn.said, tools) {
             (Said::Block(carried), _) => messages.one(turn.role, carried),
@@ -31,7 +33,7 @@ pub(super) fn push_messages(turns: &[Turn<'_>], tools: &ToolUse<'_>, out: &mut V
                 if !all.is_empty() {
                     all.push_str("\n\n");
                 }
-                prompt.push_calls(calls, &mut all);
+                prompt.push_calls(calls, &mut steps, &mut all);
                 messages.text(Role::Assistant, &all);
             }
             (Said::Results(answers), ToolUse::Prompted { prompt, .. }) => {

@@ -161,6 +161,7 @@ pub(super) fn write_value<'t>(
         other => (Cow::Owned(other.to_text()), Form::Json),
     };
     let (read, mended) = read_value(&text, None, name, shape);
-    let said = (mended || read != *value).then_some(form);
+    // Without the schema nobody knows how it would be read.
+    let said = (mended || read != *value || shape.left() == 0).then_some(form);
     (text, said)
 }

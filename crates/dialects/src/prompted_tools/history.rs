@@ -15,7 +15,27 @@ use super::tree::Tree;
 /// Keys up to this length stand in tags; input with a longer one is written as a whole.
 const MAX_KEY: usize = 128;
 
-pub(super) fn push_calls(prompt: &ToolPrompt<'_>, calls: &[&ToolCall], out: &mut String) {
+/// Steps in schemas for the calls of a whole history. A long one with wide schemas would else hold
+/// its thread; the calls behind that say how each of their values is written.
+const STEPS: u32 = 200_000;
+
+/// What writing one history may still cost. Each history begins with a new one, so that the same
+/// calls are written the same way while it grows.
+#[derive(Debug)]
+pub struct HistorySteps(u32);
+
+impl Default for HistorySteps {
+    fn default() -> Self {
+        Self(STEPS)
+    }
+}
+
+pub(super) fn push_calls(
+    prompt: &ToolPrompt<'_>,
+    calls: &[&ToolCall],
+    steps: &mut HistorySteps,
+    out: &mut String,
+) {
     if calls.is_empty() {
         return;
     }
@@ -25,12 +45,12 @@ pub(super) fn push_calls(prompt: &ToolPrompt<'_>, calls: &[&ToolCall], out: &mut
         out.push_str(part);
     }
     for call in calls {
-        push_call(prompt, call, out);
+        push_call(prompt, call, steps, out);
     }
     out.push_str(prompt.stop());
 }
 
-fn push_call(prompt: &ToolPrompt<'_>, call: &ToolCall, out: &mut String) {
+fn push_call(prompt: &ToolPrompt<'_>, call: &ToolCall, steps: &mut HistorySteps, out: &mut String) {
     let name = prompt.table.name_of(call);
     out.push_str("<call");
     push_named(prompt, "name", &name, out);
@@ -48,11 +68,12 @@ fn push_call(prompt: &ToolPrompt<'_>, call: &ToolCall, out: &mut String) {
                     let mut entries = prompt.table.entries().iter();
                     prompt.schema(entries.position(|entry| std::ptr::eq(entry, wanted))?)
                 });
-                let shape = Shape::new(schema.unwrap_or(&Value::Null));
+                let shape = Shape::within(schema.unwrap_or(&Value::Null), steps.0);
                 for (key, value) in &members {
                     let (text, form) = write_value(value, key, &shape);
                     push_argument(prompt, Some(key), form, &text, out);
                 }
+                steps.0 = shape.left();
             }
             _ => push_argument(prompt, None, Some(Form::Json), json.as_str(), out),
         },

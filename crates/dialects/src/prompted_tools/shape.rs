@@ -12,7 +12,7 @@ use super::tree::Tree;
 /// References and branches that are followed one behind the other.
 const MAX_HOPS: usize = 16;
 
-/// Steps for all questions of one call.
+/// Steps for all questions of one call in a reply.
 const STEPS: u32 = 20_000;
 
 /// A set of JSON types.
@@ -92,7 +92,17 @@ pub(super) struct Shape<'s> {
 
 impl<'s> Shape<'s> {
     pub(super) fn new(root: &'s Value) -> Self {
-        Self { root, steps: Cell::new(STEPS) }
+        Self::within(root, STEPS)
+    }
+
+    /// With a budget that several schemas share, one after the other.
+    pub(super) fn within(root: &'s Value, steps: u32) -> Self {
+        Self { root, steps: Cell::new(steps) }
+    }
+
+    /// What is left of the budget. With nothing left the answers are those of an empty schema.
+    pub(super) fn left(&self) -> u32 {
+        self.steps.get()
     }
 
     pub(super) const fn root(&self) -> &'s Value {
