@@ -182,9 +182,9 @@ def scenarios(tally: Tally, name: str, binary: Path, tools: installing.Tools, ru
         if chosen.agents and name == AGENTS_UNDER:
             under_host(f"agents-{variant}", sampling_tools=variant == "native", check=lambda where, host: coding_agents(
                 tally, where, host, chosen.agents, run))
-    if chosen.all and name == AGENTS_UNDER:
-        # Without tools: the suites define some whose schemas are none, and hosts with tools check them.
-        under_host("suites", lambda where, host: makers_suites(tally, where, host), ("--params", "lenient"))
+        if chosen.all and name == AGENTS_UNDER:
+            under_host(f"suites-{variant}", lambda where, host: makers_suites(tally, where, host),
+                       ("--params", "lenient"), sampling_tools=variant == "native")
 
 
 @dataclass

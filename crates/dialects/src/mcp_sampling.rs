@@ -14,6 +14,7 @@ mod faults;
 mod messages;
 mod reply;
 mod surrogates;
+mod tools;
 mod turns;
 mod wire;
 

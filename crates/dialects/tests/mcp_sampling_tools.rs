@@ -259,6 +259,37 @@ fn schemas_are_objects_or_refused() {
 }
 
 #[test]
+fn the_schemas_of_parameters_are_objects_or_refused() {
+    let mut asked = request(vec![says(Role::User, "x")]);
+    let offered = |asked: &CompletionRequest| {
+        let (value, losses, text) = native(asked).unwrap();
+        assert!(text.contains("inputSchema"));
+        (value["tools"][0]["inputSchema"]["properties"].clone(), losses.contains(Loss::ToolSchema))
+    };
+    // Two of the schemas that JSON Schema has and MCP has not mean the same as objects.
+    let schema = r#"{"title":"true","properties":{"b":true,"\u0061":false,"c":{"const":true}}}"#;
+    asked.tools = vec![tool("f", schema)];
+    let same = json!({"b": {}, "a": {"not": {}}, "c": {"const": true}});
+    assert_eq!(offered(&asked), (same, false));
+    for (schema, named) in [
+        (r#"{"type":"object","properties":{"location":"bar"}}"#, "`location`"),
+        (r#"{"properties":{"location":["string"]},"type":"object"}"#, "`location`"),
+        (r#"{"properties":{"location":null}}"#, "`location`"),
+        (r#"{"properties":["location"]}"#, "`properties`"),
+    ] {
+        asked.tools = vec![tool("f", schema)];
+        asked.mode = ParamsMode::Default;
+        let failure = native(&asked).unwrap_err();
+        assert_eq!(failure.param.as_deref(), Some("tools"));
+        assert!(failure.message.contains(named), "{}", failure.message);
+        asked.mode = ParamsMode::Lenient;
+        let (properties, lost) = offered(&asked);
+        assert!(lost, "{schema}");
+        assert!(properties == json!({"location": {}}) || properties == json!({}), "{properties}");
+    }
+}
+
+#[test]
 fn another_word_stands_at_the_end() {
     let request = request(vec![says(Role::User, "x")]);
     let table = ToolTable::new(&request).unwrap();

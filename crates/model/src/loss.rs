@@ -73,6 +73,8 @@ losses! {
     ToolStrict = "tool-strict",
     /// The grammar of a free-text tool is told to the model, not enforced.
     ToolGrammar = "tool-grammar",
+    /// A parameter of a tool whose schema is none is offered without one.
+    ToolSchema = "tool-schema",
     /// A tool result without its call became text of the user.
     OrphanResult = "orphan-result",
     /// A tool call without its result got an empty one.

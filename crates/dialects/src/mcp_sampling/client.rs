@@ -11,7 +11,8 @@ use model::{
 };
 
 use super::carried::{Carried, Place, tell};
-use super::messages::{push_messages, push_tools};
+use super::messages::push_messages;
+use super::tools::push_tools;
 use super::turns::{Said, Turn, turns};
 use super::{Asking, SamplingOptions, ToolUse};
 use crate::json::{self, push_string};
@@ -65,7 +66,7 @@ fn write_params(
         ToolUse::None => {}
         ToolUse::Native(table) => {
             losses = losses.union(table.losses());
-            push_tools(table, out)?;
+            push_tools(table, request.mode, &mut losses, out)?;
         }
         ToolUse::Prompted { table, .. } => {
             losses = losses.union(table.losses());

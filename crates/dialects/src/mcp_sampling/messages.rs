@@ -1,4 +1,4 @@
-//! Writes turns as the array of messages, and tools natively.
+//! Writes turns as the array of messages.
 //!
 //! Hosts drop or cut messages whose content is an array (older VS Code drops them, goose reads
 //! the first text only), so several blocks become several messages of the same role. Only calls
@@ -6,13 +6,11 @@
 
 use std::borrow::Cow;
 
-use model::{Failure, FailureKind, Role, ToolCall, ToolCallInput, ToolInput};
-use serde_json::value::RawValue;
+use model::{Role, ToolCall, ToolCallInput};
 
 use super::ToolUse;
 use super::carried::Carried;
 use super::turns::{Answer, Said, Turn};
-use super::wire::TopLevel;
 use crate::ToolTable;
 use crate::json::push_string;
 use crate::prompted_tools::HistorySteps;
@@ -194,81 +192,4 @@ fn push_input(out: &mut Vec<u8>, input: &ToolCallInput) {
             out.push(b'}');
         }
     }
-}
-
-/// Appends `tools` and `toolChoice`.
-///
-/// MCP has no choice of one tool: then only that one is offered. Where none may be called all are
-/// offered all the same, because providers refuse a history with calls of tools that they were
-/// not told of.
-pub(super) fn push_tools(table: &ToolTable<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let forbidden = !table.any_callable();
-    let mut opened = false;
-    for entry in table.entries().iter().filter(|entry| forbidden || entry.callable) {
-        out.extend_from_slice(if opened { b"," } else { b",\"tools\":[" });
-        opened = true;
-        out.extend_from_slice(b"{\"name\":");
-        push_string(out, &entry.name);
-        let tool = entry.tool;
-        match &tool.input {
-            ToolInput::Schema(schema) => {
-                if let Some(description) = &tool.description {
-                    out.extend_from_slice(b",\"description\":");
-                    push_string(out, description);
-                }
-                out.extend_from_slice(b",\"inputSchema\":");
-                match schema {
-                    Some(schema) => push_schema(out, schema.as_str(), &tool.name)?,
-                    None => out.extend_from_slice(b"{\"type\":\"object\",\"properties\":{}}"),
-                }
-            }
-            // A free-text tool is a function with one string; its grammar is told in words.
-            ToolInput::FreeText(grammar) => {
-                let mut description = tool.description.clone().unwrap_or_default();
-                if let Some(grammar) = grammar {
-                    description.push_str("\n\nThe input must follow this grammar: ");
-                    description.push_str(grammar.as_str());
-                }
-                out.extend_from_slice(b",\"description\":");
-                push_string(out, description.trim());
-                out.extend_from_slice(FREE_TEXT);
-            }
-            ToolInput::Hosted(_) => {}
-        }
-        out.push(b'}');
-    }
-    if !opened {
-        return Ok(());
-    }
-    out.push(b']');
-    if forbidden {
-        out.extend_from_slice(b",\"toolChoice\":{\"mode\":\"none\"}");
-    } else if table.must_call() {
-        out.extend_from_slice(b",\"toolChoice\":{\"mode\":\"required\"}");
-    }
-    Ok(())
-}
-
-const FREE_TEXT: &[u8] = br#","inputSchema":{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool as plain text."}},"required":["input"]}"#;
-
-/// Appends an input schema. MCP demands `"type":"object"` at its top, which callers may leave out.
-fn push_schema(out: &mut Vec<u8>, schema: &str, name: &str) -> Result<(), Failure> {
-    let top: TopLevel<'_> = serde_json::from_str(schema).unwrap_or_default();
-    match top.kind.map(RawValue::get) {
-        Some("\"object\"") => out.extend_from_slice(schema.as_bytes()),
-        None => {
-            out.extend_from_slice(b"{\"type\":\"object\"");
-            let rest = schema.strip_prefix('{').unwrap_or("}");
-            if !rest.starts_with('}') {
-                out.push(b',');
-            }
-            out.extend_from_slice(rest.as_bytes());
-        }
-        Some(_) => {
-            let name: String = name.chars().take(80).collect();
-            let why = format!("The schema of the tool `{name}` must be of type \"object\".");
-            return Err(Failure::new(FailureKind::BadRequest, why).with_param("tools"));
-        }
-    }
-    Ok(())
 }

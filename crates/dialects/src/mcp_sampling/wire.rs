@@ -10,13 +10,6 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The one field of a tool's schema that is looked at.
-#[derive(Debug, Default, serde::Deserialize)]
-pub(super) struct TopLevel<'a> {
-    #[serde(borrow, rename = "type")]
-    pub(super) kind: Option<&'a RawValue>,
-}
-
 /// A result, in any of its shapes.
 #[derive(Debug, Default)]
 pub(super) struct SamplingResult<'a> {
