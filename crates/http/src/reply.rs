@@ -10,7 +10,9 @@ use dialects::openai_responses::{self, Echo, ResponsesStream};
 use dialects::{ReplyHead, StreamWriter};
 use gateway::{ChoiceEvents, Running};
 use http::StatusCode;
-use model::{CallId, Completion, CompletionEvent, Dialect, Failure, FailureKind, Fold, LossSet};
+use model::{
+    CallId, Completion, CompletionEvent, Dialect, Failure, FailureKind, Fold, LossSet, Retry,
+};
 
 use crate::doors::{Doors, unix_seconds};
 use crate::headers;
@@ -126,6 +128,16 @@ impl Replying {
         }
     }
 
+    /// Whether a failure is told inside a stream although there is still time for its status.
+    ///
+    /// Codex repeats every 5xx of a request, up to thirty times, whatever its headers say; what
+    /// the stream calls an `invalid_prompt` it does not (seen with 0.169).
+    fn fails_inside(&self, failure: &Failure) -> bool {
+        matches!(self.shape, ReplyShape::Responses(_))
+            && matches!(failure.kind, FailureKind::UpstreamFailed | FailureKind::UpstreamTimeout)
+            && failure.retry == Retry::Never
+    }
+
     fn stream_writer(self) -> Box<dyn StreamWriter> {
         match self.shape {
             ReplyShape::Chat { include_usage, calls } => {
@@ -198,7 +210,8 @@ pub(crate) async fn stream(
 ) -> Result<Response, Failure> {
     let settings = doors.settings();
     let first = match tokio::time::timeout(settings.grace, running.next()).await {
-        Ok(Some(batch)) => Some(batch.map_err(|failure| *failure)?),
+        Ok(Some(Err(failure))) if !reply.fails_inside(&failure) => return Err(*failure),
+        Ok(Some(batch)) => Some(batch.map_err(|failure| *failure)),
         Ok(None) => {
             let message = "The answer broke off before its end.";
             return Err(Failure::new(FailureKind::UpstreamFailed, message));
@@ -207,7 +220,7 @@ pub(crate) async fn stream(
     };
     let mut losses = running.losses();
     let mut model = String::new();
-    if let Some(first) = &first {
+    if let Some(Ok(first)) = &first {
         for event in &first.events {
             if let CompletionEvent::Started { model: served, losses: lost } = event {
                 served.as_str().clone_into(&mut model);

@@ -36,12 +36,13 @@ pub(crate) struct StreamBody {
 }
 
 impl StreamBody {
-    /// Begins the stream of a call with `choices` replies; `first` is what came during the grace.
+    /// Begins the stream of a call with `choices` replies; `first` is what came during the grace,
+    /// answer or failure.
     pub(crate) fn new(
         running: Running,
         mut writer: Box<dyn StreamWriter>,
         choices: u8,
-        first: Option<ChoiceEvents>,
+        first: Option<Result<ChoiceEvents, Failure>>,
         keep_alive: Duration,
     ) -> Self {
         let mut frame = Vec::with_capacity(1024);
@@ -56,8 +57,10 @@ impl StreamBody {
             keep_alive,
             silence: Box::pin(sleep(keep_alive)),
         };
-        if let Some(first) = first {
-            body.take(first);
+        match first {
+            Some(Ok(batch)) => body.take(batch),
+            Some(Err(failure)) => body.fail(&failure),
+            None => {}
         }
         body
     }

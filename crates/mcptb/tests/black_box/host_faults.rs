@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Door, Launch, Profile};
+use crate::support::{Door, Launch, Profile, Request};
 
 #[test]
 fn each_kind_of_error_has_its_status() {
@@ -134,4 +134,28 @@ fn hints_may_be_forced_or_forbidden() {
     assert!(sampling.params["modelPreferences"].is_null());
     sampling.answer("fine");
     assert!(call.finish().header("x-mcptb-loss").unwrap().contains("model-hint"));
+}
+
+#[test]
+fn a_stream_of_responses_tells_a_failure_that_no_repeat_cures_inside() {
+    let rig = Launch::new().ready();
+    for (message, streamed, status) in [
+        ("the model stumbled", true, 200),
+        ("the model stumbled", false, 502),
+        ("Rate limit exceeded", true, 429),
+    ] {
+        let body = json!({"model": "auto", "input": "hi", "stream": streamed});
+        let mut call = rig.send(&Request::post("/v1/responses").json(&body));
+        rig.host.sampling().error(-32603, message);
+        let reply = call.finish();
+        assert_eq!(reply.status, status, "{message}");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(text.contains(message), "{text}");
+        if status == 200 {
+            assert_eq!(text.matches("event: response.failed").count(), 1, "{text}");
+            assert!(text.contains(r#""code":"invalid_prompt""#), "{text}");
+        }
+    }
+    // The record says what it was, wherever it was told.
+    rig.process.stderr.wait_many(2, |line| line.contains(" TX ") && line.contains("status=502"));
 }
