@@ -38,9 +38,9 @@ name = "bridge"
 base_url = "{base_url}/v1"
 env_key = "BRIDGE_KEY"
 wire_api = "responses"
-request_max_retries = 0
-stream_max_retries = 0
 """
+# Where a failure of the bridge must not be hidden.
+NO_REPEATS = "request_max_retries = 0\nstream_max_retries = 0\n"
 
 
 def claude_code(host: hosting.Host, folder: Path, task: str) -> str:
@@ -66,10 +66,11 @@ def codex_patches(host: hosting.Host, folder: Path, task: str) -> str:
     return _codex(host, folder, task, "gpt-5.5", {"command_execution": 2, "file_change": 2})
 
 
-def _codex(host: hosting.Host, folder: Path, task: str, model: str, expected: dict[str, int]) -> str:
+def _codex(host: hosting.Host, folder: Path, task: str, model: str, expected: dict[str, int],
+           settings: str = NO_REPEATS) -> str:
     home = folder / "codex-home"
     home.mkdir()
-    (home / "config.toml").write_text(CODEX.format(model=model, base_url=host.base_url), encoding="utf-8")
+    (home / "config.toml").write_text(CODEX.format(model=model, base_url=host.base_url) + settings, encoding="utf-8")
     out = _run(host, folder, [
         "codex", "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", task],
         {"CODEX_HOME": str(home), "BRIDGE_KEY": "unused"})
@@ -118,3 +119,27 @@ def work(name: str, host: hosting.Host, run: Path) -> str:
         return f"it reported {report[:400]!r}"
     written = path.read_text(encoding="utf-8") if path.exists() else None
     return "" if written == program(word) else f"the file holds {written!r}"
+
+
+def give_up(name: str, host: hosting.Host, run: Path) -> str:
+    """Lets an agent with its own settings for repeats meet a host that fails at once; returns what is wrong.
+
+    Every repeat would be a sampling, so there must be one call, and no report.
+    """
+    folder = run / f"agent-fails-{secrets.token_hex(4)}"
+    folder.mkdir()
+    before = calls(host)
+    try:
+        if name == "Claude Code":
+            report = claude_code(host, folder, "fail:broken")
+        else:
+            report = _codex(host, folder, "fail:broken", "scripted", {}, settings="")
+    except AssertionError:
+        made = calls(host) - before
+        return "" if made == 1 else f"{made} calls"
+    return f"it reported {report[:400]!r}"
+
+
+def calls(host: hosting.Host) -> int:
+    """How many calls the bridge has recorded as ended."""
+    return sum(" TX " in line for line in host.log.read_text(encoding="utf-8", errors="replace").splitlines())

@@ -142,6 +142,9 @@ def coding_agents(tally: Tally, where: str, host: hosting.Host, names: list[str]
         wrong = agents.work(name, host, run)
         tally.add(where, not wrong, f"{name} writes, reads, changes and runs a file ({time.monotonic() - begun:.0f} s)",
                   wrong)
+    for name in set(names) & {"Claude Code", "Codex"}:
+        wrong = agents.give_up(name, host, run)
+        tally.add(where, not wrong, f"{name} asks a host that fails once and no more", wrong)
 
 
 def makers_suites(tally: Tally, where: str, host: hosting.Host) -> None:
