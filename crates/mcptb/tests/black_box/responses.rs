@@ -129,6 +129,10 @@ fn an_early_failure_keeps_its_status_and_a_refused_request_asks_nobody() {
         ("boom", 502, "upstream_error"),
     ] {
         for streamed in [false, true] {
+            // What Codex would repeat is told inside a stream: see `host_faults`.
+            if streamed && status == 502 {
+                continue;
+            }
             let mut call = rig.send(&ask(&json!({"input": "hi", "stream": streamed})));
             rig.host.sampling().error(-32603, message);
             let reply = call.finish();
