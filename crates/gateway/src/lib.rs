@@ -10,11 +10,14 @@
 //! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
 //! [`CallLog::finished`], also after a panic.
 
+pub mod amounts;
 mod call;
 mod caller;
 mod complete;
+pub mod keys;
 mod ports;
 mod slots;
+pub mod store;
 mod successor;
 mod takeover;
 

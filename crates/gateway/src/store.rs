@@ -1,0 +1,253 @@
+//! The port to what remembers: keys, spending, and the record of every call.
+//!
+//! Writes are queued in order and answered by a [`Written`], which resolves when they are
+//! committed; reads see what was committed before them. A store that cannot write says so on each
+//! write, and in [`Store::ready`]; it heals by itself when the cause goes away.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use model::{CallId, Dialect};
+use tokio::sync::oneshot;
+
+use crate::BoxFuture;
+use crate::amounts::Amounts;
+use crate::keys::{Endpoint, KeyId, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey};
+
+mod query;
+
+pub use query::{
+    CallFilter, CallPage, CallRow, Cursor, Finding, FullCall, Loaded, Progress, StoreState,
+    UsageBy, UsageFilter, UsageRow, Verdict,
+};
+
+/// Why a store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot write or read at the moment: disk full, locked, corrupt. Comes back by itself.
+    #[error("the store is not available: {0}")]
+    Down(Arc<str>),
+    /// There is something like that already.
+    #[error("there is one already")]
+    Conflict,
+    /// The store's version is newer than this program.
+    #[error("the store was written by a newer mcptb: {0}")]
+    TooNew(Arc<str>),
+}
+
+/// Resolves when a write is committed, or is known to have failed.
+///
+/// Dropping it does not take the write back.
+#[derive(Debug)]
+pub struct Written(oneshot::Receiver<Result<(), StoreError>>);
+
+impl Written {
+    /// A pending write, and what answers it. An answer that is dropped is a failure.
+    pub fn pending() -> (oneshot::Sender<Result<(), StoreError>>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(receiver))
+    }
+}
+
+impl Future for Written {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let written = ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(written.unwrap_or_else(|_| Err(StoreError::Down("it has ended".into()))))
+    }
+}
+
+/// What remembers. One process writes to one store.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Records that a call came in (RX). The upstream may be asked once this has resolved.
+    fn open(&self, opened: Box<Opened>) -> Written;
+
+    /// Records how a call ended (TX), and what it spent, in one transaction. The caller may have
+    /// the end of the answer once this has resolved. A call is closed once; a second time, or
+    /// without its RX, is ignored.
+    fn close(&self, closed: Box<Closed>) -> Written;
+
+    /// Records what a call spent that was closed before that was known. A call is settled once.
+    fn settle(&self, id: CallId, spending: Spending) -> Written;
+
+    /// Records a call that was refused before it was one: both halves at once, nothing spent.
+    fn refuse(&self, opened: Box<Opened>, closed: Box<Closed>);
+
+    /// Counts refusals that get no row of their own.
+    fn count_refusals(&self, counts: Vec<RefusalCount>);
+
+    /// Changes keys or tenants. Whoever did it is named in the journal.
+    fn change(&self, change: Change, actor: Actor) -> Written;
+
+    /// Everything that has to be in memory. Closes calls that a crash left open, charged as
+    /// reserved.
+    fn load(&self) -> BoxFuture<'_, Result<Loaded, StoreError>>;
+
+    /// What each scope spent in calls admitted in a span of time.
+    fn spent(
+        &self,
+        span: Range<UnixMillis>,
+    ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>>;
+
+    /// Calls that fit a filter, newest first.
+    fn calls(
+        &self,
+        filter: CallFilter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<CallPage, StoreError>>;
+
+    /// One call with its bodies.
+    fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>>;
+
+    /// What was spent, by key, tenant, model or day.
+    fn usage(&self, filter: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Checks the chain of the journal and the rows against it. `progress` is told how far it is.
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>>;
+
+    /// Whether it can write now, and what there is to know of it. Cheap.
+    fn state(&self) -> StoreState;
+
+    /// Commits what is queued and ends. Further writes fail.
+    fn shut_down(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The RX half of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// The GUID.
+    pub id: CallId,
+    /// When it came in.
+    pub received: UnixMillis,
+    /// The key that was shown.
+    pub key: Option<KeyId>,
+    /// Whose key it is.
+    pub tenant: Option<TenantId>,
+    /// Whether it is a sandbox call, which spends nothing.
+    pub sandbox: bool,
+    /// The caller's address.
+    pub address: IpAddr,
+    /// The caller's `user-agent`.
+    pub agent: Option<Box<str>>,
+    /// The wire format.
+    pub dialect: Dialect,
+    /// The door.
+    pub endpoint: Endpoint,
+    /// The model asked for.
+    pub model: Box<str>,
+    /// Whether the reply is streamed.
+    pub stream: bool,
+    /// Messages in the conversation.
+    pub messages: u32,
+    /// Bytes of the request body.
+    pub bytes_in: u64,
+    /// Our estimate of the tokens in the request.
+    pub input_tokens: u64,
+    /// What is charged if nothing more is heard of the call.
+    pub reserved: Spending,
+    /// The request body, redacted; `None` where policy keeps none.
+    pub body: Option<Bytes>,
+}
+
+/// What a call spends, and for whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// Everything that is debited: the key, its ancestors, the tenant. Empty without a key.
+    pub scopes: Arc<[ScopeId]>,
+    /// When it was admitted: it counts in the windows of that time.
+    pub admitted: UnixMillis,
+    /// How much.
+    pub amounts: Amounts,
+}
+
+/// The TX half of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closed {
+    /// The GUID.
+    pub id: CallId,
+    /// When the first event came from the upstream.
+    pub first_byte: Option<UnixMillis>,
+    /// When it ended.
+    pub ended: UnixMillis,
+    /// The model that answered.
+    pub model_served: Option<Box<str>>,
+    /// Who answered.
+    pub upstream: Option<Box<str>>,
+    /// The earlier call whose sampling answered this one.
+    pub replay_of: Option<CallId>,
+    /// The status of the answer; 499 where the caller hung up.
+    pub status: u16,
+    /// Why the reply ended.
+    pub stop_reason: Option<&'static str>,
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Tokens read from a cache of the upstream.
+    pub cached_tokens: u64,
+    /// Whether those are our estimates.
+    pub estimated: bool,
+    /// Whether more was spent than reserved.
+    pub overrun: bool,
+    /// What was lost, as its names.
+    pub losses: Box<str>,
+    /// Bytes of the reply text.
+    pub bytes_out: u64,
+    /// The kind of failure.
+    pub failure: Option<&'static str>,
+    /// What the caller was told of it.
+    pub message: Option<Box<str>>,
+    /// The reply, redacted; `None` where policy keeps none or there is none.
+    pub body: Option<Bytes>,
+    /// What it spent; `None` where that is not known yet and [`Store::settle`] will tell.
+    pub spending: Option<Spending>,
+}
+
+/// Refusals of one minute that look alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalCount {
+    /// The minute.
+    pub minute: UnixMillis,
+    /// The kind of failure.
+    pub reason: &'static str,
+    /// The network of the caller: /24 or /48.
+    pub network: ipnet::IpNet,
+    /// The key, where one was shown and is known.
+    pub key: Option<KeyId>,
+    /// How many.
+    pub count: u64,
+}
+
+/// A change of keys or tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A key that is new.
+    KeyCreated(Box<VirtualKey>),
+    /// A key that is changed, in whatever field.
+    KeyChanged(Box<VirtualKey>),
+    /// A key that is gone. Its calls and its spending stay.
+    KeyDeleted(KeyId),
+    /// A tenant that is new.
+    TenantCreated(Box<Tenant>),
+    /// A tenant that is changed.
+    TenantChanged(Box<Tenant>),
+    /// A tenant that is gone.
+    TenantDeleted(TenantId),
+}
+
+/// Who made a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A person or script on this machine, through files or the control socket.
+    Machine,
+    /// The holder of a key.
+    Key(KeyId),
+}
