@@ -14,6 +14,7 @@ pub mod amounts;
 mod call;
 mod caller;
 mod complete;
+pub mod keyring;
 pub mod keys;
 mod ports;
 mod slots;
