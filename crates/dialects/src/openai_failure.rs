@@ -7,6 +7,7 @@ use crate::lenient::FieldProblem;
 
 pub(crate) const INVALID: &str = "invalid_request_error";
 pub(crate) const SERVER: &str = "server_error";
+const QUOTA: &str = "insufficient_quota";
 
 /// Status, `type` and `code` of a failure. One row per kind, so that a new kind cannot be
 /// forgotten.
@@ -23,6 +24,7 @@ pub(crate) fn table(failure: &Failure) -> (u16, &'static str, Option<&'static st
         FailureKind::MethodNotAllowed => (405, INVALID, Some("method_not_allowed")),
         FailureKind::UnknownModel => (404, INVALID, Some("model_not_found")),
         FailureKind::RateLimited => (429, "rate_limit_error", Some("rate_limit_exceeded")),
+        FailureKind::OverBudget => (429, QUOTA, Some(QUOTA)),
         FailureKind::RequestTimeout => (408, INVALID, Some("request_timeout")),
         FailureKind::NotReady => (503, SERVER, Some("no_upstream")),
         FailureKind::Overloaded => (503, SERVER, Some("overloaded")),

@@ -31,6 +31,8 @@ pub enum FailureKind {
     UnknownModel,
     /// Too many requests or tokens in the window, here or at the host.
     RateLimited,
+    /// A budget of the caller is used up.
+    OverBudget,
     /// The body did not arrive in time.
     RequestTimeout,
     /// Nobody can answer at the moment; the message says what is missing.
@@ -47,7 +49,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadRequest,
         Self::Unsupported,
         Self::ContextTooLong,
@@ -59,6 +61,7 @@ impl FailureKind {
         Self::MethodNotAllowed,
         Self::UnknownModel,
         Self::RateLimited,
+        Self::OverBudget,
         Self::RequestTimeout,
         Self::NotReady,
         Self::Overloaded,
@@ -81,6 +84,7 @@ impl FailureKind {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UnknownModel => "unknown_model",
             Self::RateLimited => "rate_limited",
+            Self::OverBudget => "over_budget",
             Self::RequestTimeout => "request_timeout",
             Self::NotReady => "not_ready",
             Self::Overloaded => "overloaded",
@@ -101,6 +105,7 @@ impl FailureKind {
             | Self::Forbidden
             | Self::NoSuchRoute
             | Self::MethodNotAllowed
+            | Self::OverBudget
             | Self::UnknownModel => (Blame::Caller, Retry::Never),
             Self::RequestTimeout => (Blame::Caller, Retry::Now),
             Self::Refused | Self::UpstreamTimeout => (Blame::Upstream, Retry::Never),

@@ -194,7 +194,7 @@ const fn table(kind: FailureKind) -> (u16, &'static str) {
         FailureKind::Forbidden | FailureKind::Refused => (403, "permission_error"),
         FailureKind::NoSuchRoute | FailureKind::UnknownModel => (404, "not_found_error"),
         FailureKind::MethodNotAllowed => (405, "invalid_request_error"),
-        FailureKind::RateLimited => (429, "rate_limit_error"),
+        FailureKind::RateLimited | FailureKind::OverBudget => (429, "rate_limit_error"),
         FailureKind::RequestTimeout => (408, "timeout_error"),
         FailureKind::NotReady => (503, "overloaded_error"),
         FailureKind::Overloaded => (529, "overloaded_error"),

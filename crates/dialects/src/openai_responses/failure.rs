@@ -75,7 +75,9 @@ fn table(failure: &Failure) -> (u16, &'static str, Option<&'static str>) {
 pub(super) fn response_code(failure: &Failure) -> &'static str {
     match (failure.kind, failure.retry) {
         (FailureKind::ContextTooLong, _) => "context_length_exceeded",
-        (FailureKind::RateLimited, Retry::Never) => "insufficient_quota",
+        (FailureKind::OverBudget, _) | (FailureKind::RateLimited, Retry::Never) => {
+            "insufficient_quota"
+        }
         (FailureKind::RateLimited, _) => "rate_limit_exceeded",
         (_, Retry::Never) => "invalid_prompt",
         (_, Retry::Now | Retry::After(_)) => SERVER,

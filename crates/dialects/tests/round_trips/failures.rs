@@ -25,6 +25,7 @@ const fn seen_from_outside(dialect: Dialect, kind: FailureKind) -> FailureKind {
         FailureKind::Refused if !openai => FailureKind::UpstreamFailed,
         FailureKind::RequestTimeout => FailureKind::UpstreamTimeout,
         FailureKind::NotReady => FailureKind::Overloaded,
+        FailureKind::OverBudget => FailureKind::RateLimited,
         FailureKind::Unauthenticated
         | FailureKind::Forbidden
         | FailureKind::NoSuchRoute
