@@ -1,7 +1,8 @@
 //! The keys in memory: who shows what, and what holds for it.
 //!
 //! A snapshot is swapped whole, so that every call sees one state of a key, its ancestors and its
-//! tenant. The store is asked at the start and never on the way of a call.
+//! tenant. The store is asked at the start and never on the way of a call. Until it has answered
+//! nobody is let in or turned away for good: whether a key exists is not known then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,13 +24,14 @@ pub const MAX_DEPTH: usize = 8;
 /// The keys of this installation.
 #[derive(Debug)]
 pub struct Keyring {
-    install: InstallSecret,
     snapshot: ArcSwap<Snapshot>,
 }
 
 /// All keys and tenants at one time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Snapshot {
+    /// Under what tokens are digested, or why nothing is known yet.
+    install: Result<InstallSecret, Arc<str>>,
     keys: HashMap<KeyId, Arc<ActiveKey>>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     /// Whether there is a key that may call, so that everybody must show one.
@@ -81,23 +83,44 @@ pub enum Denied {
     Expired,
     /// It was revoked, or what it depends on.
     Revoked,
+    /// Whether it is good cannot be told at the moment.
+    Unavailable,
 }
 
 impl Keyring {
     /// A keyring of what was loaded.
     pub fn new(install: InstallSecret, loaded: Loaded) -> Self {
-        let used: HashMap<KeyId, UnixMillis> = loaded.last_used.into_iter().collect();
-        let mut last_used = HashMap::new();
-        for (id, at) in used {
-            last_used.insert(id, Arc::new(AtomicI64::new(at)));
-        }
-        let snapshot = Snapshot::build(loaded.keys, loaded.tenants, &last_used, &HashMap::new());
-        Self { install, snapshot: ArcSwap::from_pointee(snapshot) }
+        let keyring = Self::unavailable("it is not loaded yet");
+        keyring.load(install, loaded);
+        keyring
     }
 
-    /// The secret under which tokens are digested.
-    pub const fn install(&self) -> &InstallSecret {
-        &self.install
+    /// A keyring of which nothing is known yet, and why.
+    pub fn unavailable(why: impl Into<Arc<str>>) -> Self {
+        let snapshot = Snapshot {
+            install: Err(why.into()),
+            keys: HashMap::new(),
+            tenants: HashMap::new(),
+            model_keys: false,
+            admin_keys: false,
+        };
+        Self { snapshot: ArcSwap::from_pointee(snapshot) }
+    }
+
+    /// Says anew why nothing is known.
+    pub fn still_unavailable(&self, why: impl Into<Arc<str>>) {
+        if self.snapshot.load().install.is_err() {
+            self.snapshot.store(Self::unavailable(why).snapshot.into_inner());
+        }
+    }
+
+    /// Takes what a store has loaded.
+    pub fn load(&self, install: InstallSecret, loaded: Loaded) {
+        let used = loaded.last_used.into_iter();
+        let used = used.map(|(id, at)| (id, Arc::new(AtomicI64::new(at)))).collect();
+        let snapshot =
+            Snapshot::build(Ok(install), loaded.keys, loaded.tenants, &used, &HashMap::new());
+        self.snapshot.store(Arc::new(snapshot));
     }
 
     /// All keys and tenants, now.
@@ -112,8 +135,9 @@ impl Keyring {
             TokenError::Damaged => Denied::Damaged,
         })?;
         let snapshot = self.snapshot.load();
+        let install = snapshot.install.as_ref().map_err(|_| Denied::Unavailable)?;
         let key = snapshot.keys.get(&shown.id).ok_or(Denied::Unknown)?;
-        if !shown.opens(&key.key, &self.install, now) {
+        if !shown.opens(&key.key, install, now) {
             return Err(Denied::Unknown);
         }
         key.alive(now)?;
@@ -148,6 +172,7 @@ impl Keyring {
             old.keys.iter().map(|(id, key)| (*id, Arc::clone(&key.last_used))).collect();
         let ended = old.keys.iter().map(|(id, key)| (*id, key.ended.clone())).collect();
         let new = Snapshot::build(
+            old.install.clone(),
             keys.into_values().collect(),
             tenants.into_values().collect(),
             &last_used,
@@ -169,6 +194,7 @@ impl Keyring {
 
 impl Snapshot {
     fn build(
+        install: Result<InstallSecret, Arc<str>>,
         keys: Vec<VirtualKey>,
         tenants: Vec<Tenant>,
         last_used: &HashMap<KeyId, Arc<AtomicI64>>,
@@ -190,7 +216,12 @@ impl Snapshot {
         let calls = |kind| matches!(kind, KeyKind::Model | KeyKind::Sandbox);
         let model_keys = by_id.values().any(|key| calls(key.kind));
         let admin_keys = by_id.values().any(|key| key.kind == KeyKind::Admin);
-        Self { keys, tenants, model_keys, admin_keys }
+        Self { install, keys, tenants, model_keys, admin_keys }
+    }
+
+    /// The secret under which tokens are digested; fails with the reason while nothing is known.
+    pub fn install(&self) -> Result<&InstallSecret, &Arc<str>> {
+        self.install.as_ref()
     }
 
     /// Whether there is a key that may call, ended or not. Then everybody must show one: the end

@@ -13,6 +13,7 @@
 pub mod amounts;
 mod call;
 mod caller;
+pub mod clock;
 mod complete;
 pub mod keyring;
 pub mod keys;
