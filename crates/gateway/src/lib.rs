@@ -10,6 +10,7 @@
 //! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
 //! [`CallLog::finished`], also after a panic.
 
+pub mod budgets;
 pub mod limits;
 
 mod call;
