@@ -184,14 +184,10 @@ impl Calendar {
     ) -> Option<Window> {
         let mut date = first(self.zone.to_datetime(instant(now)?).date())?;
         let mut start = self.begin(date)?;
-        // Clocks that go back over midnight show yesterday's date again after today has begun, and
-        // the moments themselves decide, not the date that the clocks show.
-        while start > now {
-            date = first(date.yesterday().ok()?)?;
-            start = self.begin(date)?;
-        }
         date = next(date)?;
         let mut end = self.begin(date)?;
+        // Clocks that go back over midnight show yesterday's date again after today has begun. The
+        // moments decide then, not the date that the clocks show.
         while end <= now {
             start = end;
             date = next(date)?;

@@ -8,7 +8,7 @@ use super::{Calendar, Span, WallTime, Window};
 const HOUR: i64 = 3_600_000;
 
 /// Zones with every oddity that we know of, and a moment near it.
-const ODD: [(&str, &str); 16] = [
+const ODD: [(&str, &str); 17] = [
     ("UTC", "2024-02-29T00:00:00Z"),
     ("Europe/Berlin", "2025-03-30T01:00:00Z"),
     ("Europe/Berlin", "2025-10-26T01:00:00Z"),
@@ -17,6 +17,7 @@ const ODD: [(&str, &str); 16] = [
     // Clocks change by half an hour.
     ("Australia/Lord_Howe", "2025-10-04T15:30:00Z"),
     ("Australia/Lord_Howe", "2025-04-05T15:00:00Z"),
+    ("Asia/Singapore", "1981-12-31T16:00:00Z"),
     // A day that never was, and a day that was twice.
     ("Pacific/Apia", "2011-12-30T10:00:00Z"),
     ("Pacific/Kwajalein", "1993-08-21T12:00:00Z"),
@@ -187,6 +188,9 @@ fn hours_are_even_except_where_clocks_change_by_half() {
     );
     let kathmandu = hour("Asia/Kathmandu", "2025-06-01T00:00:00Z");
     assert_eq!(kathmandu, "2025-06-01T05:00:00+05:45 2025-06-01T06:00:00+05:45");
+    // At half past eleven, clocks went to midnight.
+    let singapore = hour("Asia/Singapore", "1981-12-31T15:59:59Z");
+    assert_eq!(singapore, "1981-12-31T23:00:00+07:30 1982-01-01T00:00:00+08:00");
     // At two, clocks go to half past two; and at two, back to half past one.
     let lord_howe = |now| hour("Australia/Lord_Howe", now);
     assert_eq!(
