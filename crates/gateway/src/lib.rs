@@ -10,13 +10,18 @@
 //! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
 //! [`CallLog::finished`], also after a panic.
 
-pub mod amounts;
+/// What calls cost, and what may be spent.
+pub mod amounts {
+    pub use crate::budgets::{Amounts, Budget, Span, Unit};
+}
+pub mod budgets;
 mod call;
 mod caller;
 pub mod clock;
 mod complete;
 pub mod keyring;
 pub mod keys;
+pub mod limits;
 mod ports;
 mod slots;
 pub mod store;
