@@ -7,6 +7,7 @@ use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::keys::Endpoint;
 use crate::takeover::DoorMark;
 use crate::{Caller, ReplayKey};
 
@@ -17,6 +18,8 @@ pub struct Call {
     pub id: CallId,
     /// The wire format that it came in.
     pub dialect: Dialect,
+    /// The door that it came in by.
+    pub endpoint: Endpoint,
     /// Who asks.
     pub caller: Arc<Caller>,
     /// What is asked.

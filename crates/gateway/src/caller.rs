@@ -1,9 +1,12 @@
 //! Who asks.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::keyring::ActiveKey;
 
 /// Who asks, as far as the door could tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// The caller's address: the peer's, or the one a trusted proxy vouches for.
     pub address: IpAddr,
@@ -12,6 +15,8 @@ pub struct Caller {
     pub loopback: bool,
     /// Whether a valid credential came with it.
     pub authenticated: bool,
+    /// The key that was shown, with all that holds for it.
+    pub key: Option<Arc<ActiveKey>>,
     /// The caller's `user-agent`, at most 200 characters, for the record only.
     pub agent: Option<String>,
 }

@@ -9,16 +9,22 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{
-    CallId, Completion, Dialect, Failure, FailureKind, Loss, LossSet, ModelName, StopReason, Usage,
+    CallId, Completion, Dialect, Failure, FailureKind, Loss, ModelName, StopReason, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ports::{EventSink, Finished, Order, Outcome, Received, Seen};
+use crate::admission::{Admission, Ask, Bill, bound_output};
+use crate::audit::{Audit, Unread};
+use crate::end::{End, unread};
+use crate::keys::{Endpoint, KeyKind};
+use crate::ports::{EventSink, Order, Outcome, Received, Seen};
+use crate::recorded::{Recorded, deliver};
 use crate::successor::succeed;
 use crate::takeover::{Guarded, Keeper, ReplayGuard, same};
+use crate::transcript::Transcript;
 use crate::{BoxFuture, Call, CallLog, Caller, ChoiceEvents, Running, Upstream};
 
 /// Batches of events that may wait for a door.
@@ -33,6 +39,27 @@ pub struct GatewayLimits {
     pub replay_guard: bool,
 }
 
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct GatewayParts {
+    /// Who answers.
+    pub upstream: Arc<dyn Upstream>,
+    /// Who answers holders of sandbox keys.
+    pub sandbox: Option<Arc<dyn Upstream>>,
+    /// The log lines.
+    pub log: Arc<dyn CallLog>,
+    /// The durable record, unless it is off.
+    pub audit: Option<Arc<Audit>>,
+    /// Limits and budgets, unless there are none.
+    pub admission: Option<Arc<Admission>>,
+    /// Bounds of every call.
+    pub limits: GatewayLimits,
+    /// Calls are spawned here.
+    pub tasks: TaskTracker,
+    /// Cancelling it fails the calls in flight and refuses new ones.
+    pub stop: CancellationToken,
+}
+
 /// Admits calls and runs them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway {
@@ -41,38 +68,35 @@ pub struct Gateway {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    upstream: Arc<dyn Upstream>,
-    log: Arc<dyn CallLog>,
-    pub(crate) limits: GatewayLimits,
-    tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
+    pub(crate) parts: GatewayParts,
     replays: Option<Arc<ReplayGuard>>,
 }
 
 impl Gateway {
-    /// A gateway before one upstream.
-    ///
-    /// Calls are spawned on `tasks`; cancelling `stop` fails the calls in flight and refuses new
-    /// ones.
-    pub fn new(
-        upstream: Arc<dyn Upstream>,
-        log: Arc<dyn CallLog>,
-        limits: GatewayLimits,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        let replays = limits.replay_guard.then(Arc::default);
-        Self { shared: Arc::new(Shared { upstream, log, limits, tasks, stop, replays }) }
+    /// A gateway of its parts.
+    pub fn new(parts: GatewayParts) -> Self {
+        let replays = parts.limits.replay_guard.then(Arc::default);
+        Self { shared: Arc::new(Shared { parts, replays }) }
     }
 
     /// Who answers.
     pub fn upstream(&self) -> &dyn Upstream {
-        &*self.shared.upstream
+        &*self.shared.parts.upstream
     }
 
-    /// Whether the record wants bodies, so that the door keeps them.
-    pub fn wants_bodies(&self) -> bool {
-        self.shared.log.wants_bodies()
+    /// Limits and budgets, if there are any.
+    pub fn admission(&self) -> Option<&Arc<Admission>> {
+        self.shared.parts.admission.as_ref()
+    }
+
+    /// The durable record, unless it is off.
+    pub fn audit(&self) -> Option<&Arc<Audit>> {
+        self.shared.parts.audit.as_ref()
+    }
+
+    /// Whether the record wants this caller's bodies, so that the door keeps them.
+    pub fn wants_bodies(&self, caller: &Caller) -> bool {
+        self.shared.parts.log.wants_bodies() || self.shared.records_bodies(caller)
     }
 
     /// What makes the digests of a [`ReplayKey`](crate::ReplayKey); `None` where no call is taken
@@ -83,17 +107,27 @@ impl Gateway {
 
     /// Whether calls can be answered now.
     pub fn ready(&self) -> Result<(), Failure> {
-        if self.shared.stop.is_cancelled() {
+        self.ready_for(&*self.shared.parts.upstream)
+    }
+
+    fn ready_for(&self, upstream: &dyn Upstream) -> Result<(), Failure> {
+        if self.shared.parts.stop.is_cancelled() {
             return Err(stopping());
         }
-        self.shared.upstream.ready()
+        if let Some(audit) = &self.shared.parts.audit {
+            audit.ready()?;
+        }
+        upstream.ready()
     }
 
     /// Admits a call and starts it.
-    pub fn complete(&self, call: Call) -> Result<Running, Failure> {
+    pub fn complete(&self, mut call: Call) -> Result<Running, Failure> {
         let received = Instant::now();
-        let shared = &self.shared;
-        shared.log.received(&Received {
+        let Shared { parts, replays } = &*self.shared;
+        if let Some(key) = &call.caller.key {
+            bound_output(key, &mut call.request);
+        }
+        parts.log.received(&Received {
             id: call.id,
             dialect: call.dialect,
             caller: Some(&call.caller),
@@ -104,93 +138,141 @@ impl Gateway {
             input_tokens: call.input_tokens,
             body: call.body.as_deref(),
         });
-        let stopping = shared.stop.is_cancelled();
-        let replays = shared.replays.as_ref().filter(|_| !stopping);
+        let bill = match self.admit(&call) {
+            Ok(bill) => bill,
+            Err(failure) => return Err(self.turn_away(&call, received, failure)),
+        };
+        let recorded = Recorded::new(Arc::clone(&self.shared), bill, received);
+        let replays = replays.as_ref().filter(|_| !parts.stop.is_cancelled());
         if let Some(claim) = replays.and_then(|replays| replays.claim(&call)) {
             let (door, running) = Door::open(&call, None);
-            shared.tasks.spawn(succeed(Arc::clone(shared), call, claim, door, received));
+            parts.tasks.spawn(succeed(recorded, call, claim, door));
             return Ok(running);
         }
-        if let Err(failure) = self.ready() {
-            let status = (call.status_of)(&failure);
-            let end = End::new(received, call.request.losses, Vec::new());
-            end.write(shared, &call, Outcome::Failed(&failure, status));
-            return Err(failure);
+        if let Err(failure) = self.ready_for(self.shared.upstream_of(&call.caller)) {
+            recorded.give_back();
+            return Err(self.turn_away(&call, received, failure));
         }
         let guarded = replays.and_then(|replays| replays.watch(&call)).map(Box::new);
         let (door, running) = Door::open(&call, guarded.as_deref());
-        shared.tasks.spawn(run(Arc::clone(shared), call, door, guarded, received));
+        parts.tasks.spawn(run(recorded, call, door, guarded));
         Ok(running)
+    }
+
+    /// Takes what the call needs of every limit.
+    fn admit(&self, call: &Call) -> Result<Option<Arc<Bill>>, Failure> {
+        if self.shared.parts.stop.is_cancelled() {
+            return Err(stopping());
+        }
+        let Some(admission) = &self.shared.parts.admission else { return Ok(None) };
+        admission.admit(&ask(call)).map(Some)
+    }
+
+    /// Records a call that was read and is refused.
+    fn turn_away(&self, call: &Call, received: Instant, failure: Failure) -> Failure {
+        let status = (call.status_of)(&failure);
+        let end = End::new(received, call.request.losses, Vec::new());
+        let finished = end.finished(call, Outcome::Failed(&failure, status));
+        self.shared.parts.log.finished(&finished);
+        if let Some(audit) = &self.shared.parts.audit {
+            let model = call.request.model.as_str();
+            let (caller, bytes_in) = (Some(&*call.caller), call.bytes_in);
+            let Call { id, dialect, endpoint, .. } = *call;
+            audit.refuse(&Unread { id, dialect, endpoint, caller, model, bytes_in }, &finished);
+        }
+        failure
     }
 
     /// Resolves when the bridge begins to end.
     pub async fn stopping(&self) -> Failure {
-        self.shared.stop.cancelled().await;
+        self.shared.parts.stop.cancelled().await;
         stopping()
     }
 
     /// Records a call whose caller hung up before it could be read.
-    pub fn abandoned(&self, id: CallId, dialect: Dialect, caller: &Caller, duration: Duration) {
-        self.record_unread(id, dialect, Some(caller), 0, Outcome::HungUp, duration);
+    pub fn abandoned(&self, at: &Knock<'_>, duration: Duration) {
+        self.record_unread(at, 0, Outcome::HungUp, duration);
     }
 
     /// Records a call that was refused at the door.
     pub fn refused(&self, refusal: &Refusal<'_>) {
         let outcome = Outcome::Failed(refusal.failure, refusal.status);
-        let Refusal { id, dialect, caller, bytes_in, duration, .. } = *refusal;
-        self.record_unread(id, dialect, caller, bytes_in, outcome, duration);
+        self.record_unread(&refusal.at, refusal.bytes_in, outcome, refusal.duration);
     }
 
     /// Both halves of the record of a call that was never read.
     fn record_unread(
         &self,
-        id: CallId,
-        dialect: Dialect,
-        caller: Option<&Caller>,
-        bytes: usize,
+        at: &Knock<'_>,
+        bytes_in: usize,
         outcome: Outcome<'_>,
         duration: Duration,
     ) {
-        let log = &self.shared.log;
-        log.received(&Received {
+        let Knock { id, dialect, endpoint, caller } = *at;
+        self.shared.parts.log.received(&Received {
             id,
             dialect,
             caller,
             model: "",
             stream: false,
             messages: 0,
-            bytes,
+            bytes: bytes_in,
             input_tokens: 0,
             body: None,
         });
-        log.finished(&Finished {
-            id,
-            dialect,
-            model_asked: "",
-            model_served: None,
-            upstream: None,
-            outcome,
-            replay_of: None,
-            stop_reason: None,
-            usage: Usage::default(),
-            losses: LossSet::EMPTY,
-            bytes_out: 0,
-            first_byte: None,
-            duration,
-            text: None,
-        });
+        let finished = unread(id, dialect, outcome, duration);
+        self.shared.parts.log.finished(&finished);
+        if let Some(audit) = &self.shared.parts.audit {
+            let row = Unread { id, dialect, endpoint, caller, model: "", bytes_in };
+            audit.refuse(&row, &finished);
+        }
     }
+}
+
+impl Shared {
+    pub(crate) fn records_bodies(&self, caller: &Caller) -> bool {
+        self.parts.audit.as_ref().is_some_and(|audit| audit.keeps_bodies(caller))
+    }
+
+    /// Who answers a caller: holders of sandbox keys never reach a host.
+    fn upstream_of(&self, caller: &Caller) -> &dyn Upstream {
+        let sandbox = caller.key.as_ref().is_some_and(|key| key.key.kind == KeyKind::Sandbox);
+        match &self.parts.sandbox {
+            Some(echo) if sandbox => &**echo,
+            _ => &*self.parts.upstream,
+        }
+    }
+}
+
+/// What a call asks of admission.
+fn ask(call: &Call) -> Ask<'_> {
+    Ask {
+        key: call.caller.key.as_deref(),
+        model: call.request.model.as_str(),
+        input_tokens: call.input_tokens,
+        max_output: call.request.params.max_tokens,
+        choices: u64::from(choices(call)),
+    }
+}
+
+/// Somebody at a door.
+#[derive(Clone, Copy, Debug)]
+pub struct Knock<'a> {
+    /// The GUID of the call.
+    pub id: CallId,
+    /// The wire format of the answer.
+    pub dialect: Dialect,
+    /// Which door.
+    pub endpoint: Endpoint,
+    /// Who asks, if that is known.
+    pub caller: Option<&'a Caller>,
 }
 
 /// A call that was refused before it could be read.
 #[derive(Debug)]
 pub struct Refusal<'a> {
-    /// Its GUID.
-    pub id: CallId,
-    /// The wire format of the answer.
-    pub dialect: Dialect,
-    /// Who asked, if that is known.
-    pub caller: Option<&'a Caller>,
+    /// Who was refused, and where.
+    pub at: Knock<'a>,
     /// Bytes of the body that were read.
     pub bytes_in: usize,
     /// Why.
@@ -212,7 +294,7 @@ pub(crate) fn late(shared: &Shared) -> Failure {
         format!(
             "The host did not answer within {} s. If it has never answered yet, it may be waiting \
              for a click: look for a dialog in your editor.",
-            shared.limits.deadline.as_secs()
+            shared.parts.limits.deadline.as_secs()
         ),
     )
 }
@@ -220,94 +302,6 @@ pub(crate) fn late(shared: &Shared) -> Failure {
 /// How many replies a call has.
 pub(crate) fn choices(call: &Call) -> u8 {
     call.request.params.choices.unwrap_or(1).max(1)
-}
-
-/// What the record says of the whole call.
-#[derive(Debug)]
-pub(crate) struct End {
-    seen: Vec<Seen>,
-    losses: LossSet,
-    received: Instant,
-    /// The earlier call whose sampling was taken over.
-    pub(crate) replay_of: Option<CallId>,
-}
-
-impl End {
-    pub(crate) fn new(received: Instant, losses: LossSet, sinks: Vec<EventSink>) -> Self {
-        let seen = sinks.into_iter().map(|sink| sink.seen).collect();
-        Self { seen, losses, received, replay_of: None }
-    }
-
-    /// Writes the record by how the call ended (`None` stands for a door that has gone), and tells
-    /// the door of a failure.
-    pub(crate) fn write_outcome(
-        &self,
-        shared: &Shared,
-        call: &Call,
-        ended: Result<(), Option<Failure>>,
-        failed: oneshot::Sender<Box<Failure>>,
-    ) {
-        match ended {
-            Ok(()) => self.write(shared, call, Outcome::Answered),
-            Err(None) => self.write(shared, call, Outcome::HungUp),
-            Err(Some(failure)) => {
-                let status = (call.status_of)(&failure);
-                self.write(shared, call, Outcome::Failed(&failure, status));
-                // A door that has gone does not mind.
-                let _ = failed.send(Box::new(failure));
-            }
-        }
-    }
-
-    fn write(&self, shared: &Shared, call: &Call, outcome: Outcome<'_>) {
-        let received = self.received;
-        let mut usage = Usage::default();
-        let mut losses = self.losses;
-        let mut bytes_out = 0;
-        let mut first: Option<Instant> = None;
-        let mut reason: Option<StopReason> = None;
-        let mut text: Option<String> = None;
-        for seen in &self.seen {
-            usage.input += seen.usage.input;
-            usage.output += seen.usage.output;
-            usage.cached_input += seen.usage.cached_input;
-            usage.cache_write += seen.usage.cache_write;
-            usage.reasoning += seen.usage.reasoning;
-            usage.estimated |= seen.usage.estimated;
-            losses = losses.union(seen.losses);
-            bytes_out += seen.bytes_out;
-            first = match (first, seen.first) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
-            reason = reason.or(seen.reason);
-            if let Some(more) = &seen.text {
-                text.get_or_insert_default().push_str(more);
-            }
-        }
-        if self.replay_of.is_some() {
-            // They were spent by the other call, whose record has them.
-            usage = Usage { estimated: usage.estimated, ..Usage::default() };
-        }
-        let model = self.seen.iter().find_map(|seen| seen.model.as_ref());
-        let upstream = self.seen.iter().find_map(|seen| seen.upstream.as_deref());
-        shared.log.finished(&Finished {
-            id: call.id,
-            dialect: call.dialect,
-            model_asked: call.request.model.as_str(),
-            model_served: model.map(model::ModelName::as_str),
-            upstream,
-            outcome,
-            replay_of: self.replay_of,
-            stop_reason: reason,
-            usage,
-            losses,
-            bytes_out,
-            first_byte: first.map(|first| first - received),
-            duration: received.elapsed(),
-            text: text.as_deref(),
-        });
-    }
 }
 
 /// The ways to the door.
@@ -333,66 +327,91 @@ impl Door {
     /// short says what it had.
     pub(crate) fn sinks(
         &self,
-        choices: u8,
+        call: &Call,
         keeper: Option<&Keeper>,
         shared: &Shared,
     ) -> Vec<EventSink> {
-        let wants_text = shared.log.wants_bodies();
+        let wants_text = shared.parts.log.wants_bodies();
+        let recorded = shared.records_bodies(&call.caller);
         let sink = |choice| EventSink {
             choice,
             early: Arc::clone(&self.early),
             sender: self.sender.clone(),
-            seen: Seen { text: wants_text.then(String::new), ..Seen::default() },
+            seen: Seen {
+                text: wants_text.then(String::new),
+                transcript: recorded.then(Transcript::default),
+                ..Seen::default()
+            },
             keeper: keeper.cloned(),
             hung_up: false,
             unheard: false,
+            holds: shared.parts.audit.is_some(),
+            held: None,
         };
-        (0..choices).map(sink).collect()
+        (0..choices(call)).map(sink).collect()
     }
 }
 
 /// Runs a call to its end. The only place that writes the end of its record.
 async fn run(
-    shared: Arc<Shared>,
+    recorded: Recorded,
     mut call: Call,
     door: Door,
     // Boxed, so that other calls do not carry room for it.
     guarded: Option<Box<Guarded>>,
-    received: Instant,
 ) {
-    let deadline = received + shared.limits.deadline;
+    let shared = recorded.shared();
+    let deadline = recorded.received() + shared.parts.limits.deadline;
+    if let Err(failure) = recorded.open(&mut call).await {
+        if let Some(guarded) = guarded {
+            guarded.failed(same(&failure));
+        }
+        return recorded.refuse(&call, failure, door.failed);
+    }
     let keeper = guarded.as_deref().map(Guarded::keeper);
-    let mut sinks = door.sinks(choices(&call), keeper.as_ref(), &shared);
+    let mut sinks = door.sinks(&call, keeper.as_ref(), &shared);
     let order = Order {
         id: call.id,
         caller: Arc::clone(&call.caller),
         request: std::mem::take(&mut call.request),
         input_tokens: call.input_tokens,
         deadline,
+        bill: recorded.bill().cloned(),
     };
     let mut ended = tokio::select! {
         biased;
-        ended = answer(&*shared.upstream, &order, &mut sinks) => ended,
+        ended = answer(shared.upstream_of(&call.caller), &order, &mut sinks) => ended,
         () = nobody_waits(&door.sender, guarded.as_deref()) => Err(None),
         () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
-        () = shared.stop.cancelled() => Err(Some(stopping())),
+        () = shared.parts.stop.cancelled() => Err(Some(stopping())),
+        failure = recorded.key_ends(&call.caller) => Err(Some(failure)),
     };
+    let answered = ended.is_ok();
+    if answered && sinks.iter().any(|sink| sink.unheard) {
+        ended = Err(None);
+    }
+    let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();
+    let end = End::new(recorded.received(), order.request.losses, sinks);
+    call.request = order.request;
+    let ended = recorded.close(&call, end, ended).await;
     // For whoever has come in the place of the door, or will.
     let handover: Option<BoxFuture<'_, ()>> = match (guarded, &ended) {
-        (Some(guarded), Ok(())) => Some(Box::pin(guarded.answered(&shared.stop))),
         (Some(guarded), Err(Some(failure))) => {
             guarded.failed(same(failure));
             None
         }
+        (Some(guarded), _) if answered => Some(Box::pin(guarded.answered(&shared.parts.stop))),
         _ => None,
     };
-    if ended.is_ok() && sinks.iter().any(|sink| sink.unheard) {
-        ended = Err(None);
+    match ended {
+        Ok(()) => deliver(&door.sender, held, deadline, &shared.parts.stop).await,
+        Err(Some(failure)) => {
+            // A door that has gone does not mind.
+            let _ = door.failed.send(Box::new(failure));
+        }
+        Err(None) => {}
     }
-    let end = End::new(received, order.request.losses, sinks);
-    call.request = order.request;
-    end.write_outcome(&shared, &call, ended, door.failed);
-    drop((end, call, door.sender));
+    drop((call, door.sender));
     if let Some(handover) = handover {
         handover.await;
     }

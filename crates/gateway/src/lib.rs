@@ -10,32 +10,40 @@
 //! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
 //! [`CallLog::finished`], also after a panic.
 
+pub mod admission;
 /// What calls cost, and what may be spent.
 pub mod amounts {
     pub use crate::budgets::{Amounts, Budget, Span, Unit};
 }
+mod audit;
 pub mod budgets;
 mod call;
 mod caller;
 pub mod clock;
 mod complete;
+mod end;
 pub mod keyring;
 pub mod keys;
 pub mod limits;
+pub mod policy;
 mod ports;
+mod recorded;
+mod refusals;
 mod slots;
 pub mod store;
 mod successor;
 mod takeover;
+mod transcript;
 
 #[cfg(test)]
 mod tests;
 
+pub use audit::Audit;
 pub use call::{Call, ChoiceEvents, Running};
 pub use caller::Caller;
-pub use complete::{Gateway, GatewayLimits, Refusal};
+pub use complete::{Gateway, GatewayLimits, GatewayParts, Knock, Refusal};
 pub use ports::{
-    BoxFuture, CallLog, EventSink, Finished, HungUp, Order, Outcome, Received, Upstream,
+    BoxFuture, CallLog, EventSink, Finished, HUNG_UP, HungUp, Order, Outcome, Received, Upstream,
     UpstreamStatus,
 };
 pub use slots::{Place, Slot, Slots};

@@ -14,7 +14,9 @@ use model::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::admission::Bill;
 use crate::takeover::Keeper;
+use crate::transcript::Transcript;
 use crate::{Caller, ChoiceEvents};
 
 /// A boxed future, so that ports can be trait objects.
@@ -74,6 +76,8 @@ pub struct Order {
     pub input_tokens: u64,
     /// When the call must have ended.
     pub deadline: Instant,
+    /// What the call owes, where that is counted: a sampling that outlives its call says so here.
+    pub bill: Option<Arc<Bill>>,
 }
 
 /// The door has gone: stop.
@@ -93,6 +97,10 @@ pub struct EventSink {
     pub(crate) hung_up: bool,
     /// Set once events found no door, but were kept.
     pub(crate) unheard: bool,
+    /// Whether the end of the answer waits until it is on record.
+    pub(crate) holds: bool,
+    /// What waits.
+    pub(crate) held: Option<ChoiceEvents>,
 }
 
 /// What the record needs of a reply.
@@ -105,8 +113,12 @@ pub(crate) struct Seen {
     pub(crate) reason: Option<StopReason>,
     pub(crate) bytes_out: usize,
     pub(crate) first: Option<Instant>,
+    /// Whether an upstream was asked.
+    pub(crate) asked: bool,
     /// The reply text, collected only where the record wants bodies.
     pub(crate) text: Option<String>,
+    /// The reply as it is recorded, where bodies are recorded.
+    pub(crate) transcript: Option<Transcript>,
 }
 
 impl EventSink {
@@ -123,26 +135,40 @@ impl EventSink {
         self.seen.usage = usage;
     }
 
+    /// Notes that an upstream is asked, so that the call counts, whatever comes of it.
+    pub fn asked(&mut self) {
+        self.seen.asked = true;
+    }
+
     /// Notes who answers.
     pub fn answered_by(&mut self, upstream: Arc<str>) {
         self.seen.upstream = Some(upstream);
     }
 
-    /// Sends events to the door. Waits while the door is behind.
+    /// Sends events to the door. Waits while the door is behind. The end of the answer goes once
+    /// the upstream is done with the order and the call is on record.
     pub async fn send(&mut self, events: Vec<CompletionEvent>) -> Result<(), HungUp> {
         self.seen.first.get_or_insert_with(Instant::now);
         for event in &events {
             self.seen.note(event);
         }
         let kept = self.keeper.as_ref().is_some_and(|keeper| keeper.keep(self.choice, &events));
-        let batch = Box::new(ChoiceEvents { choice: self.choice, events });
-        match self.sender.send(batch).await {
+        let ends = matches!(events.last(), Some(CompletionEvent::Finished { .. }));
+        let batch = ChoiceEvents { choice: self.choice, events };
+        let sent = if self.holds && ends {
+            let gone = self.sender.is_closed();
+            self.held = Some(batch);
+            if gone { Err(()) } else { Ok(()) }
+        } else {
+            self.sender.send(Box::new(batch)).await.map_err(drop)
+        };
+        match sent {
             Ok(()) => Ok(()),
-            Err(_) if kept => {
+            Err(()) if kept => {
                 self.unheard = true;
                 Ok(())
             }
-            Err(_) => {
+            Err(()) => {
                 self.hung_up = true;
                 Err(HungUp)
             }
@@ -152,6 +178,9 @@ impl EventSink {
 
 impl Seen {
     fn note(&mut self, event: &CompletionEvent) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.note(event);
+        }
         match event {
             CompletionEvent::Started { model, losses } => {
                 self.model = Some(model.clone());
@@ -169,6 +198,9 @@ impl Seen {
         }
     }
 }
+
+/// The status that a hang-up has in records and lines, as in nginx.
+pub const HUNG_UP: u16 = 499;
 
 /// Where calls are recorded. Called on hot paths: must neither block nor fail.
 pub trait CallLog: fmt::Debug + Send + Sync + 'static {

@@ -1,23 +1,20 @@
 //! A call that takes over the answer of an earlier one.
 
-use std::sync::Arc;
-
 use model::{CompletionRequest, Failure};
-use tokio::time::Instant;
 
 use crate::Call;
-use crate::complete::{Door, End, Shared, choices, late, stopping};
+use crate::complete::{Door, late, stopping};
+use crate::end::End;
+use crate::recorded::{Recorded, deliver};
 use crate::takeover::Claim;
 
 /// Runs such a call to its end: its answer comes from the other, and so it asks no upstream. It
 /// has a record of its own, in which no token is spent.
-pub(crate) async fn succeed(
-    shared: Arc<Shared>,
-    mut call: Call,
-    mut claim: Claim,
-    door: Door,
-    received: Instant,
-) {
+pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim, door: Door) {
+    let shared = recorded.shared();
+    if let Err(failure) = recorded.open(&mut call).await {
+        return recorded.refuse(&call, failure, door.failed);
+    }
     // The other call holds all that is needed to answer both.
     call.request = CompletionRequest {
         model: std::mem::take(&mut call.request.model),
@@ -25,10 +22,9 @@ pub(crate) async fn succeed(
         params: std::mem::take(&mut call.request.params),
         ..CompletionRequest::default()
     };
-    call.body = None;
     call.memory = None;
-    let (sender, mut sinks) = (door.sender.clone(), door.sinks(choices(&call), None, &shared));
-    let deadline = received + shared.limits.deadline;
+    let (sender, mut sinks) = (door.sender.clone(), door.sinks(&call, None, &shared));
+    let deadline = recorded.received() + shared.parts.limits.deadline;
     let answered = async {
         for batch in claim.answer().await.map_err(Some)? {
             if let Some(sink) = sinks.get_mut(usize::from(batch.choice)) {
@@ -42,10 +38,19 @@ pub(crate) async fn succeed(
         ended = answered => ended,
         () = sender.closed() => Err(None),
         () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
-        () = shared.stop.cancelled() => Err(Some(stopping())),
+        () = shared.parts.stop.cancelled() => Err(Some(stopping())),
+        failure = recorded.key_ends(&call.caller) => Err(Some(failure)),
     };
-    let mut end = End::new(received, call.request.losses, sinks);
-    end.replay_of = Some(claim.of());
+    let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();
+    let mut end = End::new(recorded.received(), call.request.losses, sinks);
+    end.replays(claim.of());
     drop(claim);
-    end.write_outcome(&shared, &call, ended, door.failed);
+    match recorded.close(&call, end, ended).await {
+        Ok(()) => deliver(&sender, held, deadline, &shared.parts.stop).await,
+        Err(Some(failure)) => {
+            // A door that has gone does not mind.
+            let _ = door.failed.send(Box::new(failure));
+        }
+        Err(None) => {}
+    }
 }

@@ -19,6 +19,7 @@ use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 use tokio::sync::oneshot;
 
 use crate::Call;
+use crate::keys::KeyId;
 
 mod guarded;
 
@@ -45,6 +46,8 @@ struct Signature {
     mode: ParamsMode,
     /// Without a token, all that is known of a caller is where it is.
     open: Option<(bool, IpAddr)>,
+    /// The key that was shown.
+    holder: Option<KeyId>,
 }
 
 impl Signature {
@@ -59,6 +62,7 @@ impl Signature {
             dialect: call.dialect,
             mode: call.request.mode,
             open: (!caller.authenticated).then_some((caller.loopback, caller.address)),
+            holder: caller.key.as_ref().map(|key| key.key.id),
         })
     }
 }

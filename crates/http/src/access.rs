@@ -8,12 +8,17 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use gateway::Caller;
-use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, USER_AGENT, VIA};
+use http::header::{FORWARDED, HOST, ORIGIN, USER_AGENT, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, Version};
 use ipnet::IpNet;
 use model::{Failure, FailureKind, Secret};
-use subtle::{Choice, ConstantTimeEq};
+
+pub use credential::KeyDoor;
+use credential::Shown;
+pub(crate) use credential::{check_door, max_body};
+
+mod credential;
 
 #[cfg(test)]
 mod tests;
@@ -22,17 +27,16 @@ mod tests;
 const AGENT_CHARS: usize = 200;
 /// The longest host name that DNS can carry, in bytes.
 const HOST_NAME_BYTES: usize = 253;
-const API_KEY: &str = "x-api-key";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const REAL_IP: &str = "x-real-ip";
 
-/// Who must show the token.
+/// Who must show a token or key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Everyone where a token is set; nobody on loopback where none is.
+    /// Everyone where there is a token or a key; nobody on loopback where there is none.
     #[default]
     Auto,
-    /// Everyone, always: without a token nobody gets in.
+    /// Everyone, always: without a token or key nobody gets in.
     Required,
     /// Everyone but loopback.
     OpenLoopback,
@@ -43,7 +47,9 @@ pub enum AuthMode {
 pub struct AccessRules {
     /// The one static token, if set. An empty token never matches.
     pub token: Option<Secret<String>>,
-    /// Who must show it.
+    /// The virtual keys, unless this bridge has no store.
+    pub keys: Option<KeyDoor>,
+    /// Who must show one of them.
     pub auth: AuthMode,
     /// Host names accepted besides `localhost` and IP literals; case, port and a trailing dot
     /// do not matter.
@@ -60,21 +66,26 @@ impl AccessRules {
     /// # Errors
     ///
     /// `BadRequest` for a missing, repeated or malformed Host; `Forbidden` for a Host or Origin
-    /// that is not accepted; `Unauthenticated` where the token is needed and not shown. The
-    /// messages say what to set.
+    /// that is not accepted, and for a key in a place where it does not count; `Unauthenticated`
+    /// where a token or key is needed and not shown; `NotReady` while it is not known which keys
+    /// there are. The messages say what to set.
     pub fn admit(&self, peer: IpAddr, head: &Parts) -> Result<Caller, Failure> {
         let peer = peer.to_canonical();
         let host_is_loopback = self.check_host(head)?;
         self.check_origin(&head.headers)?;
         let forwarded = is_forwarded(&head.headers);
         let loopback = peer.is_loopback() && host_is_loopback && !forwarded;
-        let authenticated = self.check_credential(&head.headers, loopback)?;
-        Ok(Caller {
-            address: if forwarded { self.forwarded_for(peer, &head.headers) } else { peer },
-            loopback,
-            authenticated,
-            agent: agent(&head.headers),
-        })
+        let shown = self.check_credential(&head.headers, loopback)?;
+        let address = if forwarded { self.forwarded_for(peer, &head.headers) } else { peer };
+        let (authenticated, key) = match shown {
+            Shown::Nothing => (false, None),
+            Shown::Token => (true, None),
+            Shown::Key(key) => {
+                credential::check_network(&key, address)?;
+                (true, Some(key))
+            }
+        };
+        Ok(Caller { address, loopback, authenticated, key, agent: agent(&head.headers) })
     }
 
     /// Checks every name the request gives for this server and says whether all are loopback.
@@ -148,44 +159,6 @@ impl AccessRules {
         Ok(())
     }
 
-    /// Returns whether a valid credential was shown, or why the caller needs one.
-    fn check_credential(&self, headers: &HeaderMap, loopback: bool) -> Result<bool, Failure> {
-        let open = match self.auth {
-            AuthMode::Auto => loopback && self.token.is_none(),
-            AuthMode::OpenLoopback => loopback,
-            AuthMode::Required => false,
-        };
-        let Some(token) = &self.token else {
-            // A credential on an open door is ignored: the SDKs insist on sending some key.
-            return if open { Ok(false) } else { Err(self.no_token_set()) };
-        };
-        match shown(headers, token.expose().as_bytes()) {
-            Shown::Valid => Ok(true),
-            _ if open => Ok(false),
-            Shown::Nothing => Err(unauthenticated(
-                "This bridge asks for its token: send it as `Authorization: Bearer <token>` or \
-                 as `x-api-key: <token>`.",
-            )),
-            Shown::Invalid => {
-                Err(unauthenticated("The token that came with the request is not valid here."))
-            }
-        }
-    }
-
-    fn no_token_set(&self) -> Failure {
-        unauthenticated(match self.auth {
-            AuthMode::Required => {
-                "This bridge asks everyone for a token, and no token is configured. Set one with \
-                 `--token-file PATH` or MCPTB_TOKEN."
-            }
-            AuthMode::Auto | AuthMode::OpenLoopback => {
-                "Without a token this bridge serves only its own machine. Set one with \
-                 `--token-file PATH` or MCPTB_TOKEN, and send it as `Authorization: Bearer \
-                 <token>`."
-            }
-        })
-    }
-
     /// The address a trusted proxy vouches for: the rightmost one that is not itself a trusted
     /// proxy. Whatever stands left of it was written by the caller and proves nothing.
     fn forwarded_for(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
@@ -219,10 +192,6 @@ const MALFORMED_HOST: &str = "The Host of the request is malformed.";
 
 fn bad_host(message: &str) -> Failure {
     Failure::new(FailureKind::BadRequest, message).with_param("host")
-}
-
-fn unauthenticated(message: &str) -> Failure {
-    Failure::new(FailureKind::Unauthenticated, message)
 }
 
 /// What a Host header names, without its port.
@@ -286,45 +255,4 @@ fn agent(headers: &HeaderMap) -> Option<String> {
     let text = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
     let cut: String = text.chars().take(AGENT_CHARS).collect();
     (!cut.is_empty()).then_some(cut)
-}
-
-enum Shown {
-    Nothing,
-    Invalid,
-    Valid,
-}
-
-/// Compares every credential of the head with the token, without stopping at the first match.
-fn shown(headers: &HeaderMap, token: &[u8]) -> Shown {
-    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
-    let keys = headers.get_all(API_KEY).iter().map(|value| value.as_bytes().trim_ascii());
-    let mut any = false;
-    let mut valid = Choice::from(0);
-    for credential in bearers.chain(keys).filter(|credential| !credential.is_empty()) {
-        any = true;
-        valid |= same(credential, token);
-    }
-    match (any, bool::from(valid)) {
-        (false, _) => Shown::Nothing,
-        (true, false) => Shown::Invalid,
-        (true, true) => Shown::Valid,
-    }
-}
-
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, credential) = value.as_bytes().split_at_checked(6)?;
-    // "Bearerabc" is another scheme; at least one space has to follow (RFC 9110 §11.4).
-    let spaced = credential.first().is_some_and(u8::is_ascii_whitespace);
-    (scheme.eq_ignore_ascii_case(b"bearer") && spaced).then(|| credential.trim_ascii())
-}
-
-/// Compares in a time that depends on the length of what was shown, which the caller knows
-/// anyway, and not on how much of it is right.
-fn same(shown: &[u8], token: &[u8]) -> Choice {
-    let padded = token.iter().copied().chain(std::iter::repeat(0));
-    let bytes = shown
-        .iter()
-        .zip(padded)
-        .fold(Choice::from(1), |equal, (left, right)| equal & left.ct_eq(&right));
-    bytes & shown.len().ct_eq(&token.len())
 }

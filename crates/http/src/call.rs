@@ -8,6 +8,8 @@ use axum::response::Response;
 use dialects::{
     ReplyHead, anthropic_messages, openai_chat, openai_completions, openai_responses, tokens,
 };
+use gateway::admission::Rates;
+use gateway::keys::Endpoint;
 use gateway::{Call, Caller};
 use model::{CompletionRequest, Dialect, Failure};
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,7 +20,7 @@ use crate::params::params_mode;
 use crate::replay::replay_key;
 use crate::reply::{ReplyShape, Replying, stream, whole};
 use crate::version::version;
-use crate::{headers, responses};
+use crate::{headers, rate_headers, responses};
 
 /// A request as its dialect read it.
 pub(crate) struct Asked {
@@ -38,7 +40,7 @@ pub(crate) struct Arrived<'a> {
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, request, |arrived| {
+    answer(&doors, Dialect::OpenAiChat, Endpoint::Chat, request, |arrived| {
         let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
         let chat = openai_chat::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Chat { include_usage: chat.include_usage, calls: chat.calls };
@@ -49,7 +51,7 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
 
 /// `POST /v1/completions`, the legacy text completions.
 pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, request, |arrived| {
+    answer(&doors, Dialect::OpenAiChat, Endpoint::Completions, request, |arrived| {
         let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
         let text = openai_completions::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Text { include_usage: text.include_usage };
@@ -60,7 +62,7 @@ pub(crate) async fn completions(State(doors): State<Doors>, request: Request) ->
 
 /// `POST /v1/responses`.
 pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiResponses, request, |arrived| {
+    answer(&doors, Dialect::OpenAiResponses, Endpoint::Responses, request, |arrived| {
         let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
         responses::read(&doors, mode, arrived)
     })
@@ -69,7 +71,7 @@ pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> R
 
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::AnthropicMessages, request, |arrived| {
+    answer(&doors, Dialect::AnthropicMessages, Endpoint::Messages, request, |arrived| {
         let headers = &arrived.head.headers;
         let mode = params_mode(headers, doors.settings().params)?;
         let messages = anthropic_messages::read_request(arrived.body, version(headers), mode)?;
@@ -82,15 +84,19 @@ pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Re
 async fn answer(
     doors: &Doors,
     dialect: Dialect,
+    endpoint: Endpoint,
     request: Request,
     read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Response {
-    let arrival = Arrival::now(dialect);
+    let arrival = Arrival::now(dialect, endpoint);
     let (head, body) = request.into_parts();
-    match take(doors, &arrival, head, body, read).await {
+    let mut rates = Rates::default();
+    let mut response = match take(doors, &arrival, head, body, &mut rates, read).await {
         Ok(response) => doors.sign(response),
         Err(refused) => doors.refuse(&arrival, &refused),
-    }
+    };
+    rate_headers::tell(response.headers_mut(), dialect, &rates);
+    response
 }
 
 async fn take(
@@ -98,22 +104,24 @@ async fn take(
     arrival: &Arrival,
     head: http::request::Parts,
     body: Body,
+    rates: &mut Rates,
     read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
     let unread = headers::announce_body(&head.headers);
-    let caller = match doors.admit(&head) {
-        Ok(caller) => Arc::new(caller),
+    let (caller, limits) = match doors.admit_at(&head, arrival.endpoint) {
+        Ok((caller, limits)) => (Arc::new(caller), limits),
         Err(failure) => {
-            let caller = Some(Arc::new(stranger(&head)));
+            // Whoever has a key and may not use it here is no stranger.
+            let caller = doors.admit(&head).unwrap_or_else(|_| stranger(&head));
+            let caller = Some(Arc::new(caller));
             return Err(Refused { caller, unread, ..failure.into() });
         }
     };
-    let settings = doors.settings();
     let known = |failure| Refused { caller: Some(Arc::clone(&caller)), ..Refused::from(failure) };
     let reading = Reading { doors, arrival, caller: &caller, ended: false };
     let body = tokio::select! {
         biased;
-        body = read_body(&head.headers, body, &settings.body, doors.budget()) => body,
+        body = read_body(&head.headers, body, &limits, doors.budget()) => body,
         failure = doors.gateway().stopping() => Err(failure),
     };
     reading.end();
@@ -146,10 +154,12 @@ async fn take(
         shape: asked.reply,
         auto: asked.request.model.is_auto(),
     };
-    let body = doors.gateway().wants_bodies().then_some(bytes);
+    let body = doors.gateway().wants_bodies(&caller).then_some(bytes);
+    let model = asked.request.model.clone();
     let call = Call {
         id: arrival.id,
         dialect: arrival.dialect,
+        endpoint: arrival.endpoint,
         caller: Arc::clone(&caller),
         request: asked.request,
         stream: asked.stream,
@@ -165,7 +175,11 @@ async fn take(
         },
     };
     let recorded = |failure| Refused { recorded: true, ..Refused::from(failure) };
-    let running = doors.gateway().complete(call).map_err(recorded)?;
+    let running = doors.gateway().complete(call);
+    if let Some(admission) = doors.gateway().admission() {
+        *rates = admission.rates(caller.key.as_deref(), model.as_str());
+    }
+    let running = running.map_err(recorded)?;
     let answered = if asked.stream {
         stream(doors, reply, running).await
     } else {
@@ -191,8 +205,8 @@ impl Reading<'_> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let Arrival { id, dialect, at, .. } = *self.arrival;
-            self.doors.gateway().abandoned(id, dialect, self.caller, at.elapsed());
+            let knock = self.arrival.knock(Some(self.caller));
+            self.doors.gateway().abandoned(&knock, self.arrival.at.elapsed());
         }
     }
 }

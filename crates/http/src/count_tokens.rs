@@ -7,6 +7,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dialects::{anthropic_messages, tokens};
+use gateway::keys::Endpoint;
 use http::StatusCode;
 use model::{Dialect, Failure, ParamsMode};
 
@@ -20,12 +21,11 @@ use crate::version::version;
 pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let counting = async {
-        doors.admit(&head)?;
+        let (_, limits) = doors.admit_at(&head, Endpoint::CountTokens)?;
         params_mode(&head.headers, doors.settings().params)?;
-        let limits = &doors.settings().body;
         let read = tokio::select! {
             biased;
-            read = read_body(&head.headers, body, limits, doors.budget()) => read?,
+            read = read_body(&head.headers, body, &limits, doors.budget()) => read?,
             failure = doors.gateway().stopping() => return Err(failure),
         };
         // Nothing is answered here, so there is nothing that a parameter could break.

@@ -10,11 +10,12 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use dialects::{anthropic_messages, openai_chat, openai_responses};
-use gateway::{Caller, Gateway, Refusal};
+use gateway::keys::Endpoint;
+use gateway::{Caller, Gateway, Knock, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
 use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 
-use crate::access::AccessRules;
+use crate::access::{self, AccessRules};
 use crate::body::{BodyBudget, BodyLimits};
 use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
@@ -60,6 +61,7 @@ struct Shared {
 pub(crate) struct Arrival {
     pub(crate) id: CallId,
     pub(crate) dialect: Dialect,
+    pub(crate) endpoint: Endpoint,
     pub(crate) at: Instant,
     /// Seconds since the Unix epoch.
     pub(crate) created: u64,
@@ -142,6 +144,25 @@ impl Doors {
         self.shared.settings.access.admit(peer(head), head)
     }
 
+    /// As [`admit`](Self::admit), for a door that not every key opens. Gives the bounds of the body
+    /// too.
+    pub(crate) fn admit_at(
+        &self,
+        head: &request::Parts,
+        endpoint: Endpoint,
+    ) -> Result<(Caller, BodyLimits), Failure> {
+        let caller = self.admit(head)?;
+        let mut limits = self.shared.settings.body;
+        if let Some(key) = &caller.key {
+            access::check_door(key, endpoint, headers::announced_bytes(&head.headers))?;
+            if let Some(bound) = access::max_body(key) {
+                let bound = usize::try_from(bound).unwrap_or(usize::MAX);
+                limits.max_bytes = limits.max_bytes.min(bound);
+            }
+        }
+        Ok((caller, limits))
+    }
+
     /// Adds what every reply carries.
     pub(crate) fn sign(&self, mut response: Response) -> Response {
         let bridge = HeaderValue::from_static(self.shared.settings.bridge);
@@ -155,16 +176,15 @@ impl Doors {
         let (status, body) = write_failure(arrival.dialect, failure, arrival.id);
         if !refused.recorded {
             self.shared.gateway.refused(&Refusal {
-                id: arrival.id,
-                dialect: arrival.dialect,
-                caller: refused.caller.as_deref(),
+                at: arrival.knock(refused.caller.as_deref()),
                 bytes_in: refused.bytes_in,
                 failure,
                 status,
                 duration: arrival.at.elapsed(),
             });
         }
-        let mut response = self.failure_response(arrival, failure, status, body);
+        let mut response =
+            self.failure_response(arrival.id, arrival.dialect, failure, status, body);
         if refused.unread {
             headers::close(response.headers_mut());
         }
@@ -178,9 +198,9 @@ impl Doors {
         dialect: Dialect,
         failure: &Failure,
     ) -> Response {
-        let arrival = Arrival::now(dialect);
-        let (status, body) = write_failure(dialect, failure, arrival.id);
-        let mut response = self.failure_response(&arrival, failure, status, body);
+        let id = CallId::generate();
+        let (status, body) = write_failure(dialect, failure, id);
+        let mut response = self.failure_response(id, dialect, failure, status, body);
         if headers::announce_body(&head.headers) {
             headers::close(response.headers_mut());
         }
@@ -189,14 +209,15 @@ impl Doors {
 
     fn failure_response(
         &self,
-        arrival: &Arrival,
+        id: CallId,
+        dialect: Dialect,
         failure: &Failure,
         status: u16,
         body: Vec<u8>,
     ) -> Response {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = headers::json(status, body);
-        headers::identify(response.headers_mut(), arrival.id, arrival.dialect);
+        headers::identify(response.headers_mut(), id, dialect);
         headers::advise_retry(response.headers_mut(), failure);
         if failure.kind == FailureKind::Unauthenticated {
             let challenge = HeaderValue::from_static("Bearer");
@@ -208,8 +229,14 @@ impl Doors {
 
 impl Arrival {
     /// Names a call that has just come in.
-    pub(crate) fn now(dialect: Dialect) -> Self {
-        Self { id: CallId::generate(), dialect, at: Instant::now(), created: unix_seconds() }
+    pub(crate) fn now(dialect: Dialect, endpoint: Endpoint) -> Self {
+        let (id, at, created) = (CallId::generate(), Instant::now(), unix_seconds());
+        Self { id, dialect, endpoint, at, created }
+    }
+
+    /// The same for the record.
+    pub(crate) const fn knock<'a>(&self, caller: Option<&'a Caller>) -> Knock<'a> {
+        Knock { id: self.id, dialect: self.dialect, endpoint: self.endpoint, caller }
     }
 }
 
@@ -221,6 +248,7 @@ pub(crate) fn stranger(head: &request::Parts) -> Caller {
         address: peer(head),
         loopback: false,
         authenticated: false,
+        key: None,
         agent: agent.map(|agent| agent.chars().take(200).collect()),
     }
 }

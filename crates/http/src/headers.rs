@@ -87,6 +87,11 @@ pub(crate) fn close(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
+/// How large a body the head of a request announces, where it says so.
+pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Whether the head of a request announces a body.
 pub(crate) fn announce_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING)

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use model::{Dialect, FailureKind};
+use model::{Dialect, Failure, FailureKind};
 use serde::Serialize;
 
 use crate::doors::Doors;
@@ -43,11 +43,16 @@ fn alive(doors: &Doors, request: Request, body: &'static str) -> Response {
     let (head, _) = request.into_parts();
     match doors.admit(&head) {
         // Probes need no credential, but a foreign page must not find out that we are here.
-        Err(failure) if failure.kind != FailureKind::Unauthenticated => {
+        Err(failure) if !needs_credential(&failure) => {
             doors.turn_away(&head, Dialect::OpenAiChat, &failure)
         }
         _ => doors.sign(headers::json(StatusCode::OK, body)),
     }
+}
+
+/// Whether it is only the credential that keeps a caller out, or that it cannot be checked now.
+const fn needs_credential(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Unauthenticated | FailureKind::NotReady)
 }
 
 /// Whether calls can be answered. Details are for callers on this machine or with a credential.
@@ -55,7 +60,7 @@ pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Resp
     let (head, _) = request.into_parts();
     let details = match doors.admit(&head) {
         Ok(_) => true,
-        Err(failure) if failure.kind == FailureKind::Unauthenticated => false,
+        Err(failure) if needs_credential(&failure) => false,
         Err(failure) => return doors.turn_away(&head, Dialect::OpenAiChat, &failure),
     };
     let failure = doors.gateway().ready().err();

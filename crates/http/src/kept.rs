@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dialects::openai_responses::{KeptItem, Written, name_input, name_output};
 use gateway::Caller;
+use gateway::keys::KeyId;
 use model::{CallId, Json};
 use tokio::time::Instant;
 
@@ -58,12 +59,18 @@ pub(crate) enum Owner {
     Open,
     /// Whoever has shown the token.
     Token,
+    /// The holder of a key.
+    Key(KeyId),
 }
 
 impl Owner {
     /// The owner of what a caller leaves here.
-    pub(crate) const fn of(caller: &Caller) -> Self {
-        if caller.authenticated { Self::Token } else { Self::Open }
+    pub(crate) fn of(caller: &Caller) -> Self {
+        match &caller.key {
+            Some(key) => Self::Key(key.key.id),
+            None if caller.authenticated => Self::Token,
+            None => Self::Open,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod listener;
 mod models;
 mod params;
 mod query;
+mod rate_headers;
 mod replay;
 mod reply;
 mod responses;

@@ -9,6 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use dialects::openai_responses::{self, Earlier};
 use dialects::tokens;
+use gateway::keys::Endpoint;
 use http::{StatusCode, header::UPGRADE, request};
 use model::{Dialect, Failure, FailureKind, Json, ParamsMode};
 use tokio::sync::OwnedSemaphorePermit;
@@ -109,12 +110,12 @@ pub(crate) async fn input_tokens(State(doors): State<Doors>, request: Request) -
 }
 
 async fn count(doors: &Doors, head: &request::Parts, body: Body) -> Result<u64, Failure> {
-    let caller = doors.admit(head)?;
+    let (caller, limits) = doors.admit_at(head, Endpoint::Responses)?;
     let settings = doors.settings();
     let mode = params_mode(&head.headers, settings.params)?;
     let HeldBody { bytes, permit: mut memory } = tokio::select! {
         biased;
-        body = read_body(&head.headers, body, &settings.body, doors.budget()) => body?,
+        body = read_body(&head.headers, body, &limits, doors.budget()) => body?,
         failure = doors.gateway().stopping() => return Err(failure),
     };
     let owner = Owner::of(&caller);
@@ -244,7 +245,7 @@ pub(crate) async fn no_socket(State(doors): State<Doors>, request: Request) -> R
 }
 
 fn owner(doors: &Doors, head: &request::Parts) -> Result<Owner, Failure> {
-    doors.admit(head).map(|caller| Owner::of(&caller))
+    doors.admit_at(head, Endpoint::Responses).map(|(caller, _)| Owner::of(&caller))
 }
 
 fn query(head: &request::Parts, name: &str) -> Option<String> {

@@ -223,6 +223,7 @@ impl Config {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
             access: AccessRules {
                 token: None,
+                keys: None,
                 auth: AuthMode::Auto,
                 allow_hosts: Vec::new(),
                 allow_origins: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use gateway::{Gateway, GatewayLimits};
+use gateway::{Gateway, GatewayLimits, GatewayParts};
 use http_doors::DoorSettings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,13 +47,16 @@ impl Parts {
         let stop = CancellationToken::new();
         let http = HttpSide::new(config.address, config.tls.is_some(), lines);
         let pool = HostPool::new(config.host, background.clone());
-        let gateway = Gateway::new(
-            Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
+        let gateway = Gateway::new(GatewayParts {
+            upstream: Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
+            sandbox: None,
             log,
-            GatewayLimits { deadline: config.deadline, replay_guard: config.replay_guard },
-            calls.clone(),
-            stop.clone(),
-        );
+            audit: None,
+            admission: None,
+            limits: GatewayLimits { deadline: config.deadline, replay_guard: config.replay_guard },
+            tasks: calls.clone(),
+            stop: stop.clone(),
+        });
         let router = http_doors::router(
             gateway,
             DoorSettings {

@@ -112,6 +112,13 @@ impl Calendar {
         self.zone.iana_name().unwrap_or("UTC")
     }
 
+    /// A time as people of the zone write it, with the offset: `2026-11-26T00:00:00+01:00`.
+    pub fn show(&self, time: WallTime) -> String {
+        let millis = time.0.clamp(COMPUTED.0, COMPUTED.1);
+        let time = Timestamp::from_millisecond(millis).unwrap_or_default();
+        time.to_zoned(self.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    }
+
     /// The window of a span that contains `now`.
     ///
     /// Days, weeks and months are those of the zone's calendar. A day that clocks skip belongs to

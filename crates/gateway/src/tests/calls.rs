@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
 use super::fakes::{DEADLINE, Ended, House, Step, begin, call, end, piece, usage, whole};
-use crate::{Refusal, Running};
+use crate::{Knock, Refusal, Running};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -213,9 +213,12 @@ async fn a_refusal_at_the_door_leaves_a_record() {
     let failure = Failure::new(FailureKind::Unauthenticated, "no");
     let id = CallId::generate();
     house.gateway.refused(&Refusal {
-        id,
-        dialect: Dialect::AnthropicMessages,
-        caller: None,
+        at: Knock {
+            id,
+            dialect: Dialect::AnthropicMessages,
+            endpoint: crate::keys::Endpoint::Messages,
+            caller: None,
+        },
         bytes_in: 3,
         failure: &failure,
         status: 401,
@@ -240,7 +243,7 @@ async fn the_record_names_losses_and_keeps_text_only_when_asked() {
     events.extend(end());
     let house = House::new(vec![Step::Send(events)]);
     house.log.bodies.store(true, Ordering::Relaxed);
-    assert!(house.gateway.wants_bodies());
+    assert!(house.gateway.wants_bodies(&lossy.caller));
     let mut running = house.gateway.complete(lossy).expect("admitted");
     assert!(running.losses().contains(Loss::TopK));
     read(&mut running).await;

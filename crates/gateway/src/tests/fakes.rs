@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    BoxFuture, Call, CallLog, Caller, EventSink, Finished, Gateway, GatewayLimits, HungUp, Order,
-    Outcome, Received, Upstream, UpstreamStatus,
+    BoxFuture, Call, CallLog, Caller, EventSink, Finished, Gateway, GatewayLimits, GatewayParts,
+    HungUp, Order, Outcome, Received, Upstream, UpstreamStatus,
 };
 
 /// The deadline of every call in these tests.
@@ -240,13 +240,16 @@ impl House {
         });
         let log = Arc::new(Recording::default());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let gateway = Gateway::new(
-            Arc::clone(&upstream) as Arc<dyn Upstream>,
-            Arc::clone(&log) as Arc<dyn CallLog>,
-            GatewayLimits { deadline: DEADLINE, replay_guard },
-            tasks.clone(),
-            stop.clone(),
-        );
+        let gateway = Gateway::new(GatewayParts {
+            upstream: Arc::clone(&upstream) as Arc<dyn Upstream>,
+            sandbox: None,
+            log: Arc::clone(&log) as Arc<dyn CallLog>,
+            audit: None,
+            admission: None,
+            limits: GatewayLimits { deadline: DEADLINE, replay_guard },
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
         Self { gateway, upstream, log, stop, tasks }
     }
 
@@ -281,10 +284,12 @@ pub(super) fn call(choices: Option<u8>) -> Call {
     Call {
         id: CallId::generate(),
         dialect: Dialect::OpenAiChat,
+        endpoint: crate::keys::Endpoint::Chat,
         caller: Arc::new(Caller {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             loopback: true,
             authenticated: false,
+            key: None,
             agent: None,
         }),
         request: CompletionRequest {

@@ -38,6 +38,7 @@ impl Settings {
             address: SocketAddr::new(self.host, self.port),
             access: AccessRules {
                 token,
+                keys: None,
                 auth: match self.auth {
                     Auth::Auto => AuthMode::Auto,
                     Auth::Required => AuthMode::Required,

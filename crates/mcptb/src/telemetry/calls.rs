@@ -4,13 +4,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{CallLog, Finished, Outcome, Received};
+use gateway::{CallLog, Finished, HUNG_UP, Outcome, Received};
 
 use super::escape::Quoted;
 use super::{LineQueue, LogFormat, Style, now};
-
-/// The status that a hang-up gets in lines, as in nginx.
-const HUNG_UP: u16 = 499;
 
 /// Writes one RX and one TX line per call.
 #[derive(Debug)]

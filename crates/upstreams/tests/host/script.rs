@@ -9,8 +9,8 @@ use dialects::mcp_sampling::Priorities;
 use dialects::openai_chat;
 use dialects::prompted_tools::NonceSecret;
 use gateway::{
-    Call, CallLog, Caller, Finished, Gateway, GatewayLimits, Received, Running, Upstream,
-    UpstreamStatus,
+    Call, CallLog, Caller, Finished, Gateway, GatewayLimits, GatewayParts, Received, Running,
+    Upstream, UpstreamStatus,
 };
 use mcp::{Connection, Handler, Limits, Peer, PendingReply, Reply, Request, Server};
 use model::{CallId, Completion, Dialect, Failure, FailureKind, Fold, ParamsMode};
@@ -102,13 +102,16 @@ impl Bridge {
     pub(crate) fn new(settings: HostSettings) -> Self {
         let tasks = TaskTracker::new();
         let pool = HostPool::new(settings, tasks.clone());
-        let gateway = Gateway::new(
-            Arc::clone(&pool) as Arc<dyn Upstream>,
-            Arc::new(NoLog),
-            GatewayLimits { deadline: DEADLINE, replay_guard: false },
-            tasks.clone(),
-            CancellationToken::new(),
-        );
+        let gateway = Gateway::new(GatewayParts {
+            upstream: Arc::clone(&pool) as Arc<dyn Upstream>,
+            sandbox: None,
+            log: Arc::new(NoLog),
+            audit: None,
+            admission: None,
+            limits: GatewayLimits { deadline: DEADLINE, replay_guard: false },
+            tasks: tasks.clone(),
+            stop: CancellationToken::new(),
+        });
         Self { pool, gateway, tasks }
     }
 
@@ -182,10 +185,12 @@ impl Bridge {
         self.gateway.complete(Call {
             id: CallId::generate(),
             dialect: Dialect::OpenAiChat,
+            endpoint: gateway::keys::Endpoint::Chat,
             caller: Arc::new(Caller {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 loopback: true,
                 authenticated: false,
+                key: None,
                 agent: None,
             }),
             input_tokens: dialects::tokens::estimate_input(&read.request),

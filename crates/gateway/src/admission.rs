@@ -1,0 +1,448 @@
+//! Who may call now, and what it takes.
+//!
+//! All scopes of a call (its key, that key's ancestors, the tenant, the model) are decided at
+//! once, under one lock that is held for a few map look-ups: so the last unit of any limit goes to
+//! exactly one caller, and a refusal takes nothing from anybody. What was taken comes back by the
+//! [`Bill`], exactly once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use model::{CompletionRequest, Failure, Loss};
+use tokio::time::Instant;
+
+use crate::amounts::{Amounts, Budget, Span, Unit};
+use crate::budgets::{Hold, Meter, WallTime};
+use crate::clock::WallClock;
+use crate::keyring::{ActiveKey, Scope};
+use crate::keys::{KeyKind, ScopeId};
+use crate::limits::{Monotonic, RequestWindow, TokenWindow};
+use crate::policy::{Policy, Tokens};
+use crate::store::{Spending, Store, StoreError};
+
+mod bill;
+mod refusal;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use bill::Settled;
+pub use bill::{Bill, Outstanding};
+use refusal::{Limit, refuse};
+pub use report::{BudgetReport, RateReport, Rates, ScopeReport};
+
+/// Decides over all calls of this process.
+#[derive(Debug)]
+pub struct Admission {
+    state: Mutex<State>,
+    policy: ArcSwap<Policy>,
+    clock: Arc<dyn WallClock>,
+    started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    scopes: HashMap<ScopeId, Account>,
+    /// By the pattern that the model falls under.
+    models: HashMap<Box<str>, Windows>,
+}
+
+/// What is counted for a key or tenant.
+#[derive(Debug)]
+struct Account {
+    windows: Windows,
+    meter: Meter,
+}
+
+/// What slides.
+#[derive(Debug)]
+struct Windows {
+    requests: RequestWindow,
+    tokens: TokenWindow,
+    in_flight: u32,
+}
+
+impl Windows {
+    fn new() -> Self {
+        Self { requests: RequestWindow::new(), tokens: TokenWindow::new(), in_flight: 0 }
+    }
+}
+
+/// What a call asks of admission.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The key that was shown.
+    pub key: Option<&'a ActiveKey>,
+    /// The model, as the caller names it.
+    pub model: &'a str,
+    /// Our estimate of the tokens in the request.
+    pub input_tokens: u64,
+    /// The bound of the reply that the caller asks for.
+    pub max_output: Option<u64>,
+    /// Replies.
+    pub choices: u64,
+}
+
+/// What a call has taken.
+#[derive(Debug)]
+struct Taken {
+    scopes: Arc<[ScopeId]>,
+    /// When, for the window of requests and of tokens of each scope and of the model.
+    stamps: Vec<Monotonic>,
+    /// Of each scope; empty where nothing is to be paid.
+    holds: Vec<Hold>,
+    model: Option<Box<str>>,
+    tokens: u64,
+}
+
+impl Admission {
+    /// An admission under a policy, with nothing spent.
+    pub fn new(policy: Policy, clock: Arc<dyn WallClock>) -> Self {
+        let policy = ArcSwap::from_pointee(policy);
+        Self { state: Mutex::default(), policy, clock, started: Instant::now() }
+    }
+
+    /// Replaces the policy. Calls that run keep theirs.
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// The policy now.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Reads from a store what was spent in the windows of now. Before the first call.
+    pub async fn load(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let policy = self.policy();
+        let now = WallTime(self.clock.now());
+        for span in Span::ALL {
+            let window = policy.calendar.window(span, now);
+            let spent = store.spent(window.start.0..window.end.0).await?;
+            let mut state = self.lock();
+            for (scope, amounts) in spent {
+                let account = state.scopes.entry(scope);
+                let account = account.or_insert_with(|| Account::new(now, &policy));
+                account.meter.load(span, amounts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a call needs of every scope, or says which one refuses. Then nothing is taken.
+    ///
+    /// # Errors
+    ///
+    /// `Forbidden` for a model that is not in the key's scope, `RateLimited` for windows and
+    /// concurrency, `OverBudget` for budgets.
+    pub fn admit(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Arc<Bill>, Failure> {
+        let policy = self.policy();
+        let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
+        self.check_model(ask, scopes)?;
+        let tokens = reserved_tokens(ask, scopes, &policy);
+        let reserved = policy.amounts(ask.model, 1, tokens);
+        let taken = self.take(ask, scopes, &policy, &reserved)?;
+        // A sandbox call spends nothing, whatever it counts.
+        let owed = if is_sandbox(ask) { Amounts::default() } else { reserved };
+        let scopes = if is_sandbox(ask) { Arc::from([]) } else { Arc::clone(&taken.scopes) };
+        let first = taken.holds.first().map(Hold::admitted_at);
+        let admitted = first.map_or_else(|| self.clock.now(), |at| at.0);
+        let spending = Spending { scopes, admitted, amounts: owed };
+        Ok(Arc::new(Bill::new(Arc::clone(self), policy, ask, taken, spending, tokens)))
+    }
+
+    /// Says what [`admit`](Self::admit) would say, and what would be reserved, and takes nothing.
+    pub fn explain(&self, ask: &Ask<'_>) -> (Amounts, Result<(), Failure>) {
+        let policy = self.policy();
+        let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
+        let reserved = policy.amounts(ask.model, 1, reserved_tokens(ask, scopes, &policy));
+        let outcome = self.check_model(ask, scopes).and_then(|()| {
+            let mut state = self.lock();
+            self.check(&mut state, ask, scopes, &policy, &reserved)
+        });
+        (reserved, outcome)
+    }
+
+    #[expect(clippy::unused_self, reason = "the other checks need it, and read alike")]
+    fn check_model(&self, ask: &Ask<'_>, scopes: &[Scope]) -> Result<(), Failure> {
+        let name = if ask.model.trim().is_empty() { "auto" } else { ask.model };
+        let allows = |scope: &&Scope| {
+            scope.bounds.models.is_empty()
+                || scope.bounds.models.iter().any(|glob| glob.matches(name))
+        };
+        match scopes.iter().find(|scope| !allows(scope)) {
+            Some(scope) => Err(refusal::model(&scope.id, name, &scope.bounds.models)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks every limit in the order of the house: rates, concurrency, budgets.
+    fn check(
+        &self,
+        state: &mut State,
+        ask: &Ask<'_>,
+        scopes: &[Scope],
+        policy: &Policy,
+        want: &Amounts,
+    ) -> Result<(), Failure> {
+        let now = self.monotonic();
+        let wall = WallTime(self.clock.now());
+        for scope in scopes {
+            let account = state.account(&scope.id, wall, policy);
+            account.meter.roll(wall, &policy.calendar);
+        }
+        for scope in scopes {
+            let bounds = &scope.bounds;
+            let (requests, tokens) = (bounds.requests_per_minute, bounds.tokens_per_minute);
+            let account = state.account(&scope.id, wall, policy);
+            account
+                .windows
+                .check_rates(now, requests, tokens, want)
+                .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
+        }
+        let model = policy.model(ask.model);
+        if let Some((glob, limits)) = model {
+            let windows = state.model(glob.as_str());
+            let (requests, tokens) = (limits.requests_per_minute, limits.tokens_per_minute);
+            windows
+                .check_rates(now, requests, tokens, want)
+                .and_then(|()| windows.check_concurrency(limits.concurrency))
+                .map_err(|limit| refuse(&format!("model:{}", glob.as_str()), &limit, policy))?;
+        }
+        for scope in scopes {
+            let account = state.account(&scope.id, wall, policy);
+            account
+                .windows
+                .check_concurrency(scope.bounds.concurrency)
+                .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
+        }
+        if is_sandbox(ask) {
+            return Ok(());
+        }
+        for scope in scopes {
+            let account = state.account(&scope.id, wall, policy);
+            let uses = scope.uses.map(uses_budget);
+            for budgets in [uses.as_slice(), &scope.bounds.budgets] {
+                account.meter.check(budgets, want).map_err(|exceeded| {
+                    let budget = budgets.get(exceeded.budget).copied();
+                    refuse(&scope.id.to_string(), &Limit::Budget { exceeded, budget }, policy)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        ask: &Ask<'_>,
+        scopes: &[Scope],
+        policy: &Policy,
+        want: &Amounts,
+    ) -> Result<Taken, Failure> {
+        let mut taken = Taken {
+            scopes: ask.key.map_or_else(|| Arc::from([]), |key| Arc::clone(&key.debited)),
+            stamps: Vec::with_capacity(2 * scopes.len() + 2),
+            holds: Vec::with_capacity(scopes.len()),
+            model: policy.model(ask.model).map(|(glob, _)| glob.as_str().into()),
+            tokens: want.tokens,
+        };
+        if scopes.is_empty() && taken.model.is_none() {
+            return Ok(taken);
+        }
+        let mut state = self.lock();
+        self.check(&mut state, ask, scopes, policy, want)?;
+        let now = self.monotonic();
+        let wall = WallTime(self.clock.now());
+        for scope in scopes {
+            let account = state.account(&scope.id, wall, policy);
+            account.windows.take(now, want.tokens, &mut taken.stamps);
+            if !is_sandbox(ask) {
+                taken.holds.push(account.meter.hold(want));
+            }
+        }
+        if let Some(model) = &taken.model {
+            state.model(model).take(now, want.tokens, &mut taken.stamps);
+        }
+        Ok(taken)
+    }
+
+    /// Gives back what a call had at once, not what it has spent.
+    fn leave(&self, scopes: &[ScopeId], model: Option<&str>) {
+        let mut state = self.lock();
+        for scope in scopes {
+            if let Some(account) = state.scopes.get_mut(scope) {
+                account.windows.leave();
+            }
+        }
+        if let Some(windows) = model.and_then(|model| state.models.get_mut(model)) {
+            windows.leave();
+        }
+    }
+
+    /// Gives back everything that was taken.
+    fn give_back(&self, taken: &Taken, holds: Vec<Hold>) {
+        let mut guard = self.lock();
+        let State { scopes, models } = &mut *guard;
+        let accounts = taken.scopes.iter();
+        let mut stamps = taken.stamps.chunks_exact(2);
+        for (scope, stamps) in accounts.zip(stamps.by_ref()) {
+            if let (Some(account), [requests, tokens]) = (scopes.get_mut(scope), stamps) {
+                account.windows.give_back(*requests, *tokens, taken.tokens);
+            }
+        }
+        for (scope, hold) in taken.scopes.iter().zip(holds) {
+            if let Some(account) = scopes.get_mut(scope) {
+                account.meter.release(hold);
+            }
+        }
+        let model = taken.model.as_deref().and_then(|model| models.get_mut(model));
+        if let (Some(windows), Some([requests, tokens])) = (model, stamps.next()) {
+            windows.give_back(*requests, *tokens, taken.tokens);
+        }
+    }
+
+    /// The time of day.
+    pub(crate) fn clock(&self) -> &dyn WallClock {
+        &*self.clock
+    }
+
+    /// Puts the truth in the place of what was held.
+    fn settle(&self, taken: &Taken, holds: Vec<Hold>, truth: &Amounts) {
+        let now = self.monotonic();
+        let delta = i64::try_from(truth.tokens).unwrap_or(i64::MAX)
+            - i64::try_from(taken.tokens).unwrap_or(i64::MAX);
+        let mut state = self.lock();
+        // The second of each pair of stamps is that of the tokens.
+        let mut stamps = taken.stamps.iter().skip(1).step_by(2);
+        for scope in &*taken.scopes {
+            let (Some(account), Some(stamp)) = (state.scopes.get_mut(scope), stamps.next()) else {
+                break;
+            };
+            account.windows.tokens.correct(*stamp, now, delta);
+        }
+        for (scope, hold) in taken.scopes.iter().zip(holds) {
+            if let Some(account) = state.scopes.get_mut(scope) {
+                account.meter.settle(hold, truth);
+            }
+        }
+        let model = taken.model.as_deref().and_then(|model| state.models.get_mut(model));
+        if let (Some(windows), Some(stamp)) = (model, taken.stamps.last()) {
+            windows.tokens.correct(*stamp, now, delta);
+        }
+    }
+
+    /// Milliseconds since the start, by a clock that cannot jump.
+    fn monotonic(&self) -> Monotonic {
+        Monotonic(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is whole between two statements, so a poisoned lock is still good.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lowers what a request asks for to what its key allows, by name.
+pub(crate) fn bound_output(key: &ActiveKey, request: &mut CompletionRequest) {
+    let Some(bound) = key.scopes.iter().filter_map(|scope| scope.bounds.max_output).min() else {
+        return;
+    };
+    if request.params.max_tokens.is_some_and(|asked| asked > bound) {
+        request.losses.insert(Loss::MaxTokensClamped);
+    }
+    let asked = request.params.max_tokens.unwrap_or(bound);
+    request.params.max_tokens = Some(asked.min(bound));
+}
+
+fn is_sandbox(ask: &Ask<'_>) -> bool {
+    ask.key.is_some_and(|key| key.key.kind == KeyKind::Sandbox)
+}
+
+const fn uses_budget(limit: u64) -> Budget {
+    Budget { unit: Unit::Requests, span: Span::Total, limit }
+}
+
+/// What may become of a call: agents ask for far more than they get, so that is not believed
+/// unless the operator wants it.
+fn reserved_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
+    let bound = scopes.iter().filter_map(|scope| scope.bounds.max_output).min();
+    let most = if policy.hard {
+        ask.max_output.unwrap_or(policy.default_output)
+    } else {
+        ask.max_output.unwrap_or(u64::MAX).min(policy.expected_output)
+    };
+    let output = most.min(bound.unwrap_or(u64::MAX));
+    Tokens {
+        input: ask.input_tokens.saturating_mul(ask.choices),
+        cached_input: 0,
+        output: output.saturating_mul(ask.choices),
+    }
+}
+
+impl State {
+    fn account(&mut self, scope: &ScopeId, now: WallTime, policy: &Policy) -> &mut Account {
+        if !self.scopes.contains_key(scope) {
+            self.scopes.insert(scope.clone(), Account::new(now, policy));
+        }
+        self.scopes.entry(scope.clone()).or_insert_with(|| Account::new(now, policy))
+    }
+
+    fn model(&mut self, pattern: &str) -> &mut Windows {
+        self.models.entry(pattern.into()).or_insert_with(Windows::new)
+    }
+}
+
+impl Account {
+    fn new(now: WallTime, policy: &Policy) -> Self {
+        Self { windows: Windows::new(), meter: Meter::new(now, &policy.calendar) }
+    }
+}
+
+impl Windows {
+    fn check_rates(
+        &mut self,
+        now: Monotonic,
+        requests: Option<u32>,
+        tokens: Option<u64>,
+        want: &Amounts,
+    ) -> Result<(), Limit> {
+        if let Some(limit) = requests {
+            self.requests
+                .check(now, u64::from(limit))
+                .map_err(|wait| Limit::Requests { limit, wait: wait.millis(now) })?;
+        }
+        if let Some(limit) = tokens {
+            let wanted = want.tokens;
+            self.tokens.check(now, limit, wanted).map_err(|wait| Limit::Tokens {
+                limit,
+                wanted,
+                wait: wait.millis(now),
+            })?;
+        }
+        Ok(())
+    }
+
+    const fn check_concurrency(&self, limit: Option<u32>) -> Result<(), Limit> {
+        match limit {
+            Some(limit) if self.in_flight >= limit => Err(Limit::Concurrency { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, now: Monotonic, tokens: u64, stamps: &mut Vec<Monotonic>) {
+        stamps.push(self.requests.take(now));
+        stamps.push(self.tokens.take(now, tokens));
+        self.in_flight += 1;
+    }
+
+    fn give_back(&mut self, requests: Monotonic, of_tokens: Monotonic, tokens: u64) {
+        self.requests.give_back(requests);
+        self.tokens.give_back(of_tokens, tokens);
+        self.leave();
+    }
+
+    const fn leave(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+}

@@ -1,0 +1,228 @@
+//! What a call owes, settled exactly once.
+//!
+//! The truth of a call whose caller has gone may come late: the host goes on, and bills. So a call
+//! and each sampling of it that is still out share one bill, and whoever is last settles it. A
+//! sampling that nobody hears of any more is charged as reserved: hanging up early is never free.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{CallId, Usage};
+
+use super::{Admission, Ask, Taken};
+use crate::amounts::Amounts;
+use crate::audit::Audit;
+use crate::budgets::Hold;
+use crate::policy::{Policy, Tokens};
+use crate::store::Spending;
+
+/// What a call has taken and owes.
+#[derive(Debug)]
+pub struct Bill {
+    admission: Arc<Admission>,
+    policy: Arc<Policy>,
+    model: Box<str>,
+    taken: Taken,
+    /// What is charged if nothing more is heard; scopes and time of what is charged at last.
+    reserved: Spending,
+    /// The same in tokens, for one reply.
+    per_reply: Tokens,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    holds: Vec<Hold>,
+    /// Samplings that are out although their call has ended.
+    out: u32,
+    /// What those cost that have been heard of.
+    late: Tokens,
+    /// The call's own end: requests and tokens, and who is told of the sum.
+    ended: Option<Ended>,
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Ended {
+    id: CallId,
+    requests: u64,
+    tokens: Tokens,
+    model: Option<Box<str>>,
+    audit: Option<Arc<Audit>>,
+}
+
+/// A sampling that is still out after its call has ended. Dropping it charges what was reserved.
+#[derive(Debug)]
+pub struct Outstanding {
+    bill: Arc<Bill>,
+    cost: Option<Tokens>,
+}
+
+/// How a call is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Now, and this is what it spent. The flag says whether that is more than was reserved.
+    Now(Spending, bool),
+    /// Later, when a sampling that is still out has been heard of.
+    Later,
+}
+
+impl Bill {
+    pub(super) fn new(
+        admission: Arc<Admission>,
+        policy: Arc<Policy>,
+        ask: &Ask<'_>,
+        mut taken: Taken,
+        reserved: Spending,
+        tokens: Tokens,
+    ) -> Self {
+        let choices = ask.choices.max(1);
+        let per_reply = Tokens {
+            input: tokens.input / choices,
+            cached_input: 0,
+            output: tokens.output / choices,
+        };
+        let holds = std::mem::take(&mut taken.holds);
+        let state = State { holds, out: 0, late: Tokens::default(), ended: None, settled: false };
+        let (model, state) = (ask.model.into(), Mutex::new(state));
+        Self { admission, policy, model, taken, reserved, per_reply, state }
+    }
+
+    /// What is charged if nothing more is heard of the call.
+    pub(crate) const fn reserved(&self) -> &Spending {
+        &self.reserved
+    }
+
+    /// Notes a sampling that goes on at a host after its call has let go of it.
+    pub fn outstanding(self: &Arc<Self>) -> Outstanding {
+        self.lock().out += 1;
+        Outstanding { bill: Arc::clone(self), cost: None }
+    }
+
+    /// The call has ended and is known to have used this. Settles it, unless a sampling is still
+    /// out; then the last one does.
+    pub(crate) fn end(
+        &self,
+        id: CallId,
+        asked: bool,
+        usage: &Usage,
+        model: Option<&str>,
+        audit: Option<&Arc<Audit>>,
+    ) -> Settled {
+        self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
+        let mut state = self.lock();
+        let tokens = Tokens {
+            input: usage.input.saturating_add(usage.cache_write),
+            cached_input: usage.cached_input,
+            output: usage.output,
+        };
+        state.ended = Some(Ended {
+            id,
+            requests: u64::from(asked || state.out > 0 || state.late != Tokens::default()),
+            tokens,
+            model: model.map(Into::into),
+            audit: audit.cloned(),
+        });
+        if state.out > 0 {
+            return Settled::Later;
+        }
+        match self.settle(&mut state) {
+            Some((spending, overrun, _)) => Settled::Now(spending, overrun),
+            None => Settled::Later,
+        }
+    }
+
+    /// Gives back all that was taken, as if the call had never been.
+    pub(crate) fn give_back(&self) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.settled, true) {
+            let holds = std::mem::take(&mut state.holds);
+            self.admission.give_back(&self.taken, holds);
+        }
+    }
+
+    /// Puts the truth in the place of what was held; `None` where that has happened already.
+    fn settle(&self, state: &mut State) -> Option<(Spending, bool, Ended)> {
+        let ended = state.ended.take().filter(|_| !state.settled)?;
+        state.settled = true;
+        let tokens = Tokens {
+            input: ended.tokens.input.saturating_add(state.late.input),
+            cached_input: ended.tokens.cached_input,
+            output: ended.tokens.output.saturating_add(state.late.output),
+        };
+        // The model that answered has a price of its own, where the caller left the choice.
+        let priced = |name: &&str| self.policy.prices.iter().any(|(glob, _)| glob.matches(name));
+        let model = ended.model.as_deref().filter(priced).unwrap_or(&self.model);
+        let counted = self.policy.amounts(model, ended.requests, tokens);
+        // A sandbox counts in its windows and owes nothing.
+        let truth = if self.owes() { counted } else { Amounts::default() };
+        self.admission.settle(&self.taken, std::mem::take(&mut state.holds), &counted);
+        let overrun = self.owes()
+            && (truth.tokens > self.reserved.amounts.tokens
+                || truth.cost > self.reserved.amounts.cost);
+        let spending = Spending { amounts: truth, ..self.reserved.clone() };
+        Some((spending, overrun, ended))
+    }
+
+    fn owes(&self) -> bool {
+        self.reserved.amounts.requests > 0
+    }
+
+    /// A sampling has been heard of, or given up.
+    fn heard(&self, cost: Option<Tokens>) {
+        let mut state = self.lock();
+        let cost = cost.unwrap_or(self.per_reply);
+        state.late.input = state.late.input.saturating_add(cost.input);
+        state.late.output = state.late.output.saturating_add(cost.output);
+        state.out = state.out.saturating_sub(1);
+        if state.out > 0 {
+            return;
+        }
+        if let Some((spending, _, ended)) = self.settle(&mut state) {
+            drop(state);
+            if let Some(audit) = ended.audit {
+                audit.settle(ended.id, spending);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Bill {
+    /// A call that was lost, by a panic, is charged as reserved, as it will be at the next start.
+    fn drop(&mut self) {
+        let mut state = self.lock();
+        if state.settled {
+            return;
+        }
+        let holds = std::mem::take(&mut state.holds);
+        drop(state);
+        self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
+        self.admission.settle(&self.taken, holds, &self.reserved.amounts);
+    }
+}
+
+impl Outstanding {
+    /// The answer came late: this is what it used.
+    pub fn answered(mut self, input: u64, output: u64) {
+        self.cost = Some(Tokens { input, cached_input: 0, output });
+    }
+
+    /// The host has confirmed that it stopped: only what it had read is charged.
+    pub fn stopped(mut self) {
+        self.cost = Some(Tokens { output: 0, ..self.bill.per_reply });
+    }
+
+    /// The host never began: nothing is charged.
+    pub fn never_began(mut self) {
+        self.cost = Some(Tokens::default());
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.bill.heard(self.cost);
+    }
+}

@@ -1,0 +1,127 @@
+//! What is left, for the headers of replies and for reports of usage.
+
+use super::{Admission, uses_budget};
+use crate::budgets::{Left, WallTime};
+use crate::keyring::{ActiveKey, Scope};
+use crate::keys::ScopeId;
+use crate::limits::Monotonic;
+
+/// How a limit of a minute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateReport {
+    /// The limit.
+    pub limit: u64,
+    /// What is left of it now.
+    pub remaining: u64,
+    /// Milliseconds until all of it is there again.
+    pub reset: u64,
+}
+
+/// The most constrained limits of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests.
+    pub requests: Option<RateReport>,
+    /// Tokens, in and out.
+    pub tokens: Option<RateReport>,
+}
+
+/// How one budget stands.
+pub type BudgetReport = Left;
+
+/// All that is left of one scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeReport {
+    /// Which.
+    pub scope: ScopeId,
+    /// Requests in 60 seconds.
+    pub requests: Option<RateReport>,
+    /// Tokens in 60 seconds.
+    pub tokens: Option<RateReport>,
+    /// Calls at once: how many run, of how many.
+    pub in_flight: (u32, Option<u32>),
+    /// Every budget.
+    pub budgets: Vec<BudgetReport>,
+}
+
+impl Admission {
+    /// The limits that leave the least to a key, or to whoever asks for a model.
+    pub fn rates(&self, key: Option<&ActiveKey>, model: &str) -> Rates {
+        let policy = self.policy();
+        let scopes = key.map_or(&[][..], |key| &key.scopes);
+        let bound = |scope: &Scope| {
+            scope.bounds.requests_per_minute.is_some() || scope.bounds.tokens_per_minute.is_some()
+        };
+        let rule = policy.model(model);
+        if rule.is_none() && !scopes.iter().any(bound) {
+            return Rates::default();
+        }
+        let now = self.monotonic();
+        let wall = WallTime(self.clock.now());
+        let mut rates = Rates::default();
+        let mut state = self.lock();
+        for scope in scopes {
+            let windows = &mut state.account(&scope.id, wall, &policy).windows;
+            let bounds = &scope.bounds;
+            rates.add(windows, now, bounds.requests_per_minute, bounds.tokens_per_minute);
+        }
+        if let Some((glob, limits)) = rule {
+            let windows = state.model(glob.as_str());
+            rates.add(windows, now, limits.requests_per_minute, limits.tokens_per_minute);
+        }
+        rates
+    }
+
+    /// What is left in every scope of a key.
+    pub fn usage(&self, key: &ActiveKey) -> Vec<ScopeReport> {
+        let policy = self.policy();
+        let now = self.monotonic();
+        let wall = WallTime(self.clock.now());
+        let mut state = self.lock();
+        let report = |scope: &Scope| {
+            let account = state.account(&scope.id, wall, &policy);
+            account.meter.roll(wall, &policy.calendar);
+            let bounds = &scope.bounds;
+            let mut budgets: Vec<_> = scope.uses.map(uses_budget).into_iter().collect();
+            budgets.extend(&bounds.budgets);
+            let mut rates = Rates::default();
+            let windows = &mut account.windows;
+            rates.add(windows, now, bounds.requests_per_minute, bounds.tokens_per_minute);
+            ScopeReport {
+                scope: scope.id.clone(),
+                requests: rates.requests,
+                tokens: rates.tokens,
+                in_flight: (windows.in_flight, bounds.concurrency),
+                budgets: account.meter.left(&budgets).collect(),
+            }
+        };
+        key.scopes.iter().map(report).collect()
+    }
+}
+
+impl Rates {
+    fn add(
+        &mut self,
+        windows: &mut super::Windows,
+        now: Monotonic,
+        requests: Option<u32>,
+        tokens: Option<u64>,
+    ) {
+        if let Some(limit) = requests.map(u64::from) {
+            let (remaining, reset) =
+                (windows.requests.remaining(now, limit), windows.requests.reset(now).since(now));
+            tightest(&mut self.requests, RateReport { limit, remaining, reset });
+        }
+        if let Some(limit) = tokens {
+            let (remaining, reset) =
+                (windows.tokens.remaining(now, limit), windows.tokens.reset(now).since(now));
+            tightest(&mut self.tokens, RateReport { limit, remaining, reset });
+        }
+    }
+}
+
+fn tightest(slot: &mut Option<RateReport>, other: RateReport) {
+    if slot.is_none_or(|known| other.remaining < known.remaining) {
+        *slot = Some(other);
+    }
+}

@@ -1,0 +1,228 @@
+//! The durable record: what is written of a call, and when a call may go on.
+//!
+//! The RX row is committed before an upstream is asked, and the TX row before the caller can have
+//! the end of the answer. So an answer that somebody received is always on record. What cannot be
+//! recorded is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{CallId, Dialect, Failure, FailureKind, Retry};
+
+use crate::amounts::Amounts;
+use crate::clock::WallClock;
+use crate::keys::{AuditPolicy, Endpoint, UnixMillis};
+use crate::ports::{Finished, HUNG_UP, Outcome};
+use crate::refusals::Refusals;
+use crate::store::{Closed, Opened, Spending, Store, StoreError, Written};
+use crate::{Call, Caller};
+
+/// The longest wait for a commit.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to come again while the store is down.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Writes the record of calls to a store.
+#[derive(Debug)]
+pub struct Audit {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn WallClock>,
+    bodies: bool,
+    refusals: Refusals,
+}
+
+/// What is known of a call that never was one.
+pub(crate) struct Unread<'a> {
+    pub(crate) id: CallId,
+    pub(crate) dialect: Dialect,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) caller: Option<&'a Caller>,
+    pub(crate) model: &'a str,
+    pub(crate) bytes_in: usize,
+}
+
+impl Audit {
+    /// An audit that writes to a store; without `bodies` it keeps what was said of no call.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn WallClock>, bodies: bool) -> Self {
+        Self { store, clock, bodies, refusals: Refusals::default() }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The time of day, as rows have it.
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// Whether what this caller says, and is told, is kept.
+    pub fn keeps_bodies(&self, caller: &Caller) -> bool {
+        let policy = caller.key.as_ref().map_or(AuditPolicy::Full, |key| key.key.audit);
+        self.bodies && policy == AuditPolicy::Full
+    }
+
+    /// Whether calls can be recorded.
+    pub fn ready(&self) -> Result<(), Failure> {
+        match self.store.state().fault {
+            Some(fault) => Err(unavailable(&StoreError::Down(fault))),
+            None => Ok(()),
+        }
+    }
+
+    /// Commits the RX row. The upstream may be asked once this has resolved.
+    pub(crate) async fn open(
+        &self,
+        call: &mut Call,
+        received: UnixMillis,
+        reserved: Spending,
+    ) -> Result<(), Failure> {
+        let body = call.body.take().filter(|_| self.keeps_bodies(&call.caller));
+        let unread = Unread {
+            id: call.id,
+            dialect: call.dialect,
+            endpoint: call.endpoint,
+            caller: Some(&call.caller),
+            model: call.request.model.as_str(),
+            bytes_in: call.bytes_in,
+        };
+        let mut opened = unread.opened(received);
+        opened.stream = call.stream;
+        opened.messages = u32::try_from(call.request.messages.len()).unwrap_or(u32::MAX);
+        opened.input_tokens = call.input_tokens;
+        opened.reserved = reserved;
+        opened.body = body;
+        committed(self.store.open(opened)).await
+    }
+
+    /// Commits the TX row. The caller may have the end of the answer once this has resolved.
+    pub(crate) async fn close(
+        &self,
+        finished: &Finished<'_>,
+        received: UnixMillis,
+        body: Option<String>,
+        spending: Option<Spending>,
+        overrun: bool,
+    ) -> Result<(), Failure> {
+        let mut closed = self.closed(finished, received);
+        closed.body = body.map(Bytes::from);
+        closed.spending = spending;
+        closed.overrun = overrun;
+        committed(self.store.close(closed)).await
+    }
+
+    /// Records what a call spent whose end was recorded before.
+    pub(crate) fn settle(&self, id: CallId, spending: Spending) {
+        // The store keeps it until it is written; nobody waits.
+        drop(self.store.settle(id, spending));
+    }
+
+    /// Records a call that was refused, or left, before it was one: a row for holders of keys and
+    /// for callers of this machine, a count for strangers.
+    pub(crate) fn refuse(&self, unread: &Unread<'_>, finished: &Finished<'_>) {
+        let now = self.clock.now();
+        let known = unread.caller.filter(|caller| caller.authenticated || caller.loopback);
+        let reason = match finished.outcome {
+            Outcome::Failed(failure, _) => failure.kind.as_str(),
+            Outcome::Answered | Outcome::HungUp => "hung_up",
+        };
+        let key = unread.caller.and_then(|caller| caller.key.as_ref()).map(|key| key.key.id);
+        let row = match (unread.caller, key) {
+            (Some(caller), Some(_)) => self.refusals.note(now, reason, caller.address, key),
+            (Some(caller), None) if known.is_none() => {
+                self.refusals.note(now, reason, caller.address, None)
+            }
+            _ => true,
+        };
+        if row {
+            let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
+            let received = now.saturating_sub(elapsed);
+            let mut closed = self.closed(finished, received);
+            closed.ended = now;
+            closed.spending = Some(Spending::default());
+            self.store.refuse(unread.opened(received), closed);
+        }
+    }
+
+    /// Hands on what was counted of refusals in minutes that are over, or of all.
+    pub fn flush_refusals(&self, all: bool) {
+        let counts = self.refusals.take(self.clock.now(), all);
+        if !counts.is_empty() {
+            self.store.count_refusals(counts);
+        }
+    }
+
+    fn closed(&self, finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
+        let (status, failure) = match finished.outcome {
+            Outcome::Answered => (200, None),
+            Outcome::Failed(failure, status) => (status, Some(failure)),
+            Outcome::HungUp => (HUNG_UP, None),
+        };
+        let first = finished.first_byte.map(|first| {
+            received.saturating_add(UnixMillis::try_from(first.as_millis()).unwrap_or_default())
+        });
+        Box::new(Closed {
+            id: finished.id,
+            first_byte: first,
+            ended: self.clock.now(),
+            model_served: finished.model_served.map(Into::into),
+            upstream: finished.upstream.map(Into::into),
+            replay_of: finished.replay_of,
+            status,
+            stop_reason: finished.stop_reason.map(model::StopReason::as_str),
+            input_tokens: finished.usage.input,
+            output_tokens: finished.usage.output,
+            cached_tokens: finished.usage.cached_input,
+            estimated: finished.usage.estimated,
+            overrun: false,
+            losses: finished.losses.to_string().into(),
+            bytes_out: finished.bytes_out as u64,
+            failure: failure.map(|failure| failure.kind.as_str()),
+            message: failure.map(|failure| failure.message.as_str().into()),
+            body: None,
+            spending: None,
+        })
+    }
+}
+
+impl Unread<'_> {
+    fn opened(&self, received: UnixMillis) -> Box<Opened> {
+        let key = self.caller.and_then(|caller| caller.key.as_deref());
+        let nowhere = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        Box::new(Opened {
+            id: self.id,
+            received,
+            key: key.map(|key| key.key.id),
+            tenant: key.map(|key| key.key.tenant.clone()),
+            sandbox: key.is_some_and(|key| key.key.kind == crate::keys::KeyKind::Sandbox),
+            address: self.caller.map_or(nowhere, |caller| caller.address),
+            agent: self.caller.and_then(|caller| caller.agent.as_deref()).map(Into::into),
+            dialect: self.dialect,
+            endpoint: self.endpoint,
+            model: self.model.into(),
+            stream: false,
+            messages: 0,
+            bytes_in: self.bytes_in as u64,
+            input_tokens: 0,
+            reserved: Spending { amounts: Amounts::default(), ..Spending::default() },
+            body: None,
+        })
+    }
+}
+
+async fn committed(written: Written) -> Result<(), Failure> {
+    let outcome = tokio::time::timeout(PATIENCE, written).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(StoreError::Down("it does not answer".into())));
+    outcome.map_err(|error| unavailable(&error))
+}
+
+/// What callers are told while nothing can be recorded. The cause may name files, and stays here.
+pub(crate) fn unavailable(error: &StoreError) -> Failure {
+    let message = "The record of calls cannot be written at the moment, and no call is answered \
+                   without it.";
+    Failure::new(FailureKind::NotReady, message)
+        .with_retry(Retry::After(AGAIN))
+        .with_source(error.clone())
+}

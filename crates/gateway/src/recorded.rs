@@ -1,0 +1,186 @@
+//! The accounts of one call: its two halves of the record, and its bill.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Failure;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{Bill, Settled};
+use crate::audit::unavailable;
+use crate::clock::WallClock;
+use crate::complete::Shared;
+use crate::end::End;
+use crate::keyring::Denied;
+use crate::keys::UnixMillis;
+use crate::ports::Outcome;
+use crate::store::{Spending, StoreError};
+use crate::{Call, Caller, ChoiceEvents};
+
+/// The longest sleep before the time of day is looked at again: it may be set while we wait.
+const NAP: Duration = Duration::from_mins(1);
+
+/// A call that is admitted, and what has to be written of it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    shared: Arc<Shared>,
+    bill: Option<Arc<Bill>>,
+    received: Instant,
+    /// The same by the time of day.
+    at: UnixMillis,
+}
+
+impl Recorded {
+    pub(crate) fn new(shared: Arc<Shared>, bill: Option<Arc<Bill>>, received: Instant) -> Self {
+        let at = shared.parts.audit.as_ref().map_or(0, |audit| audit.now());
+        Self { shared, bill, received, at }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    pub(crate) const fn received(&self) -> Instant {
+        self.received
+    }
+
+    pub(crate) const fn bill(&self) -> Option<&Arc<Bill>> {
+        self.bill.as_ref()
+    }
+
+    /// Gives back all that was taken: the call has come to nothing.
+    pub(crate) fn give_back(&self) {
+        if let Some(bill) = &self.bill {
+            bill.give_back();
+        }
+    }
+
+    /// Commits the RX half. Nothing may be asked of an upstream before.
+    pub(crate) async fn open(&self, call: &mut Call) -> Result<(), Failure> {
+        let Some(audit) = &self.shared.parts.audit else { return Ok(()) };
+        let reserved = self.bill.as_ref().map(|bill| bill.reserved().clone());
+        // On the heap: calls that wait do not carry room for it.
+        Box::pin(audit.open(call, self.at, reserved.unwrap_or_default())).await
+    }
+
+    /// Ends a call whose RX half could not be written.
+    pub(crate) fn refuse(
+        &self,
+        call: &Call,
+        failure: Failure,
+        failed: oneshot::Sender<Box<Failure>>,
+    ) {
+        self.give_back();
+        let end = End::new(self.received, call.request.losses, Vec::new());
+        let status = (call.status_of)(&failure);
+        let outcome = Outcome::Failed(&failure, status);
+        self.shared.parts.log.finished(&end.finished(call, outcome));
+        // A door that has gone does not mind.
+        let _ = failed.send(Box::new(failure));
+    }
+
+    /// Settles the call and commits the TX half; `None` stands for a door that has gone. An answer
+    /// that cannot be recorded becomes a failure: nobody may have it.
+    pub(crate) async fn close(
+        &self,
+        call: &Call,
+        mut end: End,
+        ended: Result<(), Option<Failure>>,
+    ) -> Result<(), Option<Failure>> {
+        let parts = &self.shared.parts;
+        let settled = self.bill.as_ref().map(|bill| {
+            let audit = parts.audit.as_ref();
+            bill.end(call.id, end.asked, &end.usage, end.model(), audit)
+        });
+        let (spending, overrun) = match settled {
+            Some(Settled::Now(spending, overrun)) => (Some(spending), overrun),
+            Some(Settled::Later) => (None, false),
+            None => (Some(Spending::default()), false),
+        };
+        let body = end.body.take();
+        let finished = end.finished(call, outcome(call, &ended));
+        let Some(audit) = &parts.audit else {
+            parts.log.finished(&finished);
+            return ended;
+        };
+        let written = Box::pin(audit.close(&finished, self.at, body, spending, overrun)).await;
+        let ended = match (written, ended) {
+            (Err(failure), Ok(())) => Err(Some(failure)),
+            (_, ended) => ended,
+        };
+        parts.log.finished(&end.finished(call, outcome(call, &ended)));
+        ended
+    }
+
+    /// Resolves when the caller's key ends: by the clock, or because somebody ends it.
+    pub(crate) async fn key_ends(&self, caller: &Caller) -> Failure {
+        let Some(key) = &caller.key else { return std::future::pending().await };
+        let clock = self.shared.parts.admission.as_ref().map(|admission| admission.clock());
+        let ends = async {
+            loop {
+                let now = clock.map_or(0, WallClock::now);
+                if let Err(denied) = key.alive(now) {
+                    return denied.failure();
+                }
+                let left = u64::try_from(key.expires.saturating_sub(now)).unwrap_or(u64::MAX);
+                let nap = NAP.min(Duration::from_millis(left.max(1)));
+                tokio::select! {
+                    () = key.ended.cancelled() => return Denied::Revoked.failure(),
+                    () = tokio::time::sleep(nap) => {}
+                }
+            }
+        };
+        Box::pin(ends).await
+    }
+}
+
+fn outcome<'a>(call: &Call, ended: &'a Result<(), Option<Failure>>) -> Outcome<'a> {
+    match ended {
+        Ok(()) => Outcome::Answered,
+        Err(None) => Outcome::HungUp,
+        Err(Some(failure)) => Outcome::Failed(failure, (call.status_of)(failure)),
+    }
+}
+
+/// Hands the door what was held back until it was on record.
+pub(crate) async fn deliver(
+    door: &mpsc::Sender<Box<ChoiceEvents>>,
+    held: Vec<ChoiceEvents>,
+    deadline: Instant,
+    stop: &CancellationToken,
+) {
+    for batch in held {
+        // A door that is too slow to take it finds a stream without its end.
+        let sent = tokio::select! {
+            biased;
+            sent = door.send(Box::new(batch)) => sent.is_ok(),
+            () = tokio::time::sleep_until(deadline) => false,
+            () = stop.cancelled() => false,
+        };
+        if !sent {
+            return;
+        }
+    }
+}
+
+impl Denied {
+    /// What a caller is told whose credential lets nobody in.
+    pub fn failure(self) -> Failure {
+        let message = match self {
+            Self::Foreign => "The key that came with the request is not one of this bridge.",
+            Self::Damaged => {
+                "The key that came with the request is damaged: its checksum does not match. It \
+                 may have been cut off or mistyped."
+            }
+            Self::Unknown => "The key that came with the request is not known here.",
+            Self::Expired => "The key that came with the request has expired.",
+            Self::Revoked => "The key that came with the request has been revoked.",
+            Self::Unavailable => {
+                return unavailable(&StoreError::Down("the keys are not loaded".into()));
+            }
+        };
+        Failure::new(model::FailureKind::Unauthenticated, message)
+    }
+}
