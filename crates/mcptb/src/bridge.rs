@@ -8,7 +8,7 @@ use mcp::{Connection, Ended, Limits, stdio};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Problem;
-use crate::settings::Config;
+use crate::settings::{Config, Layers};
 use crate::telemetry::{self, CallLines, LineQueue};
 use crate::wiring::Parts;
 
@@ -18,17 +18,9 @@ const LAST_CALLS: Duration = Duration::from_secs(1);
 const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// Runs until the host or a signal ends it.
-pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
-    let tls = match &config.tls {
-        Some((cert, key)) => Some(http_doors::tls::server_config(cert, key).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            Problem::new(
-                format!("{error}{}", cause.unwrap_or_default()),
-                "give a PEM chain and its PEM key",
-            )
-        })?),
-        None => None,
-    };
+pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
+    let config = layers.load()?.config;
+    let tls = tls(&config)?;
     let (lines, log) = telemetry::start(config.log);
     warn_of_exposure(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -45,6 +37,18 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
     // A thread may still be reading stdin; nobody waits for it.
     runtime.shutdown_background();
     outcome
+}
+
+/// Reads certificate and key, where HTTPS is wanted.
+pub(crate) fn tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Problem> {
+    let Some((cert, key)) = &config.tls else { return Ok(None) };
+    http_doors::tls::server_config(cert, key).map(Some).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        Problem::new(
+            format!("{error}{}", cause.unwrap_or_default()),
+            "give a PEM chain and its PEM key",
+        )
+    })
 }
 
 /// The whole life of the bridge, as one task.

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
-    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Settings,
-    Stdio, ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
+    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Sections,
+    Settings, Stdio, ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
 };
 
 /// Shortest token: below this, guessing over a network is thinkable.
 const SHORTEST_TOKEN: usize = 20;
 
 impl Settings {
-    /// Checks the settings.
-    pub(crate) fn check(self) -> Result<Config, Problem> {
+    /// Checks the settings, with what else the file says.
+    pub(super) fn check(self, sections: Sections) -> Result<Config, Problem> {
         let token = self.token()?;
         let max_wait = Duration::from_secs(self.max_wait);
         let deadline = match self.http_timeout {
@@ -30,8 +30,11 @@ impl Settings {
                 "make --body-memory at least as large as --body-limit",
             ));
         }
-        for origin in &self.allow_origin {
-            check_origin(origin)?;
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(Problem::new(
+                "--tls-cert and --tls-key need each other",
+                "set both for HTTPS, or none",
+            ));
         }
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
@@ -99,6 +102,7 @@ impl Settings {
                 bodies: self.log_bodies,
                 colour: colour(),
             },
+            sections,
         })
     }
 
@@ -131,46 +135,5 @@ impl Settings {
             ));
         }
         Ok(Some(Secret::new(token.to_owned())))
-    }
-}
-
-/// Refuses an origin that no browser would ever send, and so would never match.
-fn check_origin(origin: &str) -> Result<(), Problem> {
-    let usual_port = (origin.starts_with("http://") && origin.ends_with(":80"))
-        || (origin.starts_with("https://") && origin.ends_with(":443"));
-    let upper_case = origin.bytes().any(|byte| byte.is_ascii_uppercase());
-    let only_host = origin
-        .split_once("://")
-        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '*', '?', '#', ' ']));
-    if origin == "null" || (only_host && !upper_case && !usual_port) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        format!("--allow-origin {origin} is not what a browser sends"),
-        "write scheme and host in lower case, without a path, a wildcard or the usual port: \
-         https://app.example.com",
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::check_origin;
-
-    #[test]
-    fn only_origins_that_can_match_are_taken() {
-        for good in ["https://a.example", "http://localhost:3000", "vscode-webview://x1", "null"] {
-            assert!(check_origin(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "*",
-            "http://a.com/",
-            "HTTP://b.com",
-            "http://b.com:80",
-            "https://b.com:443",
-            "b.com",
-            "",
-        ] {
-            assert!(check_origin(bad).is_err(), "{bad}");
-        }
     }
 }
