@@ -27,8 +27,6 @@ const BEHIND: usize = 8;
 /// Bounds of every call.
 #[derive(Clone, Copy, Debug)]
 pub struct GatewayLimits {
-    /// Longest time of a call from its admission to its end.
-    pub deadline: Duration,
     /// Whether a stream that breaks may be taken over by its repetition.
     pub replay_guard: bool,
 }
@@ -43,7 +41,6 @@ pub struct Gateway {
 pub(crate) struct Shared {
     upstream: Arc<dyn Upstream>,
     log: Arc<dyn CallLog>,
-    pub(crate) limits: GatewayLimits,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     replays: Option<Arc<ReplayGuard>>,
@@ -62,7 +59,7 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Self {
         let replays = limits.replay_guard.then(Arc::default);
-        Self { shared: Arc::new(Shared { upstream, log, limits, tasks, stop, replays }) }
+        Self { shared: Arc::new(Shared { upstream, log, tasks, stop, replays }) }
     }
 
     /// Who answers.
@@ -206,13 +203,13 @@ pub(crate) fn stopping() -> Failure {
 }
 
 /// The failure of a call whose deadline has passed.
-pub(crate) fn late(shared: &Shared) -> Failure {
+pub(crate) fn late(deadline: Duration) -> Failure {
     Failure::new(
         FailureKind::UpstreamTimeout,
         format!(
             "The host did not answer within {} s. If it has never answered yet, it may be waiting \
              for a click: look for a dialog in your editor.",
-            shared.limits.deadline.as_secs()
+            deadline.as_secs()
         ),
     )
 }
@@ -360,7 +357,7 @@ async fn run(
     guarded: Option<Box<Guarded>>,
     received: Instant,
 ) {
-    let deadline = received + shared.limits.deadline;
+    let deadline = received + call.deadline;
     let keeper = guarded.as_deref().map(Guarded::keeper);
     let mut sinks = door.sinks(choices(&call), keeper.as_ref(), &shared);
     let order = Order {
@@ -374,7 +371,7 @@ async fn run(
         biased;
         ended = answer(&*shared.upstream, &order, &mut sinks) => ended,
         () = nobody_waits(&door.sender, guarded.as_deref()) => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
+        () = tokio::time::sleep_until(deadline) => Err(Some(late(call.deadline))),
         () = shared.stop.cancelled() => Err(Some(stopping())),
     };
     // For whoever has come in the place of the door, or will.

@@ -28,7 +28,7 @@ pub(crate) async fn succeed(
     call.body = None;
     call.memory = None;
     let (sender, mut sinks) = (door.sender.clone(), door.sinks(choices(&call), None, &shared));
-    let deadline = received + shared.limits.deadline;
+    let deadline = received + call.deadline;
     let answered = async {
         for batch in claim.answer().await.map_err(Some)? {
             if let Some(sink) = sinks.get_mut(usize::from(batch.choice)) {
@@ -41,7 +41,7 @@ pub(crate) async fn succeed(
         biased;
         ended = answered => ended,
         () = sender.closed() => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
+        () = tokio::time::sleep_until(deadline) => Err(Some(late(call.deadline))),
         () = shared.stop.cancelled() => Err(Some(stopping())),
     };
     let mut end = End::new(received, call.request.losses, sinks);

@@ -17,6 +17,7 @@ use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::params::params_mode;
 use crate::replay::replay_key;
 use crate::reply::{ReplyShape, Replying, stream, whole};
+use crate::rules::DoorRules;
 use crate::version::version;
 use crate::{headers, responses};
 
@@ -32,6 +33,7 @@ pub(crate) struct Arrived<'a> {
     pub(crate) head: &'a http::request::Parts,
     pub(crate) body: &'a [u8],
     pub(crate) caller: &'a Caller,
+    pub(crate) rules: &'a DoorRules,
     /// What was charged for the body; what else the call holds is added to it.
     pub(crate) memory: &'a mut Option<OwnedSemaphorePermit>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Arrived<'a> {
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiChat, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
         let chat = openai_chat::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Chat { include_usage: chat.include_usage, calls: chat.calls };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
@@ -50,7 +52,7 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
 /// `POST /v1/completions`, the legacy text completions.
 pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiChat, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
         let text = openai_completions::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Text { include_usage: text.include_usage };
         Ok(Asked { request: text.request, stream: text.stream, reply })
@@ -61,7 +63,7 @@ pub(crate) async fn completions(State(doors): State<Doors>, request: Request) ->
 /// `POST /v1/responses`.
 pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiResponses, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
         responses::read(&doors, mode, arrived)
     })
     .await
@@ -71,7 +73,7 @@ pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> R
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::AnthropicMessages, request, |arrived| {
         let headers = &arrived.head.headers;
-        let mode = params_mode(headers, doors.settings().params)?;
+        let mode = params_mode(headers, arrived.rules.params)?;
         let messages = anthropic_messages::read_request(arrived.body, version(headers), mode)?;
         let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
@@ -101,7 +103,8 @@ async fn take(
     read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
     let unread = headers::announce_body(&head.headers);
-    let caller = match doors.admit(&head) {
+    let rules = doors.rules();
+    let caller = match rules.admit(&head) {
         Ok(caller) => Arc::new(caller),
         Err(failure) => {
             let caller = Some(Arc::new(stranger(&head)));
@@ -120,12 +123,14 @@ async fn take(
     let HeldBody { bytes, mut permit } =
         body.map_err(|failure| Refused { unread, ..known(failure) })?;
     let bytes_in = bytes.len();
-    let arrived = Arrived { head: &head, body: &bytes, caller: &caller, memory: &mut permit };
+    let arrived =
+        Arrived { head: &head, body: &bytes, caller: &caller, rules: &rules, memory: &mut permit };
     let asked = read(arrived).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
     let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
+    let deadline = rules.deadline;
     // A call may wait for long; what it needs no more is not kept for that time.
-    drop(head);
+    drop((head, rules));
     let input_tokens = match arrival.dialect {
         // Claude Code compacts by this number: too high is safe, too low is not.
         Dialect::AnthropicMessages => tokens::lean_high(tokens::estimate_input(&asked.request)),
@@ -157,6 +162,7 @@ async fn take(
         bytes_in,
         body,
         memory: permit,
+        deadline,
         replay: question,
         status_of: match arrival.dialect {
             Dialect::OpenAiChat => openai_status,

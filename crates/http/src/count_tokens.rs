@@ -20,8 +20,9 @@ use crate::version::version;
 pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let counting = async {
-        doors.admit(&head)?;
-        params_mode(&head.headers, doors.settings().params)?;
+        let rules = doors.rules();
+        rules.admit(&head)?;
+        params_mode(&head.headers, rules.params)?;
         let limits = &doors.settings().body;
         let read = tokio::select! {
             biased;

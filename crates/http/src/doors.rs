@@ -12,26 +12,24 @@ use axum::routing::{get, post};
 use dialects::{anthropic_messages, openai_chat, openai_responses};
 use gateway::{Caller, Gateway, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
-use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
+use model::{CallId, Dialect, Failure, FailureKind};
 
-use crate::access::AccessRules;
 use crate::body::{BodyBudget, BodyLimits};
 use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
 use crate::listener::Peer;
+use crate::rules::{DoorRules, LiveRules};
 use crate::{call, headers, health, models, responses};
 
 /// How the doors behave.
 #[derive(Debug)]
 pub struct DoorSettings {
-    /// Who may come in.
-    pub access: AccessRules,
+    /// Who may come in, and what else may change while the doors are open.
+    pub rules: LiveRules,
     /// Bounds of one body.
     pub body: BodyLimits,
     /// Bytes of all bodies in flight.
     pub body_memory: usize,
-    /// What becomes of parameters that cannot be carried, unless the request says it.
-    pub params: ParamsMode,
     /// How long the status of a stream is held back, so that early failures keep theirs.
     pub grace: Duration,
     /// The pause after which a silent stream gets a sign of life.
@@ -137,9 +135,15 @@ impl Doors {
         self.shared.started
     }
 
-    /// Finds out who asks, or refuses.
+    /// The rules for one request, read once: whoever needs more of them than [`admit`](Self::admit)
+    /// asks these.
+    pub(crate) fn rules(&self) -> Arc<DoorRules> {
+        self.shared.settings.rules.now()
+    }
+
+    /// Finds out who asks, or refuses, where nothing else of the rules is needed.
     pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
-        self.shared.settings.access.admit(peer(head), head)
+        self.rules().admit(head)
     }
 
     /// Adds what every reply carries.
@@ -203,6 +207,13 @@ impl Doors {
             response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
         }
         self.sign(response)
+    }
+}
+
+impl DoorRules {
+    /// Finds out who asks, or refuses.
+    pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
+        self.access.admit(peer(head), head)
     }
 }
 

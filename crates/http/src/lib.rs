@@ -24,8 +24,10 @@ mod query;
 mod replay;
 mod reply;
 mod responses;
+mod rules;
 mod stream_body;
 pub mod tls;
 mod version;
 
 pub use doors::{DoorSettings, router};
+pub use rules::{DoorRules, LiveRules};

@@ -109,9 +109,10 @@ pub(crate) async fn input_tokens(State(doors): State<Doors>, request: Request) -
 }
 
 async fn count(doors: &Doors, head: &request::Parts, body: Body) -> Result<u64, Failure> {
-    let caller = doors.admit(head)?;
+    let rules = doors.rules();
+    let caller = rules.admit(head)?;
     let settings = doors.settings();
-    let mode = params_mode(&head.headers, settings.params)?;
+    let mode = params_mode(&head.headers, rules.params)?;
     let HeldBody { bytes, permit: mut memory } = tokio::select! {
         biased;
         body = read_body(&head.headers, body, &settings.body, doors.budget()) => body?,

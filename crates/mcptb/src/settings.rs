@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -25,9 +26,11 @@ mod file;
 mod layers;
 mod values;
 
-pub(crate) use file::{ConfigPath, Sections};
+#[cfg(test)]
+pub(crate) use file::Place;
+pub(crate) use file::{ConfigPath, Sections, Stamp};
 use layers::command;
-pub(crate) use layers::{Effective, Layers, Source};
+pub(crate) use layers::{Effective, Layers, Loaded, Source};
 pub(crate) use values::{Wait, WarmUp};
 
 /// An example of the configuration file.
@@ -216,7 +219,8 @@ pub(crate) struct Config {
     pub(crate) access: AccessRules,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) host: HostSettings,
-    pub(crate) deadline: Duration,
+    /// Of a call, within `host.max_wait`.
+    pub(crate) deadline: Wait,
     pub(crate) body: BodyLimits,
     pub(crate) body_memory: usize,
     pub(crate) params: ParamsMode,
@@ -226,8 +230,7 @@ pub(crate) struct Config {
     pub(crate) stdio: stdio::Mode,
     pub(crate) log: LogSettings,
     /// What only the configuration file can say.
-    #[expect(dead_code, reason = "limits, costs and the audit are wired up later")]
-    pub(crate) sections: Sections,
+    pub(crate) sections: Arc<Sections>,
 }
 
 impl Config {
@@ -260,7 +263,7 @@ impl Config {
                 nonce: values::fresh_nonce_secret(),
                 tasks: true,
             },
-            deadline,
+            deadline: Wait::Seconds(deadline),
             body: BodyLimits { max_bytes: 32 << 20, idle: 30 * second, total: 300 * second },
             body_memory: 256 << 20,
             params: ParamsMode::Default,
@@ -274,7 +277,7 @@ impl Config {
                 bodies: false,
                 colour: colour(),
             },
-            sections: Sections::default(),
+            sections: Arc::default(),
         }
     }
 }

@@ -243,7 +243,7 @@ impl House {
         let gateway = Gateway::new(
             Arc::clone(&upstream) as Arc<dyn Upstream>,
             Arc::clone(&log) as Arc<dyn CallLog>,
-            GatewayLimits { deadline: DEADLINE, replay_guard },
+            GatewayLimits { replay_guard },
             tasks.clone(),
             stop.clone(),
         );
@@ -297,6 +297,7 @@ pub(super) fn call(choices: Option<u8>) -> Call {
         bytes_in: 100,
         body: None,
         memory: None,
+        deadline: DEADLINE,
         replay: None,
         status_of: |failure| match failure.kind {
             FailureKind::NotReady => 503,

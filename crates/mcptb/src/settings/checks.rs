@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
     HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Sections,
-    Settings, Stdio, ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
+    Settings, Stdio, ToolPolicy, Tools, colour, serve_limits, stdio, values, variable,
 };
 
 /// Shortest token: below this, guessing over a network is thinkable.
@@ -17,10 +17,6 @@ impl Settings {
     pub(super) fn check(self, sections: Sections) -> Result<Config, Problem> {
         let token = self.token()?;
         let max_wait = Duration::from_secs(self.max_wait);
-        let deadline = match self.http_timeout {
-            Wait::Seconds(seconds) => seconds.min(max_wait),
-            Wait::Unbounded => max_wait,
-        };
         if self.body_limit == 0 || self.body_memory < self.body_limit {
             return Err(Problem::new(
                 format!(
@@ -77,7 +73,7 @@ impl Settings {
                 nonce: values::fresh_nonce_secret(),
                 tasks: matches!(self.sampling_tasks, AutoOff::Auto),
             },
-            deadline,
+            deadline: self.http_timeout,
             body: BodyLimits {
                 max_bytes: self.body_limit,
                 idle: read_timeout,
@@ -102,7 +98,7 @@ impl Settings {
                 bodies: self.log_bodies,
                 colour: colour(),
             },
-            sections,
+            sections: std::sync::Arc::new(sections),
         })
     }
 

@@ -18,6 +18,7 @@ mod glob;
 mod place;
 mod prices;
 mod sections;
+mod stamp;
 mod suggestion;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(super) use example::write as write_example;
 pub(super) use flags::{Kind, kind, shown, typed};
 pub(crate) use place::{ConfigPath, Place};
 pub(crate) use sections::Sections;
+pub(crate) use stamp::Stamp;
 
 /// The largest file, in bytes. A file of settings has some thousands.
 const MAX_BYTES: u64 = 1 << 20;

@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 use serde_json::{Value as Json, json};
 
-use super::file::{self, FileSettings, Place};
+use super::file::{self, FileSettings, Place, Stamp};
 use super::{Config, Settings, variable};
 use crate::cli::Problem;
 
@@ -56,6 +56,8 @@ pub(crate) struct Loaded {
     pub(crate) settings: Vec<Effective>,
     /// Whether there is a file.
     pub(crate) has_file: bool,
+    /// The file's stamp from before it was read.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// The settings as a command line of their own.
@@ -90,12 +92,11 @@ impl Layers {
 
     /// Reads the file and checks everything, or says what is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Problem> {
+        // Before it is read: a change that comes in between is seen as one.
+        let stamp = Stamp::of(&self.place);
         let read = file::read(&self.place)?;
         let has_file = read.is_some();
-        self.lay(read.unwrap_or_default(), has_file)
-    }
-
-    fn lay(&self, file: FileSettings, has_file: bool) -> Result<Loaded, Problem> {
+        let file = read.unwrap_or_default();
         let mut line = vec![OsString::from("mcptb")];
         let mut settings = Vec::new();
         for argument in command().get_arguments() {
@@ -140,7 +141,7 @@ impl Layers {
                 Problem::new(error.to_string().trim().to_owned(), "see: mcptb --help")
             })?;
         let config = merged.check(file.sections)?;
-        Ok(Loaded { config, settings, has_file })
+        Ok(Loaded { config, settings, has_file, stamp })
     }
 }
 

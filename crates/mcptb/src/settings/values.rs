@@ -14,6 +14,16 @@ pub(crate) enum Wait {
     Unbounded,
 }
 
+impl Wait {
+    /// The time, within a bound.
+    pub(crate) fn within(self, bound: Duration) -> Duration {
+        match self {
+            Self::Seconds(time) => time.min(bound),
+            Self::Unbounded => bound,
+        }
+    }
+}
+
 impl FromStr for Wait {
     type Err = String;
 

@@ -186,3 +186,31 @@ fn the_example_is_a_file_that_changes_nothing() {
         assert!(example.contains(part), "{part} in {example}");
     }
 }
+
+#[test]
+fn a_running_bridge_takes_a_new_file_and_refuses_a_bad_one() {
+    let file = File::new("log = \"info\"\n");
+    let rig = file.named().attach();
+    let replace = |text: &str| {
+        let new = file.folder.path().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &file.path).unwrap();
+    };
+    let status = || rig.fetch(&Request::get("/healthz").header("host", "new.example")).status;
+    assert_eq!(status(), 403);
+
+    let bad = "log = \"info\"\nallow_host = [\"new.example\"]\nconcurency = 1\n";
+    replace(bad);
+    let warned = rig.process.stderr.wait("a refusal", |line| line.contains("is refused"));
+    assert!(warned.contains(" WARN ") && warned.contains("line 3: unknown setting"), "{warned}");
+    assert_eq!(status(), 403, "nothing of a bad file holds");
+
+    replace("log = \"info\"\nallow_host = [\"new.example\"]\nqueue = 5\nport = 1\n");
+    let read = rig.process.stderr.wait("a new version", |line| line.contains("was read again"));
+    assert!(read.contains("changed=\"allow_host\""), "{read}");
+    assert_eq!(status(), 200);
+    let waits = rig.process.stderr.wait("what waits", |line| line.contains("need a restart"));
+    assert!(waits.contains("settings=\"queue\""), "the port is a variable's: {waits}");
+    let refusals = rig.process.stderr.so_far();
+    assert_eq!(refusals.iter().filter(|line| line.contains("is refused")).count(), 1);
+}
