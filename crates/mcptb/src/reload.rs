@@ -6,6 +6,8 @@
 //! system and file system, and costs one look.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +27,11 @@ mod tests;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long a changed file must stay as it is before it is read.
+///
+/// Some editors empty a file and then write it. Half of a file may well be a good file, and an
+/// empty one asks nobody for a token.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// The settings that change at once. All others wait for a restart.
 const LIVE: [&str; 14] = [
@@ -53,6 +60,8 @@ pub(crate) struct Reloader {
     sections: watch::Sender<Arc<Sections>>,
     /// The longest wait, which does not change.
     max_wait: Duration,
+    /// Where the doors are, and with which certificate and key.
+    doors: (SocketAddr, Option<(PathBuf, PathBuf)>),
     state: Mutex<State>,
 }
 
@@ -61,6 +70,7 @@ pub(crate) struct Reloader {
 pub(crate) struct Running {
     sections: Arc<Sections>,
     max_wait: Duration,
+    doors: (SocketAddr, Option<(PathBuf, PathBuf)>),
     state: State,
 }
 
@@ -73,6 +83,8 @@ struct State {
     has_file: bool,
     /// Of the last version that was read, good or bad.
     stamp: Option<Stamp>,
+    /// Of the version that the last look has found.
+    seen: Option<Stamp>,
 }
 
 /// What a new version of the file has brought.
@@ -96,7 +108,8 @@ impl Running {
         Self {
             sections: Arc::clone(&config.sections),
             max_wait: config.host.max_wait,
-            state: State { last: started.clone(), started, has_file, stamp },
+            doors: (config.address, config.tls.clone()),
+            state: State { last: started.clone(), started, has_file, stamp, seen: stamp },
         }
     }
 }
@@ -109,9 +122,9 @@ impl Reloader {
         rules: LiveRules,
         level: LevelControl,
     ) -> Self {
-        let Running { sections, max_wait, state } = running;
+        let Running { sections, max_wait, doors, state } = running;
         let sections = watch::Sender::new(sections);
-        Self { layers, rules, level, sections, max_wait, state: Mutex::new(state) }
+        Self { layers, rules, level, sections, max_wait, doors, state: Mutex::new(state) }
     }
 
     /// What only the file can say, as it holds now and whenever it changes.
@@ -151,40 +164,47 @@ impl Reloader {
         if self.layers.place().path().is_none() {
             return;
         }
+        let mut pause = LOOK;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             // A file system that hangs holds up neither calls nor the end.
             let reloader = Arc::clone(&self);
             let looking = tasks.spawn_blocking(move || reloader.look());
-            tokio::select! {
+            pause = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = looking => {}
-            }
+                settled = looking => if settled.unwrap_or(true) { LOOK } else { SETTLE },
+            };
         }
     }
 
-    /// Reads the file again if it has changed.
-    fn look(&self) {
+    /// Reads the file again if it has changed since it was read and not since the last look.
+    /// Says whether it has settled.
+    fn look(&self) -> bool {
         let stamp = Stamp::of(self.layers.place());
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut state.seen, stamp);
             if state.stamp == stamp {
-                return;
+                return true;
+            }
+            if before != stamp {
+                return false;
             }
             // Also where it turns out to be bad: each version is complained of once.
             state.stamp = stamp;
         }
         // What came of it stands in the log.
         let _ = self.reload();
+        true
     }
 
     fn exchange(&self) -> Result<Reloaded, Problem> {
         // Held to the end: two who reload come one after the other.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Loaded { config, settings, has_file, stamp } = self.layers.load()?;
+        let Loaded { mut config, settings, has_file, stamp } = self.layers.load()?;
         if state.has_file && !has_file {
             // The usual file may be missing at a start. Later, an editor may be about to write it.
             return Err(Problem::new(
@@ -216,6 +236,8 @@ impl Reloader {
             restart: restart.into_iter().filter(|name| !is_live(name)).collect(),
         };
         if !reloaded.changed.is_empty() {
+            // Of the doors as they are, not as they will be.
+            (config.address, config.tls) = self.doors.clone();
             warn_of_exposure(&config);
         }
         self.rules.replace(DoorRules {
@@ -229,7 +251,9 @@ impl Reloader {
             *now = config.sections;
             differs
         });
-        *state = State { last: new, has_file, stamp, started: std::mem::take(&mut state.started) };
+        state.last = new;
+        state.has_file = has_file;
+        state.stamp = stamp;
         Ok(reloaded)
     }
 }

@@ -48,15 +48,21 @@ impl House {
         self.folder.path().join("mcptb.toml")
     }
 
-    /// Puts another file in the place of the first, and reads it as a look would.
+    /// Puts another file in the place of the first, and looks until it has been read.
     fn write(&self, text: &str) {
         let new = self.folder.path().join("new");
         fs::write(&new, text).unwrap();
         fs::rename(new, self.path()).unwrap();
-        self.reloader.look();
+        self.look();
     }
 
-    /// The same, and what came of it.
+    /// Two looks, between which nothing happens.
+    fn look(&self) {
+        self.reloader.look();
+        assert!(self.reloader.look());
+    }
+
+    /// Writes a file and reads it, whether a look has seen it or not.
     fn reload(&self, text: &str) -> Reloaded {
         fs::write(self.path(), text).unwrap();
         self.reloader.reload().unwrap()
@@ -109,7 +115,7 @@ fn a_bad_file_changes_nothing() {
         assert!(Arc::ptr_eq(&before.1, &house.reloader.sections().borrow()), "{bad}");
     }
     fs::remove_file(house.path()).unwrap();
-    house.reloader.look();
+    house.look();
     assert!(Arc::ptr_eq(&before.0, &house.rules.now()), "a file that has gone");
     house.write("allow_host = ['c.example']");
     assert_eq!(house.rules.now().access.allow_hosts, ["c.example"]);
@@ -128,7 +134,7 @@ fn flags_still_count_before_the_file() {
 fn a_look_reads_only_what_has_changed() {
     let house = House::new("allow_host = ['a.example']", &[]);
     let before = house.rules.now();
-    house.reloader.look();
+    house.look();
     assert!(Arc::ptr_eq(&before, &house.rules.now()));
     // As large and as old as before, but another file.
     let modified = fs::metadata(house.path()).unwrap().modified().unwrap();
@@ -138,8 +144,21 @@ fn a_look_reads_only_what_has_changed() {
     let stamp = |path: PathBuf| Stamp::of(&crate::settings::Place::Named(path));
     assert_ne!(stamp(other.clone()), stamp(house.path()));
     fs::rename(&other, house.path()).unwrap();
-    house.reloader.look();
+    house.look();
     assert_eq!(house.rules.now().access.allow_hosts, ["b.example"]);
+}
+
+#[test]
+fn a_file_that_is_still_being_written_is_not_read() {
+    let house = House::new("auth = 'required'", &[]);
+    for half in ["", "# my settings\n", "# my settings\nallow_host = []\n"] {
+        fs::write(house.path(), half).unwrap();
+        assert!(!house.reloader.look(), "{half}");
+        assert_eq!(house.rules.now().access.auth, AuthMode::Required, "{half}");
+    }
+    fs::write(house.path(), "# my settings\nallow_host = []\nauth = 'open-loopback'\n").unwrap();
+    house.look();
+    assert_eq!(house.rules.now().access.auth, AuthMode::OpenLoopback);
 }
 
 #[test]

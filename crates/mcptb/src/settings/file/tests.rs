@@ -59,6 +59,8 @@ fn native_values_become_what_flags_take() {
     assert_eq!(values(&good("http_timeout = 'none'"), "http_timeout"), ["none"]);
     assert_eq!(good(""), FileSettings::default());
     assert_eq!(good("\r\n# only words\r\n"), FileSettings::default());
+    // As some editors of Windows begin a file.
+    assert_eq!(values(&good("\u{feff}port = 1\r\n"), "port"), ["1"]);
 }
 
 #[test]
