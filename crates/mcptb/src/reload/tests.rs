@@ -194,3 +194,12 @@ fn limits_and_prices_are_told_to_whoever_waits_for_them() {
     assert!(sections.has_changed().unwrap());
     assert_eq!(price(&mut sections), Some(2_000_000_000_000));
 }
+
+#[test]
+fn what_is_live_is_a_setting() {
+    let house = House::new("", &[]);
+    let known = house.reloader.state.lock().unwrap().last.clone();
+    for name in super::LIVE.iter().filter(|name| !["token", "prices", "models"].contains(name)) {
+        assert!(known.contains_key(*name), "{name}");
+    }
+}

@@ -176,7 +176,10 @@ fn parse(bytes: &[u8], folder: &Path) -> Result<FileSettings, Fault> {
         } else {
             let flags = command.get_arguments().map(|known| known.get_id().as_str());
             let known = flags.chain(sections::NAMES).filter(|name| *name != "config");
-            return Err(suggestion::unknown(entry, "", known));
+            return Err(match entry.value {
+                Value::Table(_) => suggestion::unknown(entry, "", sections::TABLES),
+                _ => suggestion::unknown(entry, "", known),
+            });
         }
     }
     Ok(read)

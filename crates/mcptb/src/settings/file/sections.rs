@@ -14,6 +14,9 @@ use super::prices::{ModelLimits, Price, by_model};
 pub(super) const NAMES: [&str; 7] =
     ["time_zone", "data_dir", "expected_output", "budget", "audit", "prices", "models"];
 
+/// Those of them that are tables.
+pub(super) const TABLES: [&str; 3] = ["audit", "prices", "models"];
+
 /// The settings that are no flags. Read whole from each version of the file, and never changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sections {

@@ -1,7 +1,7 @@
 //! What somebody may have meant by an unknown name.
 
 use super::Fault;
-use super::document::{Entry, printable};
+use super::document::{Entry, Value, printable};
 
 /// How alike two names must be, of 1.
 const ALIKE: f64 = 0.8;
@@ -31,7 +31,10 @@ pub(super) fn unknown<'a>(
     let meant = closest(&entry.name, known.iter().copied())
         .map(|known| format!("; did you mean `{known}`?"))
         .unwrap_or_default();
-    let hint = if table.is_empty() {
+    let hint = if table.is_empty() && matches!(entry.value, Value::Table(_)) {
+        "settings stand at the top of the file, without a table; see: mcptb config example"
+            .to_owned()
+    } else if table.is_empty() {
         "all settings are listed by: mcptb config example".to_owned()
     } else {
         format!("{table} knows {}", known.join(", "))

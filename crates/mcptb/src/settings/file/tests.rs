@@ -68,6 +68,8 @@ fn unknown_names_are_refused_with_line_and_suggestion() {
     refused("\n\nconcurency = 8", 3, &["`concurency`; did you mean `concurrency`?"]);
     refused("port = 1\nallow-host = []", 2, &["did you mean `allow_host`?"]);
     refused("[log]\nlevel = 'info'", 1, &["`log` cannot be {…}", "\"warn\""]);
+    refused("[http]\nport = 1", 1, &["unknown setting `http` |", "at the top of the file"]);
+    refused("[price.a]\ninput = 1", 1, &["`price`; did you mean `prices`?"]);
     refused("xyzzy = 1", 1, &["unknown setting `xyzzy` |", "mcptb config example"]);
     refused("\"a\\u001bb\" = 1", 1, &["`a\\u{1b}b`"]);
     refused("[audit]\n\nbodys = true", 3, &["`bodys` in [audit]; did you mean `bodies`?"]);
