@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
@@ -34,6 +35,8 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// The share of the body memory that this call holds until its end.
     pub memory: Option<OwnedSemaphorePermit>,
+    /// Longest time from its admission to its end.
+    pub deadline: Duration,
     /// What tells that this call is another one in a new form; `None` where it cannot be.
     pub replay: Option<ReplayKey>,
     /// The status that a failure has in this dialect, for the record.

@@ -33,8 +33,6 @@ const BEHIND: usize = 8;
 /// Bounds of every call.
 #[derive(Clone, Copy, Debug)]
 pub struct GatewayLimits {
-    /// Longest time of a call from its admission to its end.
-    pub deadline: Duration,
     /// Whether a stream that breaks may be taken over by its repetition.
     pub replay_guard: bool,
 }
@@ -288,13 +286,13 @@ pub(crate) fn stopping() -> Failure {
 }
 
 /// The failure of a call whose deadline has passed.
-pub(crate) fn late(shared: &Shared) -> Failure {
+pub(crate) fn late(deadline: Duration) -> Failure {
     Failure::new(
         FailureKind::UpstreamTimeout,
         format!(
             "The host did not answer within {} s. If it has never answered yet, it may be waiting \
              for a click: look for a dialog in your editor.",
-            shared.parts.limits.deadline.as_secs()
+            deadline.as_secs()
         ),
     )
 }
@@ -361,7 +359,7 @@ async fn run(
     guarded: Option<Box<Guarded>>,
 ) {
     let shared = recorded.shared();
-    let deadline = recorded.received() + shared.parts.limits.deadline;
+    let deadline = recorded.received() + call.deadline;
     if let Err(failure) = recorded.open(&mut call).await {
         if let Some(guarded) = guarded {
             guarded.failed(same(&failure));
@@ -382,7 +380,7 @@ async fn run(
         biased;
         ended = answer(shared.upstream_of(&call.caller), &order, &mut sinks) => ended,
         () = nobody_waits(&door.sender, guarded.as_deref()) => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
+        () = tokio::time::sleep_until(deadline) => Err(Some(late(call.deadline))),
         () = shared.parts.stop.cancelled() => Err(Some(stopping())),
         failure = recorded.key_ends(&call.caller) => Err(Some(failure)),
     };

@@ -24,7 +24,7 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
     };
     call.memory = None;
     let (sender, mut sinks) = (door.sender.clone(), door.sinks(&call, None, &shared));
-    let deadline = recorded.received() + shared.parts.limits.deadline;
+    let deadline = recorded.received() + call.deadline;
     let answered = async {
         for batch in claim.answer().await.map_err(Some)? {
             if let Some(sink) = sinks.get_mut(usize::from(batch.choice)) {
@@ -37,7 +37,7 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
         biased;
         ended = answered => ended,
         () = sender.closed() => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(late(&shared))),
+        () = tokio::time::sleep_until(deadline) => Err(Some(late(call.deadline))),
         () = shared.parts.stop.cancelled() => Err(Some(stopping())),
         failure = recorded.key_ends(&call.caller) => Err(Some(failure)),
     };

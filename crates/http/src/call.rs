@@ -19,6 +19,7 @@ use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
 use crate::params::params_mode;
 use crate::replay::replay_key;
 use crate::reply::{ReplyShape, Replying, stream, whole};
+use crate::rules::DoorRules;
 use crate::version::version;
 use crate::{headers, rate_headers, responses};
 
@@ -34,6 +35,7 @@ pub(crate) struct Arrived<'a> {
     pub(crate) head: &'a http::request::Parts,
     pub(crate) body: &'a [u8],
     pub(crate) caller: &'a Caller,
+    pub(crate) rules: &'a DoorRules,
     /// What was charged for the body; what else the call holds is added to it.
     pub(crate) memory: &'a mut Option<OwnedSemaphorePermit>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Arrived<'a> {
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiChat, Endpoint::Chat, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
         let chat = openai_chat::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Chat { include_usage: chat.include_usage, calls: chat.calls };
         Ok(Asked { request: chat.request, stream: chat.stream, reply })
@@ -52,7 +54,7 @@ pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Respon
 /// `POST /v1/completions`, the legacy text completions.
 pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiChat, Endpoint::Completions, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
         let text = openai_completions::read_request(arrived.body, mode)?;
         let reply = ReplyShape::Text { include_usage: text.include_usage };
         Ok(Asked { request: text.request, stream: text.stream, reply })
@@ -63,7 +65,7 @@ pub(crate) async fn completions(State(doors): State<Doors>, request: Request) ->
 /// `POST /v1/responses`.
 pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::OpenAiResponses, Endpoint::Responses, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, doors.settings().params)?;
+        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
         responses::read(&doors, mode, arrived)
     })
     .await
@@ -73,7 +75,7 @@ pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> R
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
     answer(&doors, Dialect::AnthropicMessages, Endpoint::Messages, request, |arrived| {
         let headers = &arrived.head.headers;
-        let mode = params_mode(headers, doors.settings().params)?;
+        let mode = params_mode(headers, arrived.rules.params)?;
         let messages = anthropic_messages::read_request(arrived.body, version(headers), mode)?;
         let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
         Ok(Asked { request: messages.request, stream: messages.stream, reply })
@@ -108,11 +110,12 @@ async fn take(
     read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
     let unread = headers::announce_body(&head.headers);
-    let (caller, limits) = match doors.admit_at(&head, arrival.endpoint) {
+    let rules = doors.rules();
+    let (caller, limits) = match rules.admit_at(&head, arrival.endpoint, doors.settings().body) {
         Ok((caller, limits)) => (Arc::new(caller), limits),
         Err(failure) => {
             // Whoever has a key and may not use it here is no stranger.
-            let caller = doors.admit(&head).unwrap_or_else(|_| stranger(&head));
+            let caller = rules.admit(&head).unwrap_or_else(|_| stranger(&head));
             let caller = Some(Arc::new(caller));
             return Err(Refused { caller, unread, ..failure.into() });
         }
@@ -128,12 +131,14 @@ async fn take(
     let HeldBody { bytes, mut permit } =
         body.map_err(|failure| Refused { unread, ..known(failure) })?;
     let bytes_in = bytes.len();
-    let arrived = Arrived { head: &head, body: &bytes, caller: &caller, memory: &mut permit };
+    let arrived =
+        Arrived { head: &head, body: &bytes, caller: &caller, rules: &rules, memory: &mut permit };
     let asked = read(arrived).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
     let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
+    let deadline = rules.deadline;
     // A call may wait for long; what it needs no more is not kept for that time.
-    drop(head);
+    drop((head, rules));
     let input_tokens = match arrival.dialect {
         // Claude Code compacts by this number: too high is safe, too low is not.
         Dialect::AnthropicMessages => tokens::lean_high(tokens::estimate_input(&asked.request)),
@@ -167,6 +172,7 @@ async fn take(
         bytes_in,
         body,
         memory: permit,
+        deadline,
         replay: question,
         status_of: match arrival.dialect {
             Dialect::OpenAiChat => openai_status,

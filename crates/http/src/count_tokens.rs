@@ -21,8 +21,10 @@ use crate::version::version;
 pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let counting = async {
-        let (_, limits) = doors.admit_at(&head, Endpoint::CountTokens)?;
-        params_mode(&head.headers, doors.settings().params)?;
+        let rules = doors.rules();
+        let limits = doors.settings().body;
+        let (_, limits) = rules.admit_at(&head, Endpoint::CountTokens, limits)?;
+        params_mode(&head.headers, rules.params)?;
         let read = tokio::select! {
             biased;
             read = read_body(&head.headers, body, &limits, doors.budget()) => read?,

@@ -13,26 +13,25 @@ use dialects::{anthropic_messages, openai_chat, openai_responses};
 use gateway::keys::Endpoint;
 use gateway::{Caller, Gateway, Knock, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
-use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
+use model::{CallId, Dialect, Failure, FailureKind};
 
-use crate::access::{self, AccessRules};
+use crate::access;
 use crate::body::{BodyBudget, BodyLimits};
 use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
 use crate::listener::Peer;
+use crate::rules::{DoorRules, LiveRules};
 use crate::{call, headers, health, models, responses};
 
 /// How the doors behave.
 #[derive(Debug)]
 pub struct DoorSettings {
-    /// Who may come in.
-    pub access: AccessRules,
+    /// Who may come in, and what else may change while the doors are open.
+    pub rules: LiveRules,
     /// Bounds of one body.
     pub body: BodyLimits,
     /// Bytes of all bodies in flight.
     pub body_memory: usize,
-    /// What becomes of parameters that cannot be carried, unless the request says it.
-    pub params: ParamsMode,
     /// How long the status of a stream is held back, so that early failures keep theirs.
     pub grace: Duration,
     /// The pause after which a silent stream gets a sign of life.
@@ -139,28 +138,15 @@ impl Doors {
         self.shared.started
     }
 
-    /// Finds out who asks, or refuses.
-    pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
-        self.shared.settings.access.admit(peer(head), head)
+    /// The rules for one request, read once: whoever needs more of them than [`admit`](Self::admit)
+    /// asks these.
+    pub(crate) fn rules(&self) -> Arc<DoorRules> {
+        self.shared.settings.rules.now()
     }
 
-    /// As [`admit`](Self::admit), for a door that not every key opens. Gives the bounds of the body
-    /// too.
-    pub(crate) fn admit_at(
-        &self,
-        head: &request::Parts,
-        endpoint: Endpoint,
-    ) -> Result<(Caller, BodyLimits), Failure> {
-        let caller = self.admit(head)?;
-        let mut limits = self.shared.settings.body;
-        if let Some(key) = &caller.key {
-            access::check_door(key, endpoint, headers::announced_bytes(&head.headers))?;
-            if let Some(bound) = access::max_body(key) {
-                let bound = usize::try_from(bound).unwrap_or(usize::MAX);
-                limits.max_bytes = limits.max_bytes.min(bound);
-            }
-        }
-        Ok((caller, limits))
+    /// Finds out who asks, or refuses, where nothing else of the rules is needed.
+    pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
+        self.rules().admit(head)
     }
 
     /// Adds what every reply carries.
@@ -224,6 +210,32 @@ impl Doors {
             response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
         }
         self.sign(response)
+    }
+}
+
+impl DoorRules {
+    /// Finds out who asks, or refuses.
+    pub(crate) fn admit(&self, head: &request::Parts) -> Result<Caller, Failure> {
+        self.access.admit(peer(head), head)
+    }
+
+    /// As [`admit`](Self::admit), for a door that not every key opens. Gives the bounds of the body
+    /// too: those of all, and of the key.
+    pub(crate) fn admit_at(
+        &self,
+        head: &request::Parts,
+        endpoint: Endpoint,
+        mut limits: BodyLimits,
+    ) -> Result<(Caller, BodyLimits), Failure> {
+        let caller = self.admit(head)?;
+        if let Some(key) = &caller.key {
+            access::check_door(key, endpoint, headers::announced_bytes(&head.headers))?;
+            if let Some(bound) = access::max_body(key) {
+                let bound = usize::try_from(bound).unwrap_or(usize::MAX);
+                limits.max_bytes = limits.max_bytes.min(bound);
+            }
+        }
+        Ok((caller, limits))
     }
 }
 

@@ -25,8 +25,10 @@ mod rate_headers;
 mod replay;
 mod reply;
 mod responses;
+mod rules;
 mod stream_body;
 pub mod tls;
 mod version;
 
 pub use doors::{DoorSettings, router};
+pub use rules::{DoorRules, LiveRules};

@@ -45,7 +45,8 @@ pub(crate) async fn one(
 ) -> Response {
     let (head, _) = request.into_parts();
     let dialect = dialect_of(&head.uri, &head.headers);
-    if let Err(failure) = doors.admit(&head) {
+    let rules = doors.rules();
+    if let Err(failure) = rules.admit(&head) {
         return doors.turn_away(&head, dialect, &failure);
     }
     let Ok(Path(id)) = id else {
@@ -56,7 +57,7 @@ pub(crate) async fn one(
         .with_param("model");
         return doors.turn_away(&head, dialect, &failure);
     };
-    let mode = match params_mode(&head.headers, doors.settings().params) {
+    let mode = match params_mode(&head.headers, rules.params) {
         Ok(mode) => mode,
         Err(failure) => return doors.turn_away(&head, dialect, &failure),
     };

@@ -110,9 +110,9 @@ pub(crate) async fn input_tokens(State(doors): State<Doors>, request: Request) -
 }
 
 async fn count(doors: &Doors, head: &request::Parts, body: Body) -> Result<u64, Failure> {
-    let (caller, limits) = doors.admit_at(head, Endpoint::Responses)?;
-    let settings = doors.settings();
-    let mode = params_mode(&head.headers, settings.params)?;
+    let rules = doors.rules();
+    let (caller, limits) = rules.admit_at(head, Endpoint::Responses, doors.settings().body)?;
+    let mode = params_mode(&head.headers, rules.params)?;
     let HeldBody { bytes, permit: mut memory } = tokio::select! {
         biased;
         body = read_body(&head.headers, body, &limits, doors.budget()) => body?,
@@ -245,7 +245,9 @@ pub(crate) async fn no_socket(State(doors): State<Doors>, request: Request) -> R
 }
 
 fn owner(doors: &Doors, head: &request::Parts) -> Result<Owner, Failure> {
-    doors.admit_at(head, Endpoint::Responses).map(|(caller, _)| Owner::of(&caller))
+    let limits = doors.settings().body;
+    let admitted = doors.rules().admit_at(head, Endpoint::Responses, limits);
+    admitted.map(|(caller, _)| Owner::of(&caller))
 }
 
 fn query(head: &request::Parts, name: &str) -> Option<String> {

@@ -8,8 +8,9 @@ use mcp::{Connection, Ended, Limits, stdio};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Problem;
-use crate::settings::Config;
-use crate::telemetry::{self, CallLines, LineQueue};
+use crate::reload::{Reloader, Running};
+use crate::settings::{Config, Layers, Loaded};
+use crate::telemetry::{self, CallLines, LevelControl, LineQueue};
 use crate::wiring::Parts;
 
 /// How long the end waits for calls to tell their callers; hosts kill us soon after.
@@ -18,26 +19,18 @@ const LAST_CALLS: Duration = Duration::from_secs(1);
 const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// Runs until the host or a signal ends it.
-pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
-    let tls = match &config.tls {
-        Some((cert, key)) => Some(http_doors::tls::server_config(cert, key).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            Problem::new(
-                format!("{error}{}", cause.unwrap_or_default()),
-                "give a PEM chain and its PEM key",
-            )
-        })?),
-        None => None,
-    };
-    let (lines, log) = telemetry::start(config.log);
-    warn_of_exposure(&config);
+pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
+    let loaded = layers.load()?;
+    let tls = tls(&loaded.config)?;
+    let (lines, log, level) = telemetry::start(loaded.config.log);
+    warn_of_exposure(&loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Problem::new(error.to_string(), "free some threads or memory"))?;
     // On the runtime's own threads: whatever `block_on` runs itself would be woken across threads
     // for every line of the host.
-    let life = runtime.spawn(live(config, tls, Arc::clone(&lines), log));
+    let life = runtime.spawn(live(layers.clone(), loaded, tls, Arc::clone(&lines), log, level));
     let outcome = runtime.block_on(life).unwrap_or_else(|error| {
         Err(Problem::new(format!("the bridge failed: {error}"), "please report this"))
     });
@@ -47,16 +40,34 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Problem> {
     outcome
 }
 
+/// Reads certificate and key, where HTTPS is wanted.
+pub(crate) fn tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Problem> {
+    let Some((cert, key)) = &config.tls else { return Ok(None) };
+    http_doors::tls::server_config(cert, key).map(Some).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        Problem::new(
+            format!("{error}{}", cause.unwrap_or_default()),
+            "give a PEM chain and its PEM key",
+        )
+    })
+}
+
 /// The whole life of the bridge, as one task.
 async fn live(
-    config: Config,
+    layers: Layers,
+    loaded: Loaded,
     tls: Option<Arc<rustls::ServerConfig>>,
     lines: Arc<LineQueue>,
     log: Arc<CallLines>,
+    level: LevelControl,
 ) -> Result<ExitCode, Problem> {
+    let Loaded { config, settings, has_file, stamp } = loaded;
     let stdio_mode = config.stdio;
     let serve = config.serve;
+    let running = Running::of(&config, settings, has_file, stamp);
     let parts = Parts::new(config, lines, log);
+    let reloader = Arc::new(Reloader::new(layers, running, parts.rules.clone(), level));
+    parts.background.spawn(reloader.watch(parts.background.clone(), parts.stop.clone()));
     let (source, sink) = stdio::open(stdio_mode).map_err(|error| {
         Problem::new(
             format!("stdin and stdout cannot be used: {error}"),
@@ -120,7 +131,8 @@ fn end_log(lines: &LineQueue) {
     lines.flush(LAST_LINES);
 }
 
-fn warn_of_exposure(config: &Config) {
+/// Says where the bridge is more open, or more shut, than somebody may have meant.
+pub(crate) fn warn_of_exposure(config: &Config) {
     let required = config.access.auth == http_doors::access::AuthMode::Required;
     if required && config.access.token.is_none() {
         tracing::warn!("--auth required without a token refuses everybody; set MCPTB_TOKEN");

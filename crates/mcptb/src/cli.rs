@@ -3,10 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::settings::Settings;
+use crate::settings::{Layers, Settings};
 use crate::{bridge, demo};
+
+mod config;
 
 /// Wrong use, as in most command-line programs.
 const EXIT_USAGE: u8 = 2;
@@ -21,27 +23,33 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: Settings,
+    _settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Shows the bridge at work with a simulated MCP host; needs no editor and no account.
     Demo(demo::DemoSettings),
+    /// Checks, shows or begins a configuration file.
+    #[command(subcommand)]
+    Config(Box<config::ConfigCommand>),
 }
 
 /// Parses the command line and runs it.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
+    // The matches as well: they know what was typed and what a variable said.
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match cli.command {
         Some(Command::Demo(settings)) => demo::run(&settings),
+        Some(Command::Config(command)) => config::run(&command, &matches),
         None if std::io::stdin().is_terminal() => Err(Problem::new(
             "mcptb is started by an MCP host, not from a terminal.",
             "add it to your editor, for example in .vscode/mcp.json:\n  \
              {\"servers\": {\"mcptb\": {\"type\": \"stdio\", \"command\": \"mcptb\"}}}\n\
              or see it work without one: mcptb demo",
         )),
-        None => cli.settings.check().and_then(bridge::run),
+        None => bridge::run(&Layers::of(&matches)),
     };
     match outcome {
         Ok(code) => code,

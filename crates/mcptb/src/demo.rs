@@ -41,7 +41,7 @@ pub(crate) struct DemoSettings {
 /// Runs the demo until Ctrl-C, or until its calls are made.
 pub(crate) fn run(settings: &DemoSettings) -> Result<ExitCode, Problem> {
     let config = Config::local(free_port(settings.port)?);
-    let (lines, log) = telemetry::start(config.log);
+    let (lines, log, _) = telemetry::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,10 +1,11 @@
 //! Settings as typed, and the configuration as checked.
 //!
 //! The only place that reads the environment. The token is never a flag: command lines are
-//! visible to every process of the machine.
+//! visible to every process of the machine. The configuration file speaks the flags' own names.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -21,13 +22,27 @@ use crate::cli::Problem;
 use crate::telemetry::{Colour, LogFormat, LogLevel, LogSettings};
 
 mod checks;
+mod file;
+mod layers;
 mod values;
 
+#[cfg(test)]
+pub(crate) use file::Place;
+pub(crate) use file::{ConfigPath, Sections, Stamp};
+use layers::command;
+pub(crate) use layers::{Effective, Layers, Loaded, Source};
 pub(crate) use values::{Wait, WarmUp};
+
+/// An example of the configuration file.
+pub(crate) fn example() -> String {
+    file::write_example()
+}
 
 /// Flags and variables.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
+    #[command(flatten)]
+    file: ConfigPath,
     /// Address to listen on (an IP address or `localhost`).
     #[arg(long, env = "MCPTB_HOST", default_value = "127.0.0.1", value_parser = values::address)]
     host: IpAddr,
@@ -44,16 +59,17 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME", env = "MCPTB_ALLOW_HOST", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Origins accepted; every other request with an Origin is refused.
-    #[arg(long, value_name = "ORIGIN", env = "MCPTB_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(long, value_name = "ORIGIN", env = "MCPTB_ALLOW_ORIGIN", value_delimiter = ',',
+        value_parser = values::origin)]
     allow_origin: Vec<String>,
     /// Networks of proxies whose X-Forwarded-For names the caller.
     #[arg(long, value_name = "CIDR", env = "MCPTB_TRUSTED_PROXY", value_delimiter = ',')]
     trusted_proxy: Vec<IpNet>,
     /// Certificate chain (PEM) for HTTPS.
-    #[arg(long, value_name = "PEM", env = "MCPTB_TLS_CERT", requires = "tls_key")]
+    #[arg(long, value_name = "PEM", env = "MCPTB_TLS_CERT")]
     tls_cert: Option<PathBuf>,
     /// Private key (PEM) for HTTPS.
-    #[arg(long, value_name = "PEM", env = "MCPTB_TLS_KEY", requires = "tls_cert")]
+    #[arg(long, value_name = "PEM", env = "MCPTB_TLS_KEY")]
     tls_key: Option<PathBuf>,
     /// Samplings at once per host.
     #[arg(long, env = "MCPTB_CONCURRENCY", default_value_t = 8,
@@ -203,7 +219,8 @@ pub(crate) struct Config {
     pub(crate) access: AccessRules,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) host: HostSettings,
-    pub(crate) deadline: Duration,
+    /// Of a call, within `host.max_wait`.
+    pub(crate) deadline: Wait,
     pub(crate) body: BodyLimits,
     pub(crate) body_memory: usize,
     pub(crate) params: ParamsMode,
@@ -212,6 +229,8 @@ pub(crate) struct Config {
     pub(crate) anthropic_done: bool,
     pub(crate) stdio: stdio::Mode,
     pub(crate) log: LogSettings,
+    /// What only the configuration file can say.
+    pub(crate) sections: Arc<Sections>,
 }
 
 impl Config {
@@ -245,7 +264,7 @@ impl Config {
                 nonce: values::fresh_nonce_secret(),
                 tasks: true,
             },
-            deadline,
+            deadline: Wait::Seconds(deadline),
             body: BodyLimits { max_bytes: 32 << 20, idle: 30 * second, total: 300 * second },
             body_memory: 256 << 20,
             params: ParamsMode::Default,
@@ -259,6 +278,7 @@ impl Config {
                 bodies: false,
                 colour: colour(),
             },
+            sections: Arc::default(),
         }
     }
 }

@@ -8,10 +8,10 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 mod calls;
 mod escape;
@@ -73,7 +73,7 @@ pub(crate) struct Style {
 }
 
 /// Starts the writer thread and sends `tracing` events to it. Once per process.
-pub(crate) fn start(settings: LogSettings) -> (Arc<LineQueue>, Arc<CallLines>) {
+pub(crate) fn start(settings: LogSettings) -> (Arc<LineQueue>, Arc<CallLines>, LevelControl) {
     let colour = match settings.colour {
         Colour::Always => true,
         Colour::Never => false,
@@ -82,19 +82,42 @@ pub(crate) fn start(settings: LogSettings) -> (Arc<LineQueue>, Arc<CallLines>) {
     let style =
         Style { format: settings.format, colour: colour && settings.format == LogFormat::Text };
     let queue = Arc::new(LineQueue::start(style));
-    let filter = match settings.level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => Level::ERROR.into(),
-        LogLevel::Warn => Level::WARN.into(),
-        LogLevel::Info => Level::INFO.into(),
-        LogLevel::Debug => Level::DEBUG.into(),
-    };
+    let (filter, handle) = reload::Layer::new(settings.level.filter());
     let layer = events::EventLines::new(Arc::clone(&queue), style);
     // A second subscriber in one process can only come from a test; the first one stays.
     let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
     let on = settings.level != LogLevel::Off;
     let calls = Arc::new(CallLines::new(Arc::clone(&queue), style, on, settings.bodies));
-    (queue, calls)
+    let level = LevelControl { filter: handle, calls: Arc::clone(&calls) };
+    (queue, calls, level)
+}
+
+impl LogLevel {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Off => LevelFilter::OFF,
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+        }
+    }
+}
+
+/// Changes which lines are printed, while the bridge runs.
+#[derive(Clone, Debug)]
+pub(crate) struct LevelControl {
+    filter: reload::Handle<LevelFilter, Registry>,
+    calls: Arc<CallLines>,
+}
+
+impl LevelControl {
+    /// Prints these lines from now on. A call in flight may so have one of its lines only.
+    pub(crate) fn set(&self, level: LogLevel) {
+        // Without a subscriber there is nothing to filter.
+        let _ = self.filter.reload(level.filter());
+        self.calls.switch(level != LogLevel::Off);
+    }
 }
 
 /// Now, in RFC 3339 with milliseconds.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use gateway::{Gateway, GatewayLimits, GatewayParts};
-use http_doors::DoorSettings;
+use http_doors::{DoorRules, DoorSettings, LiveRules};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use upstreams::host::{HostPool, HostService};
@@ -29,6 +29,8 @@ pub(crate) struct Parts {
     pub(crate) pool: Arc<HostPool>,
     pub(crate) http: Arc<HttpSide>,
     pub(crate) router: Router,
+    /// What may change while the doors are open.
+    pub(crate) rules: LiveRules,
     /// Calls and connections: waited for at the end.
     pub(crate) calls: TaskTracker,
     /// Warm-ups, watchers and tools: they end with their host and are not waited for.
@@ -46,6 +48,11 @@ impl Parts {
         let background = TaskTracker::new();
         let stop = CancellationToken::new();
         let http = HttpSide::new(config.address, config.tls.is_some(), lines);
+        let rules = LiveRules::new(DoorRules {
+            access: config.access,
+            params: config.params,
+            deadline: config.deadline.within(config.host.max_wait),
+        });
         let pool = HostPool::new(config.host, background.clone());
         let gateway = Gateway::new(GatewayParts {
             upstream: Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
@@ -53,17 +60,16 @@ impl Parts {
             log,
             audit: None,
             admission: None,
-            limits: GatewayLimits { deadline: config.deadline, replay_guard: config.replay_guard },
+            limits: GatewayLimits { replay_guard: config.replay_guard },
             tasks: calls.clone(),
             stop: stop.clone(),
         });
         let router = http_doors::router(
             gateway,
             DoorSettings {
-                access: config.access,
+                rules: rules.clone(),
                 body: config.body,
                 body_memory: config.body_memory,
-                params: config.params,
                 grace: GRACE,
                 keep_alive: KEEP_ALIVE,
                 anthropic_done: config.anthropic_done,
@@ -71,7 +77,7 @@ impl Parts {
             },
         );
         let attached = CancellationToken::new();
-        Self { pool, http, router, calls, background, attached, stop }
+        Self { pool, http, router, rules, calls, background, attached, stop }
     }
 
     /// The MCP server for one host connection.

@@ -246,7 +246,7 @@ impl House {
             log: Arc::clone(&log) as Arc<dyn CallLog>,
             audit: None,
             admission: None,
-            limits: GatewayLimits { deadline: DEADLINE, replay_guard },
+            limits: GatewayLimits { replay_guard },
             tasks: tasks.clone(),
             stop: stop.clone(),
         });
@@ -302,6 +302,7 @@ pub(super) fn call(choices: Option<u8>) -> Call {
         bytes_in: 100,
         body: None,
         memory: None,
+        deadline: DEADLINE,
         replay: None,
         status_of: |failure| match failure.kind {
             FailureKind::NotReady => 503,

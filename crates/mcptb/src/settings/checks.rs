@@ -5,22 +5,18 @@ use std::net::SocketAddr;
 
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
-    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Settings,
-    Stdio, ToolPolicy, Tools, Wait, colour, serve_limits, stdio, values, variable,
+    HostSettings, LogSettings, OnOff, Params, ParamsMode, Priorities, Problem, Secret, Sections,
+    Settings, Stdio, ToolPolicy, Tools, colour, serve_limits, stdio, values, variable,
 };
 
 /// Shortest token: below this, guessing over a network is thinkable.
 const SHORTEST_TOKEN: usize = 20;
 
 impl Settings {
-    /// Checks the settings.
-    pub(crate) fn check(self) -> Result<Config, Problem> {
+    /// Checks the settings, with what else the file says.
+    pub(super) fn check(self, sections: Sections) -> Result<Config, Problem> {
         let token = self.token()?;
         let max_wait = Duration::from_secs(self.max_wait);
-        let deadline = match self.http_timeout {
-            Wait::Seconds(seconds) => seconds.min(max_wait),
-            Wait::Unbounded => max_wait,
-        };
         if self.body_limit == 0 || self.body_memory < self.body_limit {
             return Err(Problem::new(
                 format!(
@@ -30,8 +26,11 @@ impl Settings {
                 "make --body-memory at least as large as --body-limit",
             ));
         }
-        for origin in &self.allow_origin {
-            check_origin(origin)?;
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(Problem::new(
+                "--tls-cert and --tls-key need each other",
+                "set both for HTTPS, or none",
+            ));
         }
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
@@ -75,7 +74,7 @@ impl Settings {
                 nonce: values::fresh_nonce_secret(),
                 tasks: matches!(self.sampling_tasks, AutoOff::Auto),
             },
-            deadline,
+            deadline: self.http_timeout,
             body: BodyLimits {
                 max_bytes: self.body_limit,
                 idle: read_timeout,
@@ -100,6 +99,7 @@ impl Settings {
                 bodies: self.log_bodies,
                 colour: colour(),
             },
+            sections: std::sync::Arc::new(sections),
         })
     }
 
@@ -132,46 +132,5 @@ impl Settings {
             ));
         }
         Ok(Some(Secret::new(token.to_owned())))
-    }
-}
-
-/// Refuses an origin that no browser would ever send, and so would never match.
-fn check_origin(origin: &str) -> Result<(), Problem> {
-    let usual_port = (origin.starts_with("http://") && origin.ends_with(":80"))
-        || (origin.starts_with("https://") && origin.ends_with(":443"));
-    let upper_case = origin.bytes().any(|byte| byte.is_ascii_uppercase());
-    let only_host = origin
-        .split_once("://")
-        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '*', '?', '#', ' ']));
-    if origin == "null" || (only_host && !upper_case && !usual_port) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        format!("--allow-origin {origin} is not what a browser sends"),
-        "write scheme and host in lower case, without a path, a wildcard or the usual port: \
-         https://app.example.com",
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::check_origin;
-
-    #[test]
-    fn only_origins_that_can_match_are_taken() {
-        for good in ["https://a.example", "http://localhost:3000", "vscode-webview://x1", "null"] {
-            assert!(check_origin(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "*",
-            "http://a.com/",
-            "HTTP://b.com",
-            "http://b.com:80",
-            "https://b.com:443",
-            "b.com",
-            "",
-        ] {
-            assert!(check_origin(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -14,6 +14,16 @@ pub(crate) enum Wait {
     Unbounded,
 }
 
+impl Wait {
+    /// The time, within a bound.
+    pub(crate) fn within(self, bound: Duration) -> Duration {
+        match self {
+            Self::Seconds(time) => time.min(bound),
+            Self::Unbounded => bound,
+        }
+    }
+}
+
 impl FromStr for Wait {
     type Err = String;
 
@@ -82,6 +92,22 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// An origin. One that no browser would ever send would never match.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let usual_port = (text.starts_with("http://") && text.ends_with(":80"))
+        || (text.starts_with("https://") && text.ends_with(":443"));
+    let upper_case = text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let only_host = text
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains(['/', '*', '?', '#', ' ']));
+    if text == "null" || (only_host && !upper_case && !usual_port) {
+        return Ok(text.to_owned());
+    }
+    Err("what a browser sends: scheme and host in lower case, without a path, a wildcard or the \
+         usual port, such as https://app.example.com"
+        .to_owned())
+}
+
 /// A fresh secret for the marks of prompted tools, with the 124 random bits of two call ids.
 pub(super) fn fresh_nonce_secret() -> NonceSecret {
     let id = || CallId::generate().hex().to_string();
@@ -97,7 +123,7 @@ pub(super) fn fresh_nonce_secret() -> NonceSecret {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wait, WarmUp, address, priority, switch};
+    use super::{Wait, WarmUp, address, origin, priority, switch};
     use std::time::Duration;
 
     #[test]
@@ -129,5 +155,22 @@ mod tests {
         assert!(priority("1.1").is_err() && priority("NaN").is_err());
         assert_eq!((switch("1"), switch("off")), (Ok(true), Ok(false)));
         assert!(switch("maybe").is_err());
+    }
+    #[test]
+    fn only_origins_that_can_match_are_taken() {
+        for good in ["https://a.example", "http://localhost:3000", "vscode-webview://x1", "null"] {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "*",
+            "http://a.com/",
+            "HTTP://b.com",
+            "http://b.com:80",
+            "https://b.com:443",
+            "b.com",
+            "",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
     }
 }

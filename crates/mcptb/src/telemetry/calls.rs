@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gateway::{CallLog, Finished, HUNG_UP, Outcome, Received};
@@ -14,7 +15,7 @@ use super::{LineQueue, LogFormat, Style, now};
 pub(crate) struct CallLines {
     queue: Arc<LineQueue>,
     style: Style,
-    on: bool,
+    on: AtomicBool,
     bodies: bool,
 }
 
@@ -81,17 +82,26 @@ impl Line {
 
 impl CallLines {
     pub(crate) fn new(queue: Arc<LineQueue>, style: Style, on: bool, bodies: bool) -> Self {
-        Self { queue, style, on, bodies }
+        Self { queue, style, on: AtomicBool::new(on), bodies }
+    }
+
+    /// Prints lines from now on, or none.
+    pub(super) fn switch(&self, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
+    }
+
+    fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
     }
 }
 
 impl CallLog for CallLines {
     fn wants_bodies(&self) -> bool {
-        self.on && self.bodies
+        self.is_on() && self.bodies
     }
 
     fn received(&self, received: &Received<'_>) {
-        if !self.on {
+        if !self.is_on() {
             return;
         }
         let mut line = Line::new(self.style, "RX", "\x1b[36m", received.id);
@@ -114,7 +124,7 @@ impl CallLog for CallLines {
     }
 
     fn finished(&self, finished: &Finished<'_>) {
-        if !self.on {
+        if !self.is_on() {
             return;
         }
         let (status, colour, failure) = match finished.outcome {

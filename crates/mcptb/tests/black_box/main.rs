@@ -22,6 +22,7 @@ mod bodies;
 mod bridging;
 mod calls;
 mod command_line;
+mod config;
 mod consent;
 mod count_tokens;
 mod ends;

@@ -108,7 +108,7 @@ impl Bridge {
             log: Arc::new(NoLog),
             audit: None,
             admission: None,
-            limits: GatewayLimits { deadline: DEADLINE, replay_guard: false },
+            limits: GatewayLimits { replay_guard: false },
             tasks: tasks.clone(),
             stop: CancellationToken::new(),
         });
@@ -200,6 +200,7 @@ impl Bridge {
             body: None,
             memory: None,
             replay: None,
+            deadline: DEADLINE,
             status_of: |_| 500,
         })
     }
