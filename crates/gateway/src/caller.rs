@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::Lane;
+
 /// Who asks, as far as the door could tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -14,4 +16,16 @@ pub struct Caller {
     pub authenticated: bool,
     /// The caller's `user-agent`, at most 200 characters, for the record only.
     pub agent: Option<String>,
+}
+
+impl Caller {
+    /// The lane in which the caller's calls wait for a host.
+    pub fn lane(&self) -> Lane {
+        Lane::default()
+    }
+
+    /// The priority of the caller's calls within that lane: higher comes first.
+    pub fn priority(&self) -> u8 {
+        0
+    }
 }

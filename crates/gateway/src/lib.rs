@@ -28,5 +28,5 @@ pub use ports::{
     BoxFuture, CallLog, EventSink, Finished, HungUp, Order, Outcome, Received, Upstream,
     UpstreamStatus,
 };
-pub use slots::{Place, Slot, Slots};
+pub use slots::{Lane, Place, Slot, Slots};
 pub use takeover::ReplayKey;
