@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::keyring::ActiveKey;
 
+use crate::Lane;
+
 /// Who asks, as far as the door could tell.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -19,4 +21,16 @@ pub struct Caller {
     pub key: Option<Arc<ActiveKey>>,
     /// The caller's `user-agent`, at most 200 characters, for the record only.
     pub agent: Option<String>,
+}
+
+impl Caller {
+    /// The lane in which the caller's calls wait for a host.
+    pub fn lane(&self) -> Lane {
+        Lane::default()
+    }
+
+    /// The priority of the caller's calls within that lane: higher comes first.
+    pub fn priority(&self) -> u8 {
+        0
+    }
 }

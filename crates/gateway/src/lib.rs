@@ -46,5 +46,5 @@ pub use ports::{
     BoxFuture, CallLog, EventSink, Finished, HUNG_UP, HungUp, Order, Outcome, Received, Upstream,
     UpstreamStatus,
 };
-pub use slots::{Place, Slot, Slots};
+pub use slots::{Lane, Place, Slot, Slots};
 pub use takeover::ReplayKey;

@@ -3,5 +3,6 @@
 mod calls;
 mod doors;
 mod fakes;
+mod lanes;
 mod slots;
 mod takeover;

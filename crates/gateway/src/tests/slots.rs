@@ -12,7 +12,7 @@ use proptest::sample::Index;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::{Slot, Slots};
+use crate::{Lane, Slot, Slots};
 
 fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
@@ -26,13 +26,13 @@ fn far() -> Instant {
 async fn no_more_slots_than_there_are() {
     let slots = Slots::new(2, 10);
     assert_eq!((slots.concurrency(), slots.in_flight()), (2, 0));
-    let one = slots.take_free().expect("free");
-    let two = slots.take_free().expect("free");
-    assert!(slots.take_free().is_none());
+    let one = slots.take_free(&Lane::default()).expect("free");
+    let two = slots.take_free(&Lane::default()).expect("free");
+    assert!(slots.take_free(&Lane::default()).is_none());
     assert_eq!(slots.in_flight(), 2);
     drop(one);
     assert_eq!(slots.in_flight(), 1);
-    let _three = slots.take_free().expect("free again");
+    let _three = slots.take_free(&Lane::default()).expect("free again");
     drop(two);
     assert_eq!(Slots::new(0, 0).concurrency(), 1, "one at least");
 }
@@ -42,13 +42,12 @@ async fn first_come_first_served() {
     let slots = Arc::new(Slots::new(1, 100));
     let served = Arc::new(Mutex::new(Vec::new()));
     let tasks = TaskTracker::new();
-    let held = slots.take_free().expect("free");
+    let held = slots.take_free(&Lane::default()).expect("free");
     for number in 0..50 {
         let (slots, served) = (Arc::clone(&slots), Arc::clone(&served));
         tasks.spawn(async move {
-            let place = slots.enter_queue().expect("room");
-            let slot = slots.wait(&place, far()).await.expect("a turn");
-            drop(place);
+            let place = slots.enter_queue(&Lane::default(), 0).expect("room");
+            let slot = slots.wait(place, far()).await.expect("a turn");
             served.lock().unwrap().push(number);
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(slot);
@@ -60,7 +59,7 @@ async fn first_come_first_served() {
     }
     assert_eq!(slots.waiting(), 50);
     drop(held);
-    assert!(slots.take_free().is_none(), "nobody overtakes the queue");
+    assert!(slots.take_free(&Lane::default()).is_none(), "nobody overtakes the queue");
     tasks.wait().await;
     assert_eq!(*served.lock().unwrap(), (0..50).collect::<Vec<_>>());
     assert_eq!((slots.waiting(), slots.in_flight()), (0, 0));
@@ -76,50 +75,56 @@ fn retry_after(failure: &Failure) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_says_when_to_come_again() {
     let slots = Slots::new(2, 7);
-    let places: Vec<_> = (0..7).map(|_| slots.enter_queue().expect("room")).collect();
-    let refused = slots.enter_queue().expect_err("full");
+    let places: Vec<_> =
+        (0..7).map(|_| slots.enter_queue(&Lane::default(), 0).expect("room")).collect();
+    let refused = slots.enter_queue(&Lane::default(), 0).expect_err("full");
     assert_eq!(refused.kind, FailureKind::Overloaded);
     assert_eq!(retry_after(&refused), Duration::from_secs(3));
     assert_eq!(slots.waiting(), 7, "a refusal takes no place");
     drop(places);
     assert_eq!(slots.waiting(), 0);
-    slots.enter_queue().expect("room again");
+    slots.enter_queue(&Lane::default(), 0).expect("room again");
 
-    let none = Slots::new(4, 0).enter_queue().expect_err("no queue at all");
+    let none = Slots::new(4, 0).enter_queue(&Lane::default(), 0).expect_err("no queue at all");
     assert_eq!(retry_after(&none), Duration::from_secs(1));
     let deep = Slots::new(1, 1000);
-    let _places: Vec<_> = (0..1000).map(|_| deep.enter_queue().expect("room")).collect();
-    let refused = deep.enter_queue().expect_err("full");
+    let _places: Vec<_> =
+        (0..1000).map(|_| deep.enter_queue(&Lane::default(), 0).expect("room")).collect();
+    let refused = deep.enter_queue(&Lane::default(), 0).expect_err("full");
     assert_eq!(retry_after(&refused), Duration::from_mins(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_ends_at_the_deadline() {
     let slots = Slots::new(1, 5);
-    let held = slots.take_free().expect("free");
-    let place = slots.enter_queue().expect("room");
+    let held = slots.take_free(&Lane::default()).expect("free");
+    let place = slots.enter_queue(&Lane::default(), 0).expect("room");
     let begun = Instant::now();
     let deadline = begun + Duration::from_secs(5);
-    let failure = slots.wait(&place, deadline).await.expect_err("no turn came");
+    let failure = slots.wait(place, deadline).await.expect_err("no turn came");
     assert_eq!(failure.kind, FailureKind::Overloaded);
     assert!(retry_after(&failure) >= Duration::from_secs(1));
     assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert_eq!((slots.waiting(), slots.in_flight()), (0, 1));
     drop(held);
     // A free slot is given even when the deadline has passed.
-    slots.wait(&place, deadline).await.expect("free");
+    let place = slots.enter_queue(&Lane::default(), 0).expect("room");
+    slots.wait(place, deadline).await.expect("free");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_wait_leaves_the_queue() {
     let slots = Slots::new(1, 5);
-    let held = slots.take_free().expect("free");
-    let (first, second) = (slots.enter_queue().unwrap(), slots.enter_queue().unwrap());
-    let mut gone = Box::pin(slots.wait(&first, far()));
-    let mut stays = pin!(slots.wait(&second, far()));
+    let held = slots.take_free(&Lane::default()).expect("free");
+    let (first, second) = (
+        slots.enter_queue(&Lane::default(), 0).unwrap(),
+        slots.enter_queue(&Lane::default(), 0).unwrap(),
+    );
+    let mut gone = Box::pin(slots.wait(first, far()));
+    let mut stays = pin!(slots.wait(second, far()));
     assert!(poll(gone.as_mut()).is_pending());
     assert!(poll(stays.as_mut()).is_pending());
     drop(gone);
-    drop(first);
     assert_eq!(slots.waiting(), 1);
     drop(held);
     assert!(poll(stays).is_ready(), "the slot goes to the next");
@@ -161,14 +166,14 @@ proptest! {
             match step {
                 Move::TakeFree => {
                     let free = held.len() < concurrency && waiting.is_empty();
-                    let taken = slots.take_free();
+                    let taken = slots.take_free(&Lane::default());
                     prop_assert_eq!(taken.is_some(), free);
                     held.extend(taken);
                 }
-                Move::Queue => match slots.enter_queue() {
+                Move::Queue => match slots.enter_queue(&Lane::default(), 0) {
                     Ok(place) => waiting.push(Box::pin({
                         let slots = &slots;
-                        async move { slots.wait(&place, far()).await }
+                        async move { slots.wait(place, far()).await }
                     })),
                     Err(failure) => {
                         prop_assert_eq!(failure.kind, FailureKind::Overloaded);

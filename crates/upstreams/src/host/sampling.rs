@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dialects::mcp_sampling::{self, Asking, HostFault, Priorities, SamplingOptions, SamplingReply};
 use dialects::tokens;
-use gateway::{EventSink, HungUp, Order};
+use gateway::{EventSink, HungUp, Lane, Order};
 use mcp::{Outgoing, Reply, ReplyError};
 use model::{
     Block, Completion, CompletionRequest, Failure, FailureKind, Loss, LossSet, StopReason, Usage,
@@ -122,22 +122,23 @@ impl HostSession {
         request: Outgoing,
         hints: bool,
     ) -> Result<(Outgoing, Turn), Failure> {
-        if let Some(turn) = self.turn_now()? {
+        let lane = order.caller.lane();
+        if let Some(turn) = self.turn_now(&lane)? {
             return Ok((request, turn));
         }
         drop(request);
-        let turn = self.turn(order.deadline).await?;
+        let turn = self.turn(&lane, order.caller.priority(), order.deadline).await?;
         Ok((self.prepare(asking, hints)?.0, turn))
     }
 
     /// The right to ask, where nobody has to be waited for.
-    fn turn_now(&self) -> Result<Option<Turn>, Failure> {
+    fn turn_now(&self, lane: &Lane) -> Result<Option<Turn>, Failure> {
         let epoch = self.consent().epoch();
         let probe = self.consent().try_probe();
         if probe.is_none() && self.consent().is_open() {
             return Ok(None);
         }
-        let Some(slot) = self.slots().take_free() else { return Ok(None) };
+        let Some(slot) = self.slots().take_free(lane) else { return Ok(None) };
         self.still_usable()?;
         Ok(Some(Turn::new(slot, probe, epoch)))
     }
@@ -147,19 +148,28 @@ impl HostSession {
     }
 
     /// Waits for the right to ask: a slot, and while consent is unknown the one probe.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<Turn, Failure> {
+    pub(super) async fn turn(
+        &self,
+        lane: &Lane,
+        priority: u8,
+        deadline: Instant,
+    ) -> Result<Turn, Failure> {
         // Whoever need not wait takes no place in the queue, so that a queue of none is possible.
-        if let Some(turn) = self.turn_now()? {
+        if let Some(turn) = self.turn_now(lane)? {
             return Ok(turn);
         }
-        let place = self.slots().enter_queue()?;
-        let probe = timeout_at(deadline, self.consent().probe()).await.map_err(|_| {
-            Failure::new(
-                FailureKind::NotReady,
-                format!("Waiting for consent: look for a dialog in {}.", self.name()),
-            )
-        })?;
-        let slot = self.slots().wait(&place, deadline).await?;
+        let mut place = self.slots().enter_queue(lane, priority)?;
+        let probe = tokio::select! {
+            biased;
+            probe = timeout_at(deadline, self.consent().probe()) => probe.map_err(|_| {
+                Failure::new(
+                    FailureKind::NotReady,
+                    format!("Waiting for consent: look for a dialog in {}.", self.name()),
+                )
+            })?,
+            refused = place.displaced() => return Err(refused),
+        };
+        let slot = self.slots().wait(place, deadline).await?;
         // The answer that was waited for may have been a no, or the host's end.
         self.still_usable()?;
         Ok(Turn::new(slot, probe, self.consent().epoch()))

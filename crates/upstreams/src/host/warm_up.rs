@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dialects::mcp_sampling::{self, Asking, HostFault, Priorities, SamplingOptions};
+use gateway::Lane;
 use model::{Block, CompletionRequest, Message, Role};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -79,7 +80,10 @@ impl HostSession {
         let mut outgoing = self.peer().prepare("sampling/createMessage");
         mcp_sampling::write_request(&Asking::plain(&request), &options, outgoing.params())
             .map_err(|failure| (HostFault::Other, failure))?;
-        let turn = self.turn(deadline).await.map_err(|failure| (HostFault::Other, failure))?;
+        let turn = self
+            .turn(&Lane::default(), 0, deadline)
+            .await
+            .map_err(|failure| (HostFault::Other, failure))?;
         self.sample(outgoing, turn, "").await.map(drop)
     }
 }
