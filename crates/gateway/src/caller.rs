@@ -25,12 +25,17 @@ pub struct Caller {
 
 impl Caller {
     /// The lane in which the caller's calls wait for a host.
+    ///
+    /// A tenant has one for all of its keys. Everybody without a key shares one.
     pub fn lane(&self) -> Lane {
-        Lane::default()
+        match &self.key {
+            Some(key) => Lane { name: key.key.tenant.shared(), weight: u32::from(key.weight) },
+            None => Lane::default(),
+        }
     }
 
     /// The priority of the caller's calls within that lane: higher comes first.
     pub fn priority(&self) -> u8 {
-        0
+        self.key.as_ref().map_or(0, |key| key.key.priority)
     }
 }

@@ -38,6 +38,7 @@ mod transcript;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{Bill, Outstanding};
 pub use audit::Audit;
 pub use call::{Call, ChoiceEvents, Running};
 pub use caller::Caller;

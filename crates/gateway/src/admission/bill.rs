@@ -205,19 +205,14 @@ impl Drop for Bill {
 }
 
 impl Outstanding {
-    /// The answer came late: this is what it used.
-    pub fn answered(mut self, input: u64, output: u64) {
-        self.cost = Some(Tokens { input, cached_input: 0, output });
+    /// The answer came late, and has this many tokens.
+    pub fn answered(mut self, output: u64) {
+        self.cost = Some(Tokens { output, ..self.bill.per_reply });
     }
 
     /// The host has confirmed that it stopped: only what it had read is charged.
     pub fn stopped(mut self) {
         self.cost = Some(Tokens { output: 0, ..self.bill.per_reply });
-    }
-
-    /// The host never began: nothing is charged.
-    pub fn never_began(mut self) {
-        self.cost = Some(Tokens::default());
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::mcp_sampling::{self, SamplingReply};
-use gateway::Slot;
+use dialects::tokens;
+use gateway::{Bill, Outstanding, Slot};
 use mcp::{LateReply, PendingReply, Reply, ReplyError};
 use serde::Serialize;
 use tokio::time::sleep;
@@ -42,6 +43,8 @@ pub(super) struct Asked {
     as_task: bool,
     /// The task's id, once it is known.
     task: Option<String>,
+    /// What the call owes: its part of it is settled by whoever hears of the sampling last.
+    bill: Option<Arc<Bill>>,
 }
 
 #[derive(Serialize)]
@@ -56,8 +59,9 @@ impl Asked {
         pending: PendingReply,
         turn: Turn,
         as_task: bool,
+        bill: Option<Arc<Bill>>,
     ) -> Self {
-        Self { session, pending: Some(pending), turn: Some(turn), as_task, task: None }
+        Self { session, pending: Some(pending), turn: Some(turn), as_task, task: None, bill }
     }
 
     /// Waits for the answer. Not to be called again after it has resolved.
@@ -100,7 +104,8 @@ impl Drop for Asked {
         }
         let Some(turn) = self.turn.take() else { return };
         let session = Arc::clone(&self.session);
-        let watch = watch(Arc::clone(&session), late, turn, self.as_task, task);
+        let outstanding = self.bill.take().map(|bill| bill.outstanding());
+        let watch = watch(Arc::clone(&session), late, turn, self.as_task, task, outstanding);
         session.spawn(watch);
     }
 }
@@ -112,6 +117,7 @@ async fn watch(
     turn: Turn,
     as_task: bool,
     task: Option<String>,
+    mut outstanding: Option<Outstanding>,
 ) {
     let epoch = turn.epoch;
     let mut turn = Some(turn);
@@ -119,14 +125,36 @@ async fn watch(
     let mut stopped = std::pin::pin!(stopped);
     let settings = session.settings();
     tokio::select! {
-        reply = &mut stopped => return session.note_late(&reply, epoch, as_task),
-        () = sleep(settings.slot_return) => drop(turn.take()),
+        reply = &mut stopped => {
+            settle(outstanding, &reply);
+            return session.note_late(&reply, epoch, as_task);
+        }
+        () = sleep(settings.slot_return) => {
+            // Nobody knows what it costs: it is charged as reserved.
+            drop((turn.take(), outstanding.take()));
+        }
     }
     if session.consent().is_open() {
         // A dialog may still be open: the click will be heard as long as a call may take.
         if let Ok(reply) = tokio::time::timeout(settings.max_wait, stopped).await {
             session.note_late(&reply, epoch, as_task);
         }
+    }
+}
+
+/// Settles what a sampling costs that has been heard of after its call had ended. A host that has
+/// gone may still be billed for it, and so it is charged as reserved.
+fn settle(outstanding: Option<Outstanding>, reply: &Reply) {
+    let Some(outstanding) = outstanding else { return };
+    match reply {
+        Ok(result) => match mcp_sampling::read_result(result) {
+            Ok(SamplingReply::Completion(completion)) => {
+                outstanding.answered(tokens::estimate_output(&completion).max(1));
+            }
+            _ => outstanding.stopped(),
+        },
+        Err(ReplyError::Host { .. }) => outstanding.stopped(),
+        Err(ReplyError::TooLarge | ReplyError::Malformed | ReplyError::Closed) => drop(outstanding),
     }
 }
 

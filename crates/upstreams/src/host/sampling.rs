@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dialects::mcp_sampling::{self, Asking, HostFault, Priorities, SamplingOptions, SamplingReply};
 use dialects::tokens;
-use gateway::{EventSink, HungUp, Lane, Order};
+use gateway::{Bill, EventSink, HungUp, Lane, Order};
 use mcp::{Outgoing, Reply, ReplyError};
 use model::{
     Block, Completion, CompletionRequest, Failure, FailureKind, Loss, LossSet, StopReason, Usage,
@@ -66,7 +66,8 @@ impl HostSession {
             losses.insert(Loss::UsageEstimated);
             sink.lost(losses);
             let (request, turn) = self.line_up(order, asking, request, hints).await?;
-            match self.sample(request, turn, asked_model).await {
+            sink.asked();
+            match self.sample(request, turn, asked_model, order.bill.as_ref()).await {
                 Ok(completion) => return Ok((completion, losses)),
                 Err((HostFault::ModelPreferences, _))
                     if hints
@@ -185,12 +186,14 @@ impl HostSession {
 
     /// Sends a sampling request and reads its answer. Dropping the future cancels it.
     ///
-    /// `asked_model` is what the caller called the model: hosts repeat it in their errors.
+    /// `asked_model` is what the caller called the model: hosts repeat it in their errors. `bill` is
+    /// told of a sampling that outlives its call.
     pub(super) async fn sample(
         self: &Arc<Self>,
         request: Outgoing,
         turn: Turn,
         asked_model: &str,
+        bill: Option<&Arc<Bill>>,
     ) -> Result<Completion, Fault> {
         let epoch = turn.epoch;
         let pending = self.peer().send(request).await.map_err(|error| {
@@ -203,7 +206,8 @@ impl HostSession {
             };
             (HostFault::Other, failure)
         })?;
-        let mut asked = Asked::new(Arc::clone(self), pending, turn, self.runs_tasks());
+        let mut asked =
+            Asked::new(Arc::clone(self), pending, turn, self.runs_tasks(), bill.cloned());
         let reply = asked.answer().await;
         let reply = match self.read(reply, asked_model) {
             Ok(SamplingReply::Task { id }) => {

@@ -88,8 +88,11 @@ impl HostSession {
             );
             return Err(Failure::new(FailureKind::Unsupported, message).with_param("tools"));
         }
-        // Until there are keys with names of their own, callers differ in whether they showed one.
-        let key = if order.caller.authenticated { "token" } else { "open" };
+        let key = match &order.caller.key {
+            Some(key) => key.key.id.as_str(),
+            None if order.caller.authenticated => "token",
+            None => "open",
+        };
         Ok(Some(ToolPrompt::new(request, table, &self.settings().nonce, key)))
     }
 

@@ -84,6 +84,6 @@ impl HostSession {
             .turn(&Lane::default(), 0, deadline)
             .await
             .map_err(|failure| (HostFault::Other, failure))?;
-        self.sample(outgoing, turn, "").await.map(drop)
+        self.sample(outgoing, turn, "", None).await.map(drop)
     }
 }
