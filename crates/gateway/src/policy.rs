@@ -6,8 +6,10 @@ use crate::amounts::Amounts;
 use crate::budgets::Calendar;
 use crate::keys::Glob;
 
-/// Tokens that prices are for.
-const PER: u128 = 1_000_000;
+/// What a multiplier of one is.
+const ONCE: u128 = 1_000_000;
+/// Pico-dollars in a nano-dollar.
+const PICO: u128 = 1000;
 
 /// The operator's settings for admission.
 #[derive(Clone, Debug)]
@@ -39,14 +41,15 @@ impl Default for Policy {
     }
 }
 
-/// What a model costs. Money is in nano-dollars.
+/// What a model costs, in pico-dollars: a dollar for a million tokens is a million of them for one,
+/// so every price with up to six decimals is exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// A million tokens read.
+    /// A token read.
     pub input: u64,
-    /// A million tokens read from a cache.
+    /// A token read from a cache.
     pub cached_input: u64,
-    /// A million tokens written.
+    /// A token written.
     pub output: u64,
     /// Each call.
     pub per_request: u64,
@@ -77,13 +80,14 @@ pub struct Tokens {
 }
 
 impl Price {
-    /// The cost of a call, rounded up.
+    /// The cost of a call in nano-dollars, rounded up.
     pub fn of(&self, requests: u64, tokens: Tokens) -> u64 {
-        let by_token = u128::from(tokens.input) * u128::from(self.input)
-            + u128::from(tokens.cached_input) * u128::from(self.cached_input)
-            + u128::from(tokens.output) * u128::from(self.output);
-        let list = by_token + u128::from(requests) * u128::from(self.per_request) * PER;
-        let charged = list.saturating_mul(u128::from(self.multiplier)).div_ceil(PER * PER);
+        let part = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
+        let by_token = part(tokens.input, self.input)
+            .saturating_add(part(tokens.cached_input, self.cached_input))
+            .saturating_add(part(tokens.output, self.output));
+        let list = by_token.saturating_add(u128::from(requests) * u128::from(self.per_request));
+        let charged = list.saturating_mul(u128::from(self.multiplier)).div_ceil(ONCE * PICO);
         u64::try_from(charged).unwrap_or(u64::MAX)
     }
 }
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_price_is_exact_and_rounds_up() {
-        let dollars = 1_000_000_000;
+        let dollars = 1_000_000;
         let price = Price {
             input: 5 * dollars / 2,
             cached_input: dollars / 4,
@@ -128,7 +132,7 @@ mod tests {
         assert_eq!(third.of(1, tokens), 1_155_000);
         let tiny = Price { input: 1, ..price };
         assert_eq!(tiny.of(1, Tokens { input: 1, ..Tokens::default() }), 1);
-        let call = Price { per_request: 40_000_000, input: 0, output: 0, ..price };
+        let call = Price { per_request: 40_000_000_000, input: 0, output: 0, ..price };
         assert_eq!(call.of(2, tokens), 80_000_000);
         let huge = Price { input: u64::MAX, ..price };
         assert_eq!(huge.of(1, Tokens { input: u64::MAX, ..Tokens::default() }), u64::MAX);
@@ -145,8 +149,8 @@ mod tests {
         };
         let policy = Policy {
             prices: vec![
-                ("gpt-4*".parse().unwrap(), price(1_000_000)),
-                ("*".parse().unwrap(), price(2_000_000)),
+                ("gpt-4*".parse().unwrap(), price(1_000)),
+                ("*".parse().unwrap(), price(2_000)),
             ],
             ..Policy::default()
         };

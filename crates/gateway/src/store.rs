@@ -36,6 +36,12 @@ pub enum StoreError {
     /// There is something like that already.
     #[error("there is one already")]
     Conflict,
+    /// There is nothing like that: it was never made, or is gone.
+    #[error("there is no such thing")]
+    Missing,
+    /// It cannot do what was asked, now or later.
+    #[error("the store cannot do that: {0}")]
+    Unsupported(&'static str),
     /// The store's version is newer than this program.
     #[error("the store was written by a newer mcptb: {0}")]
     TooNew(Arc<str>),
@@ -66,15 +72,18 @@ impl Future for Written {
 
 /// What remembers. One process writes to one store.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Records that a call came in (RX). The upstream may be asked once this has resolved.
+    /// Records that a call came in (RX). The upstream may be asked once this has resolved. The
+    /// same call a second time is a [`StoreError::Conflict`].
     fn open(&self, opened: Box<Opened>) -> Written;
 
     /// Records how a call ended (TX), and what it spent, in one transaction. The caller may have
     /// the end of the answer once this has resolved. A call is closed once; a second time, or
-    /// without its RX, is ignored.
+    /// without its RX, is ignored. What could not be written is kept and written later, so that
+    /// nothing spent is forgotten: whoever is told of a failure need not try again.
     fn close(&self, closed: Box<Closed>) -> Written;
 
-    /// Records what a call spent that was closed before that was known. A call is settled once.
+    /// Records what a call spent that was closed before that was known. A call is settled once;
+    /// a second time, or before it was closed, is ignored. Kept like a close.
     fn settle(&self, id: CallId, spending: Spending) -> Written;
 
     /// Records a call that was refused before it was one: both halves at once, nothing spent.
@@ -83,14 +92,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Counts refusals that get no row of their own.
     fn count_refusals(&self, counts: Vec<RefusalCount>);
 
-    /// Changes keys or tenants. Whoever did it is named in the journal.
+    /// Changes keys or tenants. Whoever did it is named in the journal. Making what is there is a
+    /// [`StoreError::Conflict`]; changing or deleting what is not is a [`StoreError::Missing`].
+    /// Whether keys, parents and tenants fit together is for the caller to see to.
     fn change(&self, change: Change, actor: Actor) -> Written;
 
-    /// Everything that has to be in memory. Closes calls that a crash left open, charged as
-    /// reserved.
+    /// Everything that has to be in memory. Closes calls that a crash left open, with status 0 and
+    /// the failure `interrupted`, and settles those that it left unsettled: both as reserved.
     fn load(&self) -> BoxFuture<'_, Result<Loaded, StoreError>>;
 
-    /// What each scope spent in calls admitted in a span of time.
+    /// What each scope spent in calls admitted in a span of time, widened to whole minutes.
     fn spent(
         &self,
         span: Range<UnixMillis>,

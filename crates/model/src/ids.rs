@@ -21,6 +21,16 @@ impl CallId {
         Self(uuid)
     }
 
+    /// The 16 bytes, in the order in which ids sort.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    /// Wraps the bytes of a known id.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The 32 hex digits without hyphens, as used behind `req_`, `msg_` and `chatcmpl-`.
     pub fn hex(self) -> impl fmt::Display {
         self.0.simple()

@@ -1,0 +1,16 @@
+//! What remembers keys, spending and every call, behind the port [`gateway::store::Store`].
+//!
+//! What it is: engines that write the record down. There is one, [`Sqlite`]. What it is *not*: it
+//! decides nothing about keys, limits or what is kept of a call; it writes what it is told, and
+//! answers when that is committed.
+//!
+//! Start with [`Sqlite`].
+//!
+//! Invariants: what was answered as written is there after a crash; a call is debited exactly
+//! once, in the transaction that says how much; the journal only grows at its end.
+
+#![forbid(unsafe_code)]
+
+mod sqlite;
+
+pub use sqlite::{Durability, OpenError, OpenOptions, Sqlite, system_clock};

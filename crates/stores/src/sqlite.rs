@@ -1,0 +1,319 @@
+//! The store in one SQLite file.
+//!
+//! One thread writes, with group commit; a second one moves the write-ahead log; two more read.
+//! See `writer` for how faults heal, `journal` for the chain, and `files` for what lies beside
+//! the database.
+
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use gateway::BoxFuture;
+use gateway::amounts::Amounts;
+use gateway::keys::token::InstallSecret;
+use gateway::keys::{ScopeId, UnixMillis};
+use gateway::store::{
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
+    RefusalCount, Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
+};
+use model::CallId;
+use tokio::sync::{oneshot, watch};
+
+mod apply;
+mod body;
+mod canon;
+mod checkpointer;
+mod connect;
+mod files;
+mod journal;
+mod queue;
+mod readers;
+mod reads;
+mod record;
+mod recover;
+mod schema;
+mod stored;
+mod verify;
+mod wire;
+mod write;
+mod writer;
+
+pub use files::OpenError;
+
+use checkpointer::{Checkpointer, Signals};
+use files::{Files, Hold};
+use journal::Sealer;
+use queue::Queue;
+use readers::{Reader, Readers};
+use write::{Altered, Close, Open, Settle, Write};
+use writer::{Health, Writer};
+
+/// How long a look-up may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// How long a sum over many calls may take.
+const SUM: Duration = Duration::from_secs(30);
+
+/// What survives a power loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Everything that was answered as written survives the end of the process; a power loss may
+    /// take the last commits.
+    #[default]
+    Normal,
+    /// Everything that was answered as written is on the disk: one sync for each commit.
+    Fsync,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The directory of its files. It is made if it is not there, and closed to other users.
+    pub dir: PathBuf,
+    /// What survives a power loss.
+    pub durability: Durability,
+    /// The most bytes that the database and its log may take; `None` for no bound.
+    pub max_bytes: Option<NonZeroU64>,
+    /// How long calls are kept; `None` for ever.
+    pub max_age: Option<Duration>,
+    /// The clock. Calls bring their own times; changes and settlements get this one.
+    pub clock: fn() -> UnixMillis,
+}
+
+impl OpenOptions {
+    /// A store in a directory, with everything else as it is by default.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            durability: Durability::Normal,
+            max_bytes: None,
+            max_age: None,
+            clock: system_clock,
+        }
+    }
+}
+
+/// The time of the system, in milliseconds since the Unix epoch.
+pub fn system_clock() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::try_from(since.as_millis()).unwrap_or(UnixMillis::MAX)
+}
+
+/// A store in one SQLite file.
+///
+/// Dropping it writes what is queued, as [`Store::shut_down`] does, and blocks until that is done.
+#[derive(Debug)]
+pub struct Sqlite {
+    files: Arc<Files>,
+    install: InstallSecret,
+    sealer: Sealer,
+    queue: Arc<Queue>,
+    readers: Arc<Readers>,
+    health: Arc<Health>,
+    ended: watch::Receiver<bool>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Sqlite {
+    /// Opens the store in a directory; makes or migrates it. Blocks while it reads the disk.
+    pub fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        let (files, hold, secrets) = Files::open(&options.dir)?;
+        let files = Arc::new(files);
+        let sealer = Sealer::new(&secrets.journal);
+        let writer =
+            Writer::new(Arc::clone(&files), options.durability, sealer.clone(), options.clock)?;
+        let (queue, health) = (Arc::clone(&writer.queue), Arc::clone(&writer.health));
+        let readers = Arc::new(Readers::default());
+        let (end, ended) = watch::channel(false);
+        let all = Threads { writer, hold, readers: Arc::clone(&readers), end };
+        let thread = all.start().map_err(|source| OpenError::Io { path: options.dir, source })?;
+        Ok(Self {
+            files,
+            install: InstallSecret::new(secrets.install),
+            sealer,
+            queue,
+            readers,
+            health,
+            ended,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The secret under which tokens of this installation are digested.
+    pub fn install_secret(&self) -> &InstallSecret {
+        &self.install
+    }
+
+    fn write(&self, write: Write) -> Written {
+        let (reply, written) = Written::pending();
+        if let Err((why, Some(reply))) = self.queue.push(write, Some(reply)) {
+            let _ = reply.send(Err(why.into()));
+        }
+        written
+    }
+}
+
+/// The threads of a store, which end together.
+struct Threads {
+    writer: Writer,
+    hold: Hold,
+    readers: Arc<Readers>,
+    end: watch::Sender<bool>,
+}
+
+impl Threads {
+    /// Starts all of them. The one that is returned ends last.
+    fn start(self) -> std::io::Result<thread::JoinHandle<()>> {
+        let Self { writer, hold, readers, end } = self;
+        let signals: Arc<Signals> = Arc::clone(&writer.signals);
+        let (path, durability) = (writer.files.database(), writer.durability);
+        let checkpointer = Checkpointer {
+            files: Arc::clone(&writer.files),
+            path: path.clone(),
+            durability,
+            signals: Arc::clone(&signals),
+        };
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let mut others = vec![named("store-log").spawn(move || checkpointer.run())?];
+        for _ in 0..readers::THREADS {
+            let (readers, path) = (Arc::clone(&readers), path.clone());
+            let run = move || Reader::run(&readers, path, durability);
+            others.push(named("store-read").spawn(run)?);
+        }
+        named("store-write").spawn(move || {
+            writer.run();
+            readers.end();
+            signals.end();
+            for other in others {
+                if other.join().is_err() {
+                    tracing::error!("a thread of the store has panicked");
+                }
+            }
+            // Only now may another process, or this one, open it again.
+            drop(hold);
+            let _ = end.send(true);
+        })
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.queue.end();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer of the store has panicked");
+        }
+    }
+}
+
+impl Store for Sqlite {
+    fn open(&self, opened: Box<Opened>) -> Written {
+        self.write(Write::Open(Box::new(Open::new(opened))))
+    }
+
+    fn close(&self, closed: Box<Closed>) -> Written {
+        self.write(Write::Close(Box::new(Close::new(closed))))
+    }
+
+    fn settle(&self, id: CallId, spending: Spending) -> Written {
+        self.write(Write::Settle(Box::new(Settle::new(id, &spending))))
+    }
+
+    fn refuse(&self, opened: Box<Opened>, closed: Box<Closed>) {
+        if self.queue.is_busy() {
+            self.queue.count_dropped(&opened, &closed);
+            return;
+        }
+        let both = (Open::new(opened), Close::new(closed));
+        // Nobody waits for it, and between the look and the push it may have become full.
+        let _ = self.queue.push(Write::Refuse(Box::new(both)), None);
+    }
+
+    fn count_refusals(&self, counts: Vec<RefusalCount>) {
+        for count in &counts {
+            self.queue.count(count);
+        }
+    }
+
+    fn change(&self, change: Change, actor: Actor) -> Written {
+        match Altered::new(change, &actor) {
+            Ok(altered) => self.write(Write::Change(Box::new(altered))),
+            Err(error) => {
+                let (reply, written) = Written::pending();
+                let _ = reply.send(Err(StoreError::Down(error.to_string().into())));
+                written
+            }
+        }
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Loaded, StoreError>> {
+        let (reply, loaded) = oneshot::channel();
+        let pushed = self.queue.push(Write::Load(reply), None);
+        Box::pin(async move {
+            pushed.map_err(|(why, _)| StoreError::from(why))?;
+            loaded.await.unwrap_or_else(|_| Err(StoreError::Down("it has ended".into())))
+        })
+    }
+
+    fn spent(
+        &self,
+        span: Range<UnixMillis>,
+    ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>> {
+        self.readers.read(SUM, move |connection| reads::spent(connection, &span))
+    }
+
+    fn calls(
+        &self,
+        filter: CallFilter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<CallPage, StoreError>> {
+        if filter.text.is_some() {
+            let error = StoreError::Unsupported("search for text");
+            return Box::pin(async move { Err(error) });
+        }
+        self.readers
+            .read(LOOK_UP, move |connection| reads::calls(connection, &filter, after, limit))
+    }
+
+    fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>> {
+        self.readers.read(LOOK_UP, move |connection| reads::call(connection, id))
+    }
+
+    fn usage(&self, filter: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>> {
+        self.readers.read(SUM, move |connection| reads::usage(connection, &filter))
+    }
+
+    fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>> {
+        Box::pin(verify::verify(
+            Arc::clone(&self.readers),
+            Arc::clone(&self.files),
+            self.sealer.clone(),
+            progress,
+        ))
+    }
+
+    fn state(&self) -> StoreState {
+        let vitals = self.health.get();
+        StoreState {
+            fault: vitals.fault,
+            queued: self.queue.len() + vitals.kept,
+            bytes: self.files.bytes(),
+            text_lag: 0,
+            retired_calls: vitals.retired,
+        }
+    }
+
+    fn shut_down(&self) -> BoxFuture<'_, ()> {
+        self.queue.end();
+        let mut ended = self.ended.clone();
+        Box::pin(async move {
+            // An error is the end as well: whoever would tell is gone.
+            let _ = ended.wait_for(|ended| *ended).await;
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Connections to the database, and what their errors mean.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::store::StoreError;
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, ffi};
+
+use super::Durability;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The one that writes.
+    Writer,
+    /// Moves what is written from the log to its place.
+    Checkpointer,
+    /// Reads.
+    Reader,
+}
+
+/// Opens a connection. The file must be there.
+pub(super) fn connect(
+    path: &Path,
+    durability: Durability,
+    role: Role,
+) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Long waits are for foreigners that read the file; we never wait for each other that long.
+    let (patience, cache) = match role {
+        Role::Writer => (Duration::from_secs(2), -16_384),
+        // It holds up the writer while it waits for readers.
+        Role::Checkpointer => (Duration::from_millis(100), -2048),
+        Role::Reader => (Duration::from_secs(1), -4096),
+    };
+    connection.busy_timeout(patience)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if role == Role::Writer {
+        // Only before the first table is made does this have an effect.
+        connection.pragma_update(None, "auto_vacuum", "incremental")?;
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(unusable(format!("no write-ahead log here, only {mode}")));
+        }
+    }
+    let synchronous = match durability {
+        Durability::Normal => "NORMAL",
+        Durability::Fsync => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", cache)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "query_only", role == Role::Reader)?;
+    Ok(connection)
+}
+
+/// The error of a database that can be opened and not be used.
+pub(super) fn unusable(why: String) -> Error {
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), Some(why))
+}
+
+/// Whether a fault lies in the world around us, and not in what was asked.
+pub(super) fn is_environment(error: &Error) -> bool {
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull,
+        FileLockingProtocolFailed, NotADatabase, OutOfMemory, PermissionDenied, ReadOnly,
+        SystemIoFailure,
+    };
+    let environment = [
+        CannotOpen,
+        DatabaseBusy,
+        DatabaseCorrupt,
+        DatabaseLocked,
+        DiskFull,
+        FileLockingProtocolFailed,
+        NotADatabase,
+        OutOfMemory,
+        PermissionDenied,
+        ReadOnly,
+        SystemIoFailure,
+    ];
+    match error {
+        Error::InvalidPath(_) => true,
+        Error::SqliteFailure(..) => {
+            error.sqlite_error_code().is_some_and(|code| environment.contains(&code))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a connection should be made anew after an error.
+pub(super) fn spoils_connection(error: &Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+/// An error in a sentence for people.
+pub(super) fn reason(error: &Error) -> Arc<str> {
+    let known = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program holds the database locked"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "the database is damaged",
+        Some(ErrorCode::SystemIoFailure) => "the disk fails",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "the database may not be written"
+        }
+        Some(ErrorCode::CannotOpen) => "the database cannot be opened",
+        Some(ErrorCode::OperationInterrupted) => "the read took too long",
+        _ => return error.to_string().into(),
+    };
+    format!("{known} ({error})").into()
+}
+
+/// An error as the port tells it.
+pub(super) fn down(error: &Error) -> StoreError {
+    StoreError::Down(reason(error))
+}

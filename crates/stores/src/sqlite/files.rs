@@ -1,0 +1,309 @@
+//! The files of a store: who holds them, who may read them, and the secrets beside the database.
+//!
+//! The secrets lie in files of their own, so that a copy of the database alone opens nothing and
+//! proves nothing. A secret that is missing beside a database is an error: a new one in its place
+//! would silently shut out every key, or make an old journal look forged.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use gateway::store::StoreError;
+
+use super::journal::Tip;
+
+const DATABASE: &str = "audit.db";
+const LOCK: &str = "lock";
+const INSTALL_SECRET: &str = "install.secret";
+const JOURNAL_KEY: &str = "journal.key";
+const CHECKPOINT: &str = "journal.checkpoint";
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{path} is in use by another mcptb ({holder}); stop it, or choose another directory")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who holds it: `pid 123`, as far as it says so.
+        holder: String,
+    },
+    /// A secret is missing beside a database that needs it.
+    #[error(
+        "{path} is missing, but there is a database that was made with it; bring it back from \
+         a backup, or move the whole directory away to start anew"
+    )]
+    SecretMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database is missing beside secrets and a checkpoint that belong to one.
+    #[error(
+        "{path} is missing, but a journal was kept in it; bring it back from a backup, or move \
+         the whole directory away to start anew"
+    )]
+    DatabaseMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not what it has to be.
+    #[error("{path} {what}")]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The system did not let us.
+    #[error("cannot use {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no randomness for new secrets.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The files of a store.
+#[derive(Debug)]
+pub(super) struct Files {
+    directory: PathBuf,
+}
+
+/// The hold on a directory. It ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub(super) struct Hold(#[expect(dead_code, reason = "held, not used")] File);
+
+/// The secrets beside the database.
+pub(super) struct Secrets {
+    pub(super) install: [u8; 32],
+    pub(super) journal: [u8; 32],
+}
+
+impl Files {
+    /// Makes the directory if need be, takes hold of it, and reads or makes its secrets.
+    pub(super) fn open(directory: &Path) -> Result<(Self, Hold, Secrets), OpenError> {
+        make_directory(directory).map_err(|source| io_error(directory, source))?;
+        // SQLite refuses links in the whole path, but a link above the directory is the user's.
+        let directory = directory.canonicalize().map_err(|source| io_error(directory, source))?;
+        let files = Self { directory };
+        let hold = files.hold()?;
+        for name in [DATABASE, "audit.db-wal", "audit.db-shm", INSTALL_SECRET, JOURNAL_KEY] {
+            refuse_link(&files.path(name))?;
+        }
+        let database = files.database();
+        let size = match fs::metadata(&database) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(source) => return Err(io_error(&database, source)),
+        };
+        if size == 0 && files.path(CHECKPOINT).exists() {
+            return Err(OpenError::DatabaseMissing { path: database });
+        }
+        let secrets = Secrets {
+            install: files.secret(INSTALL_SECRET, size == 0)?,
+            journal: files.secret(JOURNAL_KEY, size == 0)?,
+        };
+        // SQLite gives its other files the rights of this one.
+        private().append(true).open(&database).map_err(|source| io_error(&database, source))?;
+        for name in [DATABASE, "audit.db-wal", "audit.db-shm"] {
+            make_private(&files.path(name))
+                .map_err(|source| io_error(&files.path(name), source))?;
+        }
+        Ok((files, hold, secrets))
+    }
+
+    /// The database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path(DATABASE)
+    }
+
+    /// Bytes of the database and its log.
+    pub(super) fn bytes(&self) -> u64 {
+        let size = |name| fs::metadata(self.path(name)).map_or(0, |found| found.len());
+        size(DATABASE) + size("audit.db-wal")
+    }
+
+    /// Bytes of the log.
+    pub(super) fn log_bytes(&self) -> u64 {
+        fs::metadata(self.path("audit.db-wal")).map_or(0, |found| found.len())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn hold(&self) -> Result<Hold, OpenError> {
+        let path = self.path(LOCK);
+        refuse_link(&path)?;
+        let mut file = private()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|source| io_error(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let read = (&mut file).take(200).read_to_string(&mut text);
+                let first = text.lines().next().filter(|line| line.starts_with("pid "));
+                let holder = first.filter(|_| read.is_ok()).unwrap_or("its pid is not known");
+                return Err(OpenError::Locked {
+                    path: self.directory.clone(),
+                    holder: holder.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io_error(&path, source)),
+        }
+        let text = format!(
+            "pid {}\nThis process has the store in this directory open. The file is only a mark: \
+             removing it unlocks nothing.\n",
+            std::process::id(),
+        );
+        file.set_len(0)
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(|source| io_error(&path, source))?;
+        Ok(Hold(file))
+    }
+
+    fn secret(&self, name: &str, may_make: bool) -> Result<[u8; 32], OpenError> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|_| OpenError::Unfit {
+                path,
+                what: "is damaged: it has to hold 32 bytes; bring it back from a backup",
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && may_make => {
+                let mut secret = [0; 32];
+                getrandom::fill(&mut secret).map_err(OpenError::Randomness)?;
+                self.replace(name, &secret, true).map_err(|source| io_error(&path, source))?;
+                Ok(secret)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(OpenError::SecretMissing { path })
+            }
+            Err(source) => Err(io_error(&path, source)),
+        }
+    }
+
+    /// Writes a file as a whole: readers see the earlier text or this one.
+    fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
+        let fresh = self.path(&format!("{name}.new"));
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = private().write(true).create_new(true).open(&fresh)?;
+        file.write_all(bytes)?;
+        if sync {
+            file.sync_all()?;
+        }
+        fs::rename(&fresh, self.path(name))
+    }
+
+    /// Writes where the journal was.
+    pub(super) fn write_checkpoint(&self, tip: Tip) -> io::Result<()> {
+        let mut text = format!("{} ", tip.seq);
+        for byte in tip.mac {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text.push('\n');
+        self.replace(CHECKPOINT, text.as_bytes(), false)
+    }
+
+    /// Where the journal was when that was written last. `None` where there is no such file, an
+    /// error where it is not readable.
+    pub(super) fn read_checkpoint(&self) -> io::Result<Option<Tip>> {
+        let text = match fs::read_to_string(self.path(CHECKPOINT)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let tip = text.trim_end().split_once(' ').and_then(|(seq, hex)| {
+            let mac = read_hex(hex)?;
+            Some(Tip { seq: seq.parse().ok()?, mac })
+        });
+        tip.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn read_hex(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn io_error(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { path: path.to_owned(), source }
+}
+
+/// A file in place of a link could be anywhere, with other rights, and shared with another store.
+fn refuse_link(path: &Path) -> Result<(), OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_file() => Err(OpenError::Unfit {
+            path: path.to_owned(),
+            what: "has to be a plain file, not a link or a directory",
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn private() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600);
+    options
+}
+
+#[cfg(not(unix))]
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true);
+    options
+}
+
+#[cfg(unix)]
+fn make_directory(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let rights = fs::metadata(path)?.permissions();
+    if rights.mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn make_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+#[cfg(unix)]
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn make_private(_path: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! What can be asked of the tables.
+//!
+//! Pages are read along an index that is in the order of the page, so that their cost does not
+//! grow with the table. Where one index cannot do it (several statuses, two names of a model),
+//! there is one read for each value, and they are merged.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use gateway::amounts::Amounts;
+use gateway::keys::{KeyId, ScopeId, TenantId, UnixMillis};
+use gateway::store::{CallFilter, CallPage, Cursor, FullCall, UsageBy, UsageFilter, UsageRow};
+use model::CallId;
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params_from_iter};
+
+use super::body::{self, slot};
+use super::record::{Stored, natural};
+use super::stored::{COLUMNS, StoredCall};
+
+/// Most calls in one page.
+const PAGE: usize = 1000;
+/// A minute in milliseconds.
+const MINUTE: i64 = 60_000;
+/// The first and the last minute that a ledger can tell of.
+const ALWAYS: Range<i64> = 0..(i64::MAX / MINUTE);
+
+/// Calls that fit a filter, newest first.
+pub(super) fn calls(
+    connection: &Connection,
+    filter: &CallFilter,
+    after: Option<Cursor>,
+    limit: usize,
+) -> rusqlite::Result<CallPage> {
+    let limit = limit.clamp(1, PAGE);
+    let after = match after {
+        None => None,
+        Some(Cursor(id)) => {
+            let found = connection
+                .prepare_cached("SELECT received, n FROM call WHERE id = ?1")?
+                .query_row([id.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            // Retention took it, and with it everything that is older.
+            let Some(found) = found else { return Ok(CallPage::default()) };
+            Some(found)
+        }
+    };
+    let mut found = Vec::new();
+    for select in selects(connection, filter, after)? {
+        found.extend(select.read(connection, limit + 1)?);
+    }
+    found.sort_by_key(|call| std::cmp::Reverse((call.received, call.n)));
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().map(|call| Cursor(CallId::from_bytes(call.id)));
+    Ok(CallPage {
+        next: last.filter(|_| more),
+        calls: found.into_iter().map(StoredCall::into_row).collect(),
+        lag: 0,
+    })
+}
+
+/// One read along one index.
+#[derive(Clone, Default)]
+struct Select {
+    conditions: String,
+    values: Vec<Value>,
+}
+
+impl Select {
+    fn and(&mut self, condition: &str, value: impl Into<Value>) {
+        self.values.push(value.into());
+        self.conditions.push_str(if self.conditions.is_empty() { " WHERE " } else { " AND " });
+        // Each condition holds one mark for its value.
+        let number = format!("?{}", self.values.len());
+        self.conditions.push_str(&condition.replace('?', &number));
+    }
+
+    fn read(&self, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<StoredCall>> {
+        let mut sql = format!("SELECT {COLUMNS} FROM call{}", self.conditions);
+        // Writing to a string cannot fail.
+        let _ = write!(sql, " ORDER BY received DESC, n DESC LIMIT {limit}");
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(&self.values), StoredCall::read)?;
+        rows.collect()
+    }
+}
+
+fn selects(
+    connection: &Connection,
+    filter: &CallFilter,
+    after: Option<(i64, i64)>,
+) -> rusqlite::Result<Vec<Select>> {
+    let mut base = Select::default();
+    if let Some(key) = &filter.key {
+        base.and("key_id = ?", key.as_str().to_owned());
+    }
+    if let Some(tenant) = &filter.tenant {
+        base.and("tenant = ?", tenant.as_str().to_owned());
+    }
+    if let Some(received) = &filter.received {
+        base.and("received >= ?", received.start);
+        base.and("received < ?", received.end);
+    }
+    if let Some((received, n)) = after {
+        base.and("received <= ?", received);
+        base.and(&format!("(received < {received} OR n < ?)"), n);
+    }
+    let mut selects = vec![base];
+    if let Some(model) = &filter.model {
+        selects = selects
+            .into_iter()
+            .flat_map(|select| {
+                let (mut asked, mut served) = (select.clone(), select);
+                asked.and("model = ?", model.clone());
+                served.and("model_served = ? AND model_served <> model", model.clone());
+                [asked, served]
+            })
+            .collect();
+    }
+    if let Some(range) = &filter.status {
+        let statuses = statuses(connection, range)?;
+        selects = selects
+            .into_iter()
+            .flat_map(|select| {
+                statuses.iter().map(move |status| {
+                    let mut select = select.clone();
+                    select.and("status = ?", *status);
+                    select
+                })
+            })
+            .collect();
+    }
+    Ok(selects)
+}
+
+/// The statuses in a range that there are, each found with one step down the index.
+fn statuses(connection: &Connection, range: &Range<u16>) -> rusqlite::Result<Vec<i64>> {
+    let sql = "SELECT min(status) FROM call WHERE status >= ?1 AND status < ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut from, end) = (i64::from(range.start), i64::from(range.end));
+    let mut found = Vec::new();
+    while let Some(status) = statement.query_row([from, end], |row| row.get::<_, Option<i64>>(0))? {
+        found.push(status);
+        from = status + 1;
+    }
+    Ok(found)
+}
+
+/// One call with its bodies. A body that is damaged is an error: [`super::verify`] says which.
+pub(super) fn call(connection: &Connection, id: CallId) -> rusqlite::Result<Option<FullCall>> {
+    let sql = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
+    let found =
+        connection.prepare_cached(&sql)?.query_row([id.to_bytes()], StoredCall::read).optional()?;
+    let Some(found) = found else { return Ok(None) };
+    let mut bodies = connection.prepare_cached(body::SELECT)?;
+    let mut read = |side| match body::read(&mut bodies, slot(found.n, side))? {
+        Some(Ok(body)) => Ok(Some(body)),
+        Some(Err(_)) => Err(damaged("a body is damaged")),
+        None => Ok(None),
+    };
+    let (request, reply) = (read(0)?, read(1)?);
+    Ok(Some(FullCall { row: found.into_row(), request, reply }))
+}
+
+fn damaged(what: &'static str) -> Error {
+    Error::FromSqlConversionFailure(0, Type::Blob, what.into())
+}
+
+/// What each scope spent in a span.
+pub(super) fn spent(
+    connection: &Connection,
+    span: &Range<UnixMillis>,
+) -> rusqlite::Result<Vec<(ScopeId, Amounts)>> {
+    let first = span.start.div_euclid(MINUTE);
+    let last = span.end.saturating_sub(1).div_euclid(MINUTE);
+    let read = |row: &Row<'_>| {
+        let scope: String = row.get(0)?;
+        let scope = scope.parse().map_err(|_| damaged("a scope is damaged"))?;
+        let amounts = Stored { requests: row.get(1)?, tokens: row.get(2)?, cost: row.get(3)? };
+        Ok((scope, Amounts::from(amounts)))
+    };
+    if first <= ALWAYS.start && last >= ALWAYS.end - 1 {
+        let sql = "SELECT scope, requests, tokens, cost FROM ledger_total ORDER BY scope";
+        return connection.prepare_cached(sql)?.query_map([], read)?.collect();
+    }
+    let sql = "SELECT scope, sum(requests), sum(tokens), sum(cost) FROM ledger \
+        WHERE minute BETWEEN ?1 AND ?2 GROUP BY scope ORDER BY scope";
+    connection.prepare_cached(sql)?.query_map([first, last], read)?.collect()
+}
+
+/// What was spent, by key, tenant, model or day.
+pub(super) fn usage(
+    connection: &Connection,
+    filter: &UsageFilter,
+) -> rusqlite::Result<Vec<UsageRow>> {
+    let by = match filter.by {
+        UsageBy::Key => "coalesce(key_id, '')",
+        UsageBy::Tenant => "coalesce(tenant, '')",
+        UsageBy::Model => "model",
+        UsageBy::Day => "date(received / 1000, 'unixepoch')",
+    };
+    let mut select = Select::default();
+    select.and("received >= ?", filter.received.start);
+    select.and("received < ?", filter.received.end);
+    if let Some(key) = filter.key.as_ref().map(KeyId::as_str) {
+        select.and("key_id = ?", key.to_owned());
+    }
+    if let Some(tenant) = filter.tenant.as_ref().map(TenantId::as_str) {
+        select.and("tenant = ?", tenant.to_owned());
+    }
+    let sql = format!(
+        "SELECT {by}, count(*), \
+         sum(coalesce(failure IS NOT NULL OR status >= 400 OR status = 0, 0)), \
+         sum(coalesce(input_tokens, estimate)), sum(coalesce(output_tokens, 0)), \
+         sum(CASE WHEN sandbox THEN 0 ELSE coalesce(spent_cost, 0) END) \
+         FROM call{} GROUP BY 1 ORDER BY 1",
+        select.conditions,
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(&select.values), |row| {
+        Ok(UsageRow {
+            name: row.get(0)?,
+            calls: natural(row.get(1)?),
+            failed: natural(row.get(2)?),
+            input_tokens: natural(row.get(3)?),
+            output_tokens: natural(row.get(4)?),
+            cost: natural(row.get(5)?),
+        })
+    })?;
+    rows.collect()
+}

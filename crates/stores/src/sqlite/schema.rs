@@ -1,0 +1,44 @@
+//! The tables, and how a database of an earlier version becomes one of this.
+//!
+//! Every step is a text of its own and is never changed once a release had it. Steps run in one
+//! transaction each, so that a crash between two leaves a database that the next start takes on.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The steps, oldest first. A database at version `n` has seen the first `n` of them.
+const STEPS: [&str; 1] = [include_str!("schema/0001.sql")];
+
+/// The version that this program writes.
+pub(super) const VERSION: usize = STEPS.len();
+
+/// Why a database cannot be brought to this version.
+#[derive(Debug)]
+pub(super) enum SchemaError {
+    /// It is at a version that this program does not know.
+    TooNew(usize),
+    /// A step failed, or it could not be read.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for SchemaError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// Brings a database to this version.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    if version > VERSION {
+        return Err(SchemaError::TooNew(version));
+    }
+    for (step, next) in STEPS.iter().zip(1_i64..).skip(version) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", next)?;
+        transaction.commit()?;
+    }
+    connection.execute("INSERT OR IGNORE INTO meta VALUES (1, 0, 0, zeroblob(32), 0, 0)", [])?;
+    Ok(())
+}

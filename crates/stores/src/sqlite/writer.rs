@@ -1,0 +1,335 @@
+//! The one thread that writes.
+//!
+//! It takes whatever waits, writes it in one transaction and answers everybody; while it writes,
+//! more gathers. There is no timer: a lone write is committed at once, and under load commits
+//! grow by themselves.
+//!
+//! What fails is rolled back as a whole. Ends and settlements of calls are kept and come again
+//! with the next try; the rest is told of the failure. Tries are spaced out up to two seconds,
+//! and between them calls are refused without touching the disk.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gateway::keys::UnixMillis;
+use gateway::store::{Loaded, StoreError};
+use rusqlite::{Connection, Error};
+
+use super::Durability;
+use super::apply::Batch;
+use super::checkpointer::Signals;
+use super::connect::{Role, connect, down, is_environment, reason, spoils_connection, unusable};
+use super::files::Files;
+use super::journal::{Sealer, Tip};
+use super::queue::{Queue, Waiting};
+use super::recover;
+use super::schema::{self, SchemaError};
+use super::write::Write;
+
+/// Most writes in one transaction.
+const BATCH: usize = 2048;
+/// Most ends and settlements that are kept for a better time, and most bytes of them. Those
+/// beyond are charged as reserved when the store is loaded the next time.
+const KEPT: usize = 100_000;
+const KEPT_BYTES: usize = 256 << 20;
+/// Between the first two tries after a fault, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a writer without a fault waits for something to do.
+const LONG: Duration = Duration::from_hours(1);
+
+/// How the writer is, for everybody to see.
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<Vitals>);
+
+/// How the writer is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vitals {
+    /// Why it cannot write.
+    pub(super) fault: Option<Arc<str>>,
+    /// Writes that are kept for a better time.
+    pub(super) kept: usize,
+    /// Calls that retention took.
+    pub(super) retired: u64,
+}
+
+impl Health {
+    fn vitals(&self) -> MutexGuard<'_, Vitals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it is now.
+    pub(super) fn get(&self) -> Vitals {
+        self.vitals().clone()
+    }
+}
+
+/// The writer.
+pub(super) struct Writer {
+    pub(super) files: Arc<Files>,
+    pub(super) durability: Durability,
+    pub(super) queue: Arc<Queue>,
+    pub(super) health: Arc<Health>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) sealer: Sealer,
+    pub(super) clock: fn() -> UnixMillis,
+    /// The last call of an earlier life.
+    before: i64,
+    open: Option<Opened>,
+    kept: VecDeque<Waiting>,
+    kept_bytes: usize,
+    pause: Option<(Duration, Instant)>,
+}
+
+/// An open database.
+struct Opened {
+    connection: Connection,
+    tip: Tip,
+}
+
+/// What has to be answered once a batch is committed.
+enum Answer {
+    Written(Result<(), StoreError>),
+    Loaded(Box<Loaded>),
+}
+
+impl Opened {
+    fn new(files: &Files, durability: Durability) -> Result<Self, SchemaError> {
+        let mut connection = connect(&files.database(), durability, Role::Writer)?;
+        schema::migrate(&mut connection)?;
+        let tip = Tip::read(&connection)?;
+        Ok(Self { connection, tip })
+    }
+}
+
+impl Writer {
+    /// Opens the database, and makes or migrates its tables.
+    pub(super) fn new(
+        files: Arc<Files>,
+        durability: Durability,
+        sealer: Sealer,
+        clock: fn() -> UnixMillis,
+    ) -> Result<Self, StoreError> {
+        let open = Opened::new(&files, durability).map_err(|error| match error {
+            SchemaError::TooNew(version) => StoreError::TooNew(
+                format!("its version is {version}, this program knows {}", schema::VERSION).into(),
+            ),
+            SchemaError::Sql(error) => down(&error),
+        })?;
+        let last = "SELECT coalesce(max(n), 0) FROM call";
+        let before =
+            open.connection.query_row(last, [], |row| row.get(0)).map_err(|error| down(&error))?;
+        let signals = Arc::new(Signals::default());
+        Ok(Self {
+            files,
+            durability,
+            queue: Arc::default(),
+            health: Arc::default(),
+            signals,
+            sealer,
+            clock,
+            before,
+            open: Some(open),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            pause: None,
+        })
+    }
+
+    /// Writes until the queue has ended and is empty.
+    pub(super) fn run(mut self) {
+        loop {
+            let patience = self
+                .pause
+                .map_or(LONG, |(_, until)| until.saturating_duration_since(Instant::now()));
+            let Some(batch) = self.queue.take(BATCH, patience) else { break };
+            self.write(batch);
+        }
+        self.pause = None;
+        if !self.kept.is_empty() {
+            self.write(Vec::new());
+        }
+        if !self.kept.is_empty() {
+            tracing::error!("{} records of calls were not written", self.kept.len());
+        }
+    }
+
+    fn write(&mut self, fresh: Vec<Waiting>) {
+        if let Some((_, until)) = self.pause
+            && Instant::now() < until
+        {
+            let fault = self.health.get().fault.unwrap_or_else(|| "it recovers".into());
+            self.put_aside(fresh, &fault);
+            return;
+        }
+        let kept = std::mem::take(&mut self.kept);
+        self.kept_bytes = 0;
+        let batch: Vec<Waiting> = kept.into_iter().chain(fresh).collect();
+        if !batch.is_empty() || self.pause.is_some() {
+            self.write_batch(batch);
+        }
+    }
+
+    fn write_batch(&mut self, mut batch: Vec<Waiting>) {
+        match self.commit(&batch) {
+            Ok(answers) => {
+                self.recovered();
+                for (waiting, answer) in batch.into_iter().zip(answers) {
+                    answer_one(waiting, answer);
+                }
+            }
+            Err(error) if is_environment(&error) => self.failed(batch, &error),
+            // One write is no good; the others must not suffer.
+            Err(_) if batch.len() > 1 => {
+                for waiting in batch {
+                    self.write_batch(vec![waiting]);
+                }
+            }
+            Err(error) => {
+                tracing::error!("a record was not written: {}", reason(&error));
+                for waiting in batch.drain(..) {
+                    refuse_one(waiting, &reason(&error));
+                }
+            }
+        }
+    }
+
+    /// Writes a batch in one transaction; rolls it back if anything fails.
+    fn commit(&mut self, batch: &[Waiting]) -> Result<Vec<Answer>, Error> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => Opened::new(&self.files, self.durability).map_err(|error| match error {
+                SchemaError::Sql(error) => error,
+                SchemaError::TooNew(_) => unusable("it has become a newer one".into()),
+            })?,
+        };
+        let connection = &open.connection;
+        let written = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let (answers, tip, bytes) = self.apply(connection, open.tip, batch)?;
+            connection.execute_batch("COMMIT")?;
+            Ok((answers, tip, bytes))
+        });
+        match written {
+            Ok((answers, tip, bytes)) => {
+                open.tip = tip;
+                self.open = Some(open);
+                self.signals.committed(tip, bytes);
+                Ok(answers)
+            }
+            Err(error) => {
+                let rolled_back =
+                    connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+                if rolled_back && !(is_environment(&error) && spoils_connection(&error)) {
+                    self.open = Some(open);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn apply(
+        &self,
+        connection: &Connection,
+        tip: Tip,
+        batch: &[Waiting],
+    ) -> Result<(Vec<Answer>, Tip, usize), Error> {
+        let now = (self.clock)();
+        let mut transaction = Batch::new(connection, &self.sealer, tip, now);
+        let mut answers = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            let answer = match &waiting.write {
+                Write::Open(open) => transaction.open(open)?,
+                Write::Close(close) => Ok(transaction.close(close)?),
+                Write::Settle(settle) => Ok(transaction.settle(settle)?),
+                Write::Refuse(both) => {
+                    let opened = transaction.open(&both.0)?;
+                    if opened.is_ok() {
+                        transaction.close(&both.1)?;
+                    }
+                    opened
+                }
+                Write::Counts(counts) => Ok(transaction.count(counts)?),
+                Write::Change(altered) => transaction.change(altered)?,
+                Write::Load(_) => {
+                    let interrupted =
+                        recover::settle_all(connection, &mut transaction, self.before, now)?;
+                    answers.push(Answer::Loaded(Box::new(recover::load(connection, interrupted)?)));
+                    continue;
+                }
+            };
+            answers.push(Answer::Written(answer));
+        }
+        if batch.is_empty() {
+            // A fault is over only when a page was written.
+            connection.execute("UPDATE meta SET probes = probes + 1", [])?;
+        }
+        let (tip, bytes) = transaction.finish()?;
+        Ok((answers, tip, bytes))
+    }
+
+    fn recovered(&mut self) {
+        if self.pause.take().is_some() {
+            tracing::info!("the store writes again");
+            let mut vitals = self.health.vitals();
+            vitals.fault = None;
+            vitals.kept = 0;
+        }
+    }
+
+    fn failed(&mut self, batch: Vec<Waiting>, error: &Error) {
+        let fault = reason(error);
+        if self.pause.is_none() {
+            tracing::error!("the store cannot write: {fault}");
+        }
+        let pause = self.pause.map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).min(LONGEST_PAUSE));
+        self.pause = Some((pause, Instant::now() + pause));
+        self.health.vitals().fault = Some(Arc::clone(&fault));
+        self.put_aside(batch, &fault);
+    }
+
+    /// Keeps what must not be lost, and tells everybody of the fault.
+    fn put_aside(&mut self, batch: Vec<Waiting>, fault: &Arc<str>) {
+        for mut waiting in batch {
+            if !waiting.write.must_stay() {
+                refuse_one(waiting, fault);
+                continue;
+            }
+            waiting.answer(Err(StoreError::Down(Arc::clone(fault))));
+            let weight = waiting.write.weight();
+            if self.kept.len() < KEPT && self.kept_bytes + weight <= KEPT_BYTES {
+                self.kept_bytes += weight;
+                self.kept.push_back(waiting);
+            } else {
+                tracing::error!("the record of the end of a call is lost: {fault}");
+            }
+        }
+        self.health.vitals().kept = self.kept.len();
+    }
+}
+
+fn answer_one(mut waiting: Waiting, answer: Answer) {
+    match (answer, waiting.write) {
+        (Answer::Loaded(loaded), Write::Load(reply)) => {
+            let _ = reply.send(Ok(*loaded));
+        }
+        (Answer::Written(answer), write) => {
+            waiting.write = write;
+            waiting.answer(answer);
+        }
+        (Answer::Loaded(_), _) => {}
+    }
+}
+
+fn refuse_one(mut waiting: Waiting, fault: &Arc<str>) {
+    let error = StoreError::Down(Arc::clone(fault));
+    match waiting.write {
+        Write::Load(reply) => {
+            let _ = reply.send(Err(error));
+        }
+        write => {
+            waiting.write = write;
+            waiting.answer(Err(error));
+        }
+    }
+}

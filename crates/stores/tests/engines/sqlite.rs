@@ -1,0 +1,49 @@
+//! The engine in one SQLite file.
+
+use std::sync::Arc;
+
+use gateway::store::Store;
+use proptest::prelude::*;
+use stores::{OpenOptions, Sqlite};
+use tempfile::TempDir;
+
+use crate::contract::{Place, every_story, laws};
+
+/// A directory of its own.
+pub(crate) struct Directory(pub(crate) TempDir);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn options(&self) -> OpenOptions {
+        OpenOptions::new(self.0.path().join("store"))
+    }
+}
+
+impl Place for Directory {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Sqlite::open(self.options()).unwrap())
+    }
+}
+
+every_story!(Directory::new());
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn the_ledger_is_the_sum_of_the_calls(steps in laws::steps()) {
+        block_on(laws::the_ledger_is_the_sum_of_the_calls(&Directory::new(), &steps));
+    }
+
+    #[test]
+    fn a_filter_finds_what_fits(case in laws::filters()) {
+        block_on(laws::a_filter_finds_what_fits(&Directory::new(), case));
+    }
+}
