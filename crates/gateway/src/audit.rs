@@ -23,12 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When to come again while the store is down.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Which calls are recorded, and how much of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditScope {
+    /// Every call, with what was said.
+    Full,
+    /// Every call, without what was said.
+    Metadata,
+    /// Only what has to be accounted for: calls with a key, without what was said.
+    Keys,
+}
+
 /// Writes the record of calls to a store.
 #[derive(Debug)]
 pub struct Audit {
     store: Arc<dyn Store>,
     clock: Arc<dyn WallClock>,
-    bodies: bool,
+    scope: AuditScope,
     refusals: Refusals,
 }
 
@@ -43,9 +54,19 @@ pub(crate) struct Unread<'a> {
 }
 
 impl Audit {
-    /// An audit that writes to a store; without `bodies` it keeps what was said of no call.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn WallClock>, bodies: bool) -> Self {
-        Self { store, clock, bodies, refusals: Refusals::default() }
+    /// An audit that writes to a store.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn WallClock>, scope: AuditScope) -> Self {
+        Self { store, clock, scope, refusals: Refusals::default() }
+    }
+
+    /// Which calls are recorded.
+    pub const fn scope(&self) -> AuditScope {
+        self.scope
+    }
+
+    /// Whether this caller's calls are recorded.
+    pub fn records(&self, caller: &Caller) -> bool {
+        self.scope != AuditScope::Keys || caller.key.is_some()
     }
 
     /// The store behind it.
@@ -61,11 +82,20 @@ impl Audit {
     /// Whether what this caller says, and is told, is kept.
     pub fn keeps_bodies(&self, caller: &Caller) -> bool {
         let policy = caller.key.as_ref().map_or(AuditPolicy::Full, |key| key.key.audit);
-        self.bodies && policy == AuditPolicy::Full
+        self.scope == AuditScope::Full && policy == AuditPolicy::Full
     }
 
-    /// Whether calls can be recorded.
+    /// Whether everything can be recorded that has to be.
     pub fn ready(&self) -> Result<(), Failure> {
+        if self.scope == AuditScope::Keys { Ok(()) } else { self.can_write() }
+    }
+
+    /// Whether this caller's calls can be recorded, where they are.
+    pub(crate) fn ready_for(&self, caller: &Caller) -> Result<(), Failure> {
+        if self.records(caller) { self.can_write() } else { Ok(()) }
+    }
+
+    fn can_write(&self) -> Result<(), Failure> {
         match self.store.state().fault {
             Some(fault) => Err(unavailable(&StoreError::Down(fault))),
             None => Ok(()),
@@ -123,6 +153,10 @@ impl Audit {
     /// for callers of this machine, a count for strangers.
     pub(crate) fn refuse(&self, unread: &Unread<'_>, finished: &Finished<'_>) {
         let now = self.clock.now();
+        if self.scope == AuditScope::Keys && unread.caller.is_none_or(|caller| caller.key.is_none())
+        {
+            return;
+        }
         let known = unread.caller.filter(|caller| caller.authenticated || caller.loopback);
         let reason = match finished.outcome {
             Outcome::Failed(failure, _) => failure.kind.as_str(),

@@ -105,17 +105,20 @@ impl Gateway {
 
     /// Whether calls can be answered now.
     pub fn ready(&self) -> Result<(), Failure> {
-        self.ready_for(&*self.shared.parts.upstream)
-    }
-
-    fn ready_for(&self, upstream: &dyn Upstream) -> Result<(), Failure> {
         if self.shared.parts.stop.is_cancelled() {
             return Err(stopping());
         }
         if let Some(audit) = &self.shared.parts.audit {
             audit.ready()?;
         }
-        upstream.ready()
+        self.shared.parts.upstream.ready()
+    }
+
+    fn ready_for(&self, caller: &Caller) -> Result<(), Failure> {
+        if let Some(audit) = &self.shared.parts.audit {
+            audit.ready_for(caller)?;
+        }
+        self.shared.upstream_of(caller).ready()
     }
 
     /// Admits a call and starts it.
@@ -147,7 +150,7 @@ impl Gateway {
             parts.tasks.spawn(succeed(recorded, call, claim, door));
             return Ok(running);
         }
-        if let Err(failure) = self.ready_for(self.shared.upstream_of(&call.caller)) {
+        if let Err(failure) = self.ready_for(&call.caller) {
             recorded.give_back();
             return Err(self.turn_away(&call, received, failure));
         }
@@ -228,6 +231,11 @@ impl Gateway {
 }
 
 impl Shared {
+    /// Whether this caller's calls are recorded.
+    fn records(&self, caller: &Caller) -> bool {
+        self.parts.audit.as_ref().is_some_and(|audit| audit.records(caller))
+    }
+
     pub(crate) fn records_bodies(&self, caller: &Caller) -> bool {
         self.parts.audit.as_ref().is_some_and(|audit| audit.keeps_bodies(caller))
     }
@@ -343,7 +351,7 @@ impl Door {
             keeper: keeper.cloned(),
             hung_up: false,
             unheard: false,
-            holds: shared.parts.audit.is_some(),
+            holds: shared.records(&call.caller),
             held: None,
         };
         (0..choices(call)).map(sink).collect()

@@ -39,7 +39,7 @@ mod transcript;
 mod tests;
 
 pub use admission::{Bill, Outstanding};
-pub use audit::Audit;
+pub use audit::{Audit, AuditScope};
 pub use call::{Call, ChoiceEvents, Running};
 pub use caller::Caller;
 pub use complete::{Gateway, GatewayLimits, GatewayParts, Knock, Refusal};

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Bill, Settled};
-use crate::audit::unavailable;
+use crate::audit::{Audit, unavailable};
 use crate::clock::WallClock;
 use crate::complete::Shared;
 use crate::end::End;
@@ -50,6 +50,11 @@ impl Recorded {
         self.bill.as_ref()
     }
 
+    /// Where the call is recorded, if it is.
+    fn audit(&self, call: &Call) -> Option<&Arc<Audit>> {
+        self.shared.parts.audit.as_ref().filter(|audit| audit.records(&call.caller))
+    }
+
     /// Gives back all that was taken: the call has come to nothing.
     pub(crate) fn give_back(&self) {
         if let Some(bill) = &self.bill {
@@ -59,7 +64,7 @@ impl Recorded {
 
     /// Commits the RX half. Nothing may be asked of an upstream before.
     pub(crate) async fn open(&self, call: &mut Call) -> Result<(), Failure> {
-        let Some(audit) = &self.shared.parts.audit else { return Ok(()) };
+        let Some(audit) = self.audit(call) else { return Ok(()) };
         let reserved = self.bill.as_ref().map(|bill| bill.reserved().clone());
         // On the heap: calls that wait do not carry room for it.
         Box::pin(audit.open(call, self.at, reserved.unwrap_or_default())).await
@@ -90,10 +95,10 @@ impl Recorded {
         ended: Result<(), Option<Failure>>,
     ) -> Result<(), Option<Failure>> {
         let parts = &self.shared.parts;
-        let settled = self.bill.as_ref().map(|bill| {
-            let audit = parts.audit.as_ref();
-            bill.end(call.id, end.asked, &end.usage, end.model(), audit)
-        });
+        let settled = self
+            .bill
+            .as_ref()
+            .map(|bill| bill.end(call.id, end.asked, &end.usage, end.model(), self.audit(call)));
         let (spending, overrun) = match settled {
             Some(Settled::Now(spending, overrun)) => (Some(spending), overrun),
             Some(Settled::Later) => (None, false),
@@ -101,7 +106,7 @@ impl Recorded {
         };
         let body = end.body.take();
         let finished = end.finished(call, outcome(call, &ended));
-        let Some(audit) = &parts.audit else {
+        let Some(audit) = self.audit(call) else {
             parts.log.finished(&finished);
             return ended;
         };

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use mcp::{Connection, Ended, Limits, stdio};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cli::Problem;
+use crate::records::Records;
 use crate::reload::{Reloader, Running};
 use crate::settings::{Config, Layers, Loaded};
 use crate::telemetry::{self, CallLines, LevelControl, LineQueue};
@@ -15,6 +17,8 @@ use crate::wiring::Parts;
 
 /// How long the end waits for calls to tell their callers; hosts kill us soon after.
 const LAST_CALLS: Duration = Duration::from_secs(1);
+/// How long the doors wait for the store before they open all the same, and answer 503.
+const FIRST_OPENING: Duration = Duration::from_millis(900);
 /// How long the end waits for the last log lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
@@ -65,8 +69,10 @@ async fn live(
     let stdio_mode = config.stdio;
     let serve = config.serve;
     let running = Running::of(&config, settings, has_file, stamp);
-    let parts = Parts::new(config, lines, log);
-    let reloader = Arc::new(Reloader::new(layers, running, parts.rules.clone(), level));
+    let parts = Parts::new(config, lines, log)?;
+    let records = Arc::clone(&parts.records);
+    let reloader = Reloader::new(layers, running, parts.rules.clone(), level, records);
+    let reloader = Arc::new(reloader);
     parts.background.spawn(reloader.watch(parts.background.clone(), parts.stop.clone()));
     let (source, sink) = stdio::open(stdio_mode).map_err(|error| {
         Problem::new(
@@ -80,6 +86,7 @@ async fn live(
         let (http, router) = (parts.http.clone(), parts.router.clone());
         let (calls, stop) = (parts.calls.clone(), parts.stop.clone());
         let attached = parts.attached.clone();
+        let (records, background) = (Arc::clone(&parts.records), parts.background.clone());
         async move {
             // Dual-era hosts start a throw-away sibling to probe: until a host says
             // `initialize` there is no side effect.
@@ -88,6 +95,7 @@ async fn live(
                 () = stop.cancelled() => return,
             }
             if let Some(listener) = http.bind(&stop).await {
+                open_records(&records, &background, &stop).await;
                 http.serve(listener, tls, router, serve, calls, stop).await;
             }
         }
@@ -125,6 +133,18 @@ async fn close(parts: &Parts) {
     parts.stop.cancel();
     parts.calls.close();
     let _ = tokio::time::timeout(LAST_CALLS, parts.calls.wait()).await;
+    parts.records.close().await;
+}
+
+/// Opens the store; the doors wait a moment for it, so that the first call finds it open.
+pub(crate) async fn open_records(
+    records: &Arc<Records>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let opened = CancellationToken::new();
+    tasks.spawn(Arc::clone(records).run(opened.clone(), stop.clone()));
+    let _ = tokio::time::timeout(FIRST_OPENING, opened.cancelled()).await;
 }
 
 fn end_log(lines: &LineQueue) {

@@ -49,7 +49,7 @@ pub(crate) fn run(settings: &DemoSettings) -> Result<ExitCode, Problem> {
     let wanted = config.address;
     let serve = config.serve;
     let outcome = runtime.block_on(async {
-        let parts = Parts::new(config, Arc::clone(&lines), log);
+        let parts = Parts::new(config, Arc::clone(&lines), log)?;
         let (near, far) = tokio::io::duplex(PIPE);
         let ended = CancellationToken::new();
         parts.background.spawn(host::run(far, parts.background.clone(), ended.clone()));
@@ -65,6 +65,7 @@ pub(crate) fn run(settings: &DemoSettings) -> Result<ExitCode, Problem> {
         let Some(listener) = parts.http.bind(&parts.stop).await else {
             return Err(Problem::new("the demo was stopped", "start it again"));
         };
+        crate::bridge::open_records(&parts.records, &parts.background, &parts.stop).await;
         // Port 0 has become a real one.
         let address = listener.local_addr().unwrap_or(wanted);
         let (http, router) = (Arc::clone(&parts.http), parts.router.clone());

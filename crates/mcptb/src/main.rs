@@ -4,6 +4,7 @@ mod bridge;
 mod cli;
 mod demo;
 mod listen;
+mod records;
 mod reload;
 mod settings;
 mod telemetry;

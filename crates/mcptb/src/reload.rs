@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bridge::warn_of_exposure;
 use crate::cli::Problem;
+use crate::records::{Records, policy};
 use crate::settings::{Config, Effective, Layers, Loaded, Sections, Stamp};
 use crate::telemetry::LevelControl;
 
@@ -57,6 +58,7 @@ pub(crate) struct Reloader {
     layers: Layers,
     rules: LiveRules,
     level: LevelControl,
+    records: Arc<Records>,
     sections: watch::Sender<Arc<Sections>>,
     /// The longest wait, which does not change.
     max_wait: Duration,
@@ -121,10 +123,12 @@ impl Reloader {
         running: Running,
         rules: LiveRules,
         level: LevelControl,
+        records: Arc<Records>,
     ) -> Self {
         let Running { sections, max_wait, doors, state } = running;
         let sections = watch::Sender::new(sections);
-        Self { layers, rules, level, sections, max_wait, doors, state: Mutex::new(state) }
+        let state = Mutex::new(state);
+        Self { layers, rules, level, records, sections, max_wait, doors, state }
     }
 
     /// What only the file can say, as it holds now and whenever it changes.
@@ -240,6 +244,10 @@ impl Reloader {
             (config.address, config.tls) = self.doors.clone();
             warn_of_exposure(&config);
         }
+        config.access.keys.clone_from(&before.access.keys);
+        // Refused before anything is exchanged, if it cannot be.
+        let policy = policy(&config, &config.sections)?;
+        self.records.admission.set_policy(policy);
         self.rules.replace(DoorRules {
             access: config.access,
             params: config.params,

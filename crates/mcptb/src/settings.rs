@@ -28,7 +28,7 @@ mod values;
 
 #[cfg(test)]
 pub(crate) use file::Place;
-pub(crate) use file::{ConfigPath, Sections, Stamp};
+pub(crate) use file::{AuditDurability, BudgetMode, ConfigPath, Sections, Stamp};
 use layers::command;
 pub(crate) use layers::{Effective, Layers, Loaded, Source};
 pub(crate) use values::{Wait, WarmUp};
@@ -52,6 +52,12 @@ pub(crate) struct Settings {
     /// File that holds the token callers must show (or set `MCPTB_TOKEN`); at least 20 characters.
     #[arg(long, value_name = "PATH", env = "MCPTB_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Folder of keys and records; without it, the usual one for data of your account.
+    #[arg(long, value_name = "PATH", env = "MCPTB_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Whether calls are recorded; without it, as [audit] in the file says, and else on.
+    #[arg(long, env = "MCPTB_AUDIT", value_enum)]
+    audit: Option<OnOff>,
     /// Who must show the token.
     #[arg(long, env = "MCPTB_AUTH", value_enum, default_value = "auto")]
     auth: Auth,
@@ -229,6 +235,10 @@ pub(crate) struct Config {
     pub(crate) anthropic_done: bool,
     pub(crate) stdio: stdio::Mode,
     pub(crate) log: LogSettings,
+    /// Folder of keys and records.
+    pub(crate) data_dir: PathBuf,
+    /// Whether calls are recorded.
+    pub(crate) audit: bool,
     /// What only the configuration file can say.
     pub(crate) sections: Arc<Sections>,
 }
@@ -278,6 +288,9 @@ impl Config {
                 bodies: false,
                 colour: colour(),
             },
+            // Nothing is kept of a demo.
+            data_dir: PathBuf::new(),
+            audit: false,
             sections: Arc::default(),
         }
     }

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use gateway::clock::SystemClock;
 use gateway::{Gateway, GatewayLimits, GatewayParts};
+use http_doors::access::KeyDoor;
 use http_doors::{DoorRules, DoorSettings, LiveRules};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use upstreams::host::{HostPool, HostService};
 
+use crate::cli::Problem;
 use crate::listen::HttpSide;
+use crate::records::Records;
 use crate::settings::Config;
 use crate::telemetry::{CallLines, LineQueue};
 
@@ -31,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) router: Router,
     /// What may change while the doors are open.
     pub(crate) rules: LiveRules,
+    /// Keys, limits and the record of calls.
+    pub(crate) records: Arc<Records>,
     /// Calls and connections: waited for at the end.
     pub(crate) calls: TaskTracker,
     /// Warm-ups, watchers and tools: they end with their host and are not waited for.
@@ -43,7 +49,14 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Puts a bridge together.
-    pub(crate) fn new(config: Config, lines: Arc<LineQueue>, log: Arc<CallLines>) -> Self {
+    pub(crate) fn new(
+        mut config: Config,
+        lines: Arc<LineQueue>,
+        log: Arc<CallLines>,
+    ) -> Result<Self, Problem> {
+        let records = Records::new(&config)?;
+        config.access.keys =
+            Some(KeyDoor { keyring: Arc::clone(&records.keyring), clock: Arc::new(SystemClock) });
         let calls = TaskTracker::new();
         let background = TaskTracker::new();
         let stop = CancellationToken::new();
@@ -58,8 +71,8 @@ impl Parts {
             upstream: Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
             sandbox: None,
             log,
-            audit: None,
-            admission: None,
+            audit: Some(Arc::clone(&records.audit)),
+            admission: Some(Arc::clone(&records.admission)),
             limits: GatewayLimits { replay_guard: config.replay_guard },
             tasks: calls.clone(),
             stop: stop.clone(),
@@ -77,7 +90,7 @@ impl Parts {
             },
         );
         let attached = CancellationToken::new();
-        Self { pool, http, router, rules, calls, background, attached, stop }
+        Ok(Self { pool, http, router, rules, records, calls, background, attached, stop })
     }
 
     /// The MCP server for one host connection.

@@ -1,6 +1,7 @@
 //! What remembers keys, spending and every call, behind the port [`gateway::store::Store`].
 //!
-//! What it is: engines that write the record down. There is one, [`Sqlite`]. What it is *not*: it
+//! What it is: engines that write the record down. There is one, [`Sqlite`]; [`Late`] stands for it
+//! until it opens. What it is *not*: it
 //! decides nothing about keys, limits or what is kept of a call; it writes what it is told, and
 //! answers when that is committed.
 //!
@@ -11,6 +12,8 @@
 
 #![forbid(unsafe_code)]
 
+mod late;
 mod sqlite;
 
+pub use late::Late;
 pub use sqlite::{Durability, OpenError, OpenOptions, Sqlite, system_clock};

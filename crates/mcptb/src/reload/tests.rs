@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::{
     Arc, Config, DoorRules, Duration, Layers, LiveRules, Loaded, Reloaded, Reloader, Running, Stamp,
 };
+use crate::records::Records;
 use crate::settings::Settings;
 use crate::telemetry;
 
@@ -35,12 +36,13 @@ impl House {
         let Loaded { config, settings, has_file, stamp } = layers.load().unwrap();
         let running = Running::of(&config, settings, has_file, stamp);
         let (_, _, level) = telemetry::start(Config::local(0).log);
+        let records = Records::new(&config).unwrap();
         let rules = LiveRules::new(DoorRules {
             deadline: config.deadline.within(config.host.max_wait),
             access: config.access,
             params: config.params,
         });
-        let reloader = Reloader::new(layers, running, rules.clone(), level);
+        let reloader = Reloader::new(layers, running, rules.clone(), level, records);
         Self { folder, reloader, rules }
     }
 

@@ -32,6 +32,17 @@ impl Settings {
                 "set both for HTTPS, or none",
             ));
         }
+        let data_dir = match &self.data_dir {
+            Some(dir) if dir.as_os_str().is_empty() => None,
+            Some(dir) => std::path::absolute(dir).ok(),
+            None => data_folder(),
+        };
+        let data_dir = data_dir.ok_or_else(|| {
+            Problem::new(
+                "there is no folder for keys and records: this account has no home",
+                "name one with --data-dir or MCPTB_DATA_DIR",
+            )
+        })?;
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
             address: SocketAddr::new(self.host, self.port),
@@ -99,6 +110,8 @@ impl Settings {
                 bodies: self.log_bodies,
                 colour: colour(),
             },
+            audit: self.audit.map_or(sections.audit.enabled, |audit| matches!(audit, OnOff::On)),
+            data_dir,
             sections: std::sync::Arc::new(sections),
         })
     }
@@ -133,4 +146,23 @@ impl Settings {
         }
         Ok(Some(Secret::new(token.to_owned())))
     }
+}
+
+/// Where programs of this account keep their data. A path that is not absolute does not count, as
+/// the XDG specification says.
+fn data_folder() -> Option<std::path::PathBuf> {
+    let folder = |name| {
+        let path = variable(name).map(std::path::PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let usual = || {
+        if cfg!(windows) {
+            folder("LOCALAPPDATA")
+        } else if cfg!(target_os = "macos") {
+            folder("HOME").map(|home| home.join("Library").join("Application Support"))
+        } else {
+            folder("HOME").map(|home| home.join(".local").join("share"))
+        }
+    };
+    folder("XDG_DATA_HOME").or_else(usual).map(|folder| folder.join("mcptb"))
 }

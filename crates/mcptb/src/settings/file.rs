@@ -24,11 +24,12 @@ mod suggestion;
 mod tests;
 mod units;
 
+pub(crate) use audit::Durability as AuditDurability;
 use document::{Entry, Value};
 pub(super) use example::write as write_example;
 pub(super) use flags::{Kind, kind, shown, typed};
 pub(crate) use place::{ConfigPath, Place};
-pub(crate) use sections::Sections;
+pub(crate) use sections::{BudgetMode, Sections};
 pub(crate) use stamp::Stamp;
 
 /// The largest file, in bytes. A file of settings has some thousands.
@@ -168,10 +169,13 @@ fn parse(bytes: &[u8], folder: &Path) -> Result<FileSettings, Fault> {
                 "use --config or MCPTB_CONFIG",
             ));
         }
-        if let Some(argument) = command.get_arguments().find(|known| *known.get_id() == *entry.name)
+        if let Some(argument) = command
+            .get_arguments()
+            // Here it may be a table, of which the flag says one word.
+            .find(|known| *known.get_id() == *entry.name && entry.name != "audit")
         {
             read.flags.push(flags::read(argument, entry, folder)?);
-        } else if read.sections.take(entry, folder)? {
+        } else if read.sections.take(entry)? {
             read.section_lines.push((entry.name.clone(), entry.line));
         } else {
             let flags = command.get_arguments().map(|known| known.get_id().as_str());

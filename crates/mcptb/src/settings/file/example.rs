@@ -26,9 +26,6 @@ const SECTIONS: &str = "
 # Time zone of calendar budgets, by its name in the IANA database.
 #time_zone = \"UTC\"
 
-# Folder of records and keys; without it, the usual one of the system.
-#data_dir = \"data\"
-
 # Tokens of output that are reserved for a call, at most.
 #expected_output = 4096
 
@@ -71,7 +68,7 @@ const SECTIONS: &str = "
 pub(in crate::settings) fn write() -> String {
     let mut text = HEAD.to_owned();
     for argument in crate::settings::command().get_arguments() {
-        if argument.get_id() != "config" {
+        if argument.get_id() != "config" && argument.get_id() != "audit" {
             setting(&mut text, argument);
         }
     }

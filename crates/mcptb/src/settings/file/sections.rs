@@ -1,7 +1,5 @@
 //! What only the file can say: there is no flag for a table of prices.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value as Json, json};
 
 use super::Fault;
@@ -11,8 +9,8 @@ use super::glob::ByModel;
 use super::prices::{ModelLimits, Price, by_model};
 
 /// The names of everything here, at the top of the file.
-pub(super) const NAMES: [&str; 7] =
-    ["time_zone", "data_dir", "expected_output", "budget", "audit", "prices", "models"];
+pub(super) const NAMES: [&str; 6] =
+    ["time_zone", "expected_output", "budget", "audit", "prices", "models"];
 
 /// Those of them that are tables.
 pub(super) const TABLES: [&str; 3] = ["audit", "prices", "models"];
@@ -22,8 +20,6 @@ pub(super) const TABLES: [&str; 3] = ["audit", "prices", "models"];
 pub(crate) struct Sections {
     /// The zone whose calendar budgets follow, as in the IANA database; not looked up yet.
     pub(crate) time_zone: String,
-    /// Where records and keys are kept; `None` is the place that is usual on the system.
-    pub(crate) data_dir: Option<PathBuf>,
     /// Tokens of output that are reserved for a call, at most.
     pub(crate) expected_output: u64,
     pub(crate) budget: BudgetMode,
@@ -45,7 +41,6 @@ impl Default for Sections {
     fn default() -> Self {
         Self {
             time_zone: "UTC".to_owned(),
-            data_dir: None,
             expected_output: 4096,
             budget: BudgetMode::Expected,
             audit: Audit::default(),
@@ -57,17 +52,9 @@ impl Default for Sections {
 
 impl Sections {
     /// Takes one entry of the top of the file, if it belongs here.
-    pub(super) fn take(&mut self, entry: &Entry, folder: &Path) -> Result<bool, Fault> {
+    pub(super) fn take(&mut self, entry: &Entry) -> Result<bool, Fault> {
         match entry.name.as_str() {
             "time_zone" => self.time_zone = time_zone(entry)?,
-            "data_dir" => {
-                self.data_dir = match &entry.value {
-                    Value::Text(path) if !path.is_empty() && !path.contains('\0') => {
-                        Some(folder.join(path))
-                    }
-                    _ => return Err(Fault::value(entry, "the path of a folder in quotes")),
-                };
-            }
             "expected_output" => self.expected_output = entry.whole(1, 10_000_000)?,
             "budget" => {
                 self.budget = match &entry.value {
@@ -90,10 +77,8 @@ impl Sections {
             BudgetMode::Expected => "expected",
             BudgetMode::Hard => "hard",
         };
-        let data_dir = self.data_dir.as_ref().map(|path| path.to_string_lossy());
         let mut rows = vec![
             ("time_zone".to_owned(), json!(self.time_zone)),
-            ("data_dir".to_owned(), json!(data_dir)),
             ("expected_output".to_owned(), json!(self.expected_output)),
             ("budget".to_owned(), json!(budget)),
         ];

@@ -119,7 +119,6 @@ fn wrong_types_and_values_say_what_is_allowed() {
         ("expected_output = 0", ["cannot be 0", "from 1 to"]),
         ("budget = 'soft'", ["cannot be \"soft\"", "\"hard\""]),
         ("time_zone = 'Mars; rm'", ["`time_zone`", "Europe/Berlin"]),
-        ("data_dir = 1", ["`data_dir`", "a folder"]),
         ("audit = true", ["`audit` cannot be true", "[audit]"]),
         ("prices = 1", ["`prices` cannot be 1", "[prices.\"gpt-*\"]"]),
     ] {
@@ -237,10 +236,8 @@ fn limits_by_model() {
 #[test]
 fn the_rest_of_what_only_the_file_can_say() {
     let sections =
-        good("time_zone = 'Europe/Berlin'\ndata_dir = 'd'\nexpected_output = 9\nbudget = 'hard'")
-            .sections;
+        good("time_zone = 'Europe/Berlin'\nexpected_output = 9\nbudget = 'hard'").sections;
     assert_eq!(sections.time_zone, "Europe/Berlin");
-    assert_eq!(sections.data_dir.as_deref(), Some(Path::new("/folder/d")));
     assert_eq!((sections.expected_output, sections.budget), (9, BudgetMode::Hard));
 }
 
@@ -272,7 +269,6 @@ fn the_example_holds_every_setting_and_reads_back() {
     }
     // The sections' defaults are written by hand.
     let stated = Sections {
-        data_dir: None,
         prices: Sections::default().prices,
         models: Sections::default().models,
         ..settings.sections.clone()

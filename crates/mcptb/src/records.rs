@@ -1,0 +1,203 @@
+//! Keys, limits and the record of calls: put together, opened when a host has attached, and closed
+//! last.
+//!
+//! Nothing is opened before: a throw-away sibling of a probing host must leave no trace. While the
+//! store cannot be opened the bridge answers 503 and tries again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::admission::Admission;
+use gateway::budgets::Calendar;
+use gateway::clock::SystemClock;
+use gateway::keyring::Keyring;
+use gateway::keys::token::InstallSecret;
+use gateway::policy::{ModelLimits, Policy, Price};
+use gateway::store::{Loaded, Store};
+use gateway::{Audit, AuditScope};
+use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Problem;
+use crate::settings::{AuditDurability, BudgetMode, Config, Sections};
+
+/// How often the store is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often refusals that were counted are written down.
+const COUNTS: Duration = Duration::from_secs(15);
+/// The longest wait for the last commit, at the end.
+const LAST_COMMIT: Duration = Duration::from_millis(600);
+/// The database's file in the data folder.
+const DATABASE: &str = "audit.db";
+
+/// What is remembered, and who may do what.
+#[derive(Debug)]
+pub(crate) struct Records {
+    store: Arc<Late>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) audit: Arc<Audit>,
+    options: OpenOptions,
+    /// Whether the store is opened although nobody has made a key.
+    wanted: bool,
+}
+
+impl Records {
+    /// Puts them together; opens nothing.
+    pub(crate) fn new(config: &Config) -> Result<Arc<Self>, Problem> {
+        let audit = &config.sections.audit;
+        let scope = match (config.audit, audit.bodies) {
+            (false, _) => AuditScope::Keys,
+            (true, false) => AuditScope::Metadata,
+            (true, true) => AuditScope::Full,
+        };
+        let mut options = OpenOptions::new(&config.data_dir);
+        options.durability = match audit.durability {
+            AuditDurability::Commit => Durability::Normal,
+            AuditDurability::Fsync => Durability::Fsync,
+        };
+        options.max_age = Some(audit.max_age);
+        options.max_bytes = std::num::NonZeroU64::new(audit.max_bytes);
+        let store = Arc::new(Late::shut(NOT_OPEN));
+        let clock = Arc::new(SystemClock);
+        let admission = Admission::new(policy(config, &config.sections)?, clock.clone());
+        Ok(Arc::new(Self {
+            keyring: Arc::new(Keyring::unavailable(NOT_OPEN)),
+            admission: Arc::new(admission),
+            audit: Arc::new(Audit::new(Arc::clone(&store) as Arc<dyn Store>, clock, scope)),
+            store,
+            options,
+            wanted: scope != AuditScope::Keys,
+        }))
+    }
+
+    /// Opens the store, tries again until that works, and then writes down what was counted of
+    /// refusals, until `stop`. `opened` is cancelled when the doors may open: when the store is
+    /// there, is not wanted, or has refused once.
+    pub(crate) async fn run(self: Arc<Self>, opened: CancellationToken, stop: CancellationToken) {
+        let _tell = opened.clone().drop_guard();
+        let mut complained = false;
+        loop {
+            match self.try_open().await {
+                Ok(true) => break,
+                // Nothing to keep, and no keys.
+                Ok(false) => {
+                    if self.keyring.snapshot().install().is_err() {
+                        let unused = InstallSecret::new([0; 32]);
+                        self.keyring.load(unused, Loaded::default());
+                    }
+                }
+                Err(why) => {
+                    if !std::mem::replace(&mut complained, true) {
+                        tracing::warn!("the records cannot be opened, calls get 503: {why}");
+                    }
+                    self.store.still_shut(why.clone());
+                    self.keyring.still_unavailable(why);
+                }
+            }
+            opened.cancel();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+        opened.cancel();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(COUNTS) => self.audit.flush_refusals(false),
+            }
+        }
+    }
+
+    /// Opens the store and loads what has to be in memory. False where it is not wanted.
+    async fn try_open(&self) -> Result<bool, String> {
+        let (options, wanted) = (self.options.clone(), self.wanted);
+        let opening = tokio::task::spawn_blocking(move || {
+            if wanted || options.dir.join(DATABASE).exists() {
+                Sqlite::open(options).map(Some)
+            } else {
+                Ok(None)
+            }
+        });
+        let opened: Result<Option<Sqlite>, OpenError> =
+            opening.await.map_err(|_| "opening it has failed".to_owned())?;
+        let Some(store) = opened.map_err(|error| chain(&error))? else { return Ok(false) };
+        let loaded = store.load().await.map_err(|error| error.to_string())?;
+        if loaded.interrupted > 0 {
+            tracing::warn!(
+                calls = loaded.interrupted,
+                "calls were cut off by the end of an earlier bridge; they are closed, and charged \
+                 as reserved"
+            );
+        }
+        self.admission.load(&store).await.map_err(|error| error.to_string())?;
+        let install = store.install_secret().clone();
+        self.store.open_with(Arc::new(store));
+        self.keyring.load(install, loaded);
+        Ok(true)
+    }
+
+    /// Commits what is left. After the last call.
+    pub(crate) async fn close(&self) {
+        self.audit.flush_refusals(true);
+        if tokio::time::timeout(LAST_COMMIT, self.store.shut_down()).await.is_err() {
+            tracing::warn!("the last records were not committed in time");
+        }
+    }
+}
+
+const NOT_OPEN: &str = "it is not open yet";
+
+/// What the configuration says about limits and prices.
+pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Problem> {
+    let calendar = Calendar::new(&sections.time_zone)
+        .map_err(|error| Problem::new(error.to_string(), "set time_zone in mcptb.toml"))?;
+    let glob = |pattern: &str| {
+        pattern.parse().map_err(|error| {
+            Problem::new(format!("the pattern `{pattern}`: {error}"), "use * and ? in it")
+        })
+    };
+    let mut prices = Vec::new();
+    for (pattern, price) in sections.prices.iter() {
+        let price = Price {
+            input: price.input,
+            cached_input: price.cached_input,
+            output: price.output,
+            per_request: price.per_request,
+            multiplier: price.multiplier,
+        };
+        prices.push((glob(&pattern.to_string())?, price));
+    }
+    let mut models = Vec::new();
+    for (pattern, limits) in sections.models.iter() {
+        let narrow =
+            |limit: Option<u64>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+        let limits = ModelLimits {
+            requests_per_minute: narrow(limits.requests_per_minute),
+            tokens_per_minute: limits.tokens_per_minute,
+            concurrency: narrow(limits.concurrency),
+        };
+        models.push((glob(&pattern.to_string())?, limits));
+    }
+    Ok(Policy {
+        calendar,
+        expected_output: sections.expected_output,
+        hard: sections.budget == BudgetMode::Hard,
+        default_output: config.host.default_max_tokens,
+        prices,
+        models,
+    })
+}
+
+/// An error with its causes, for the log of the operator.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
