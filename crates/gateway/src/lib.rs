@@ -14,6 +14,7 @@ mod call;
 mod caller;
 mod complete;
 mod ports;
+mod redact;
 mod slots;
 mod successor;
 mod takeover;
@@ -28,5 +29,6 @@ pub use ports::{
     BoxFuture, CallLog, EventSink, Finished, HungUp, Order, Outcome, Received, Upstream,
     UpstreamStatus,
 };
+pub use redact::{BadPattern, Redacted, Redactor, SecretKind, SecretKinds};
 pub use slots::{Place, Slot, Slots};
 pub use takeover::ReplayKey;
