@@ -4,6 +4,7 @@
 //! the end of the answer. So an answer that somebody received is always on record. What cannot be
 //! recorded is refused.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use crate::keys::{AuditPolicy, Endpoint, UnixMillis};
 use crate::ports::{Finished, HUNG_UP, Outcome};
 use crate::refusals::Refusals;
 use crate::store::{Closed, Opened, Spending, Store, StoreError, Written};
-use crate::{Call, Caller};
+use crate::{Call, Caller, Redactor};
 
 /// The longest wait for a commit.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Texts above this size are not searched on the threads that answer calls.
+const LARGE: usize = 64 << 10;
 /// When to come again while the store is down.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,7 @@ pub struct Audit {
     store: Arc<dyn Store>,
     clock: Arc<dyn WallClock>,
     scope: AuditScope,
+    redactor: Arc<Redactor>,
     refusals: Refusals,
 }
 
@@ -55,8 +59,14 @@ pub(crate) struct Unread<'a> {
 
 impl Audit {
     /// An audit that writes to a store.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn WallClock>, scope: AuditScope) -> Self {
-        Self { store, clock, scope, refusals: Refusals::default() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn WallClock>,
+        scope: AuditScope,
+        redactor: Redactor,
+    ) -> Self {
+        let redactor = Arc::new(redactor);
+        Self { store, clock, scope, redactor, refusals: Refusals::default() }
     }
 
     /// Which calls are recorded.
@@ -123,7 +133,10 @@ impl Audit {
         opened.messages = u32::try_from(call.request.messages.len()).unwrap_or(u32::MAX);
         opened.input_tokens = call.input_tokens;
         opened.reserved = reserved;
-        opened.body = body;
+        opened.body = match body {
+            Some(body) => Some(self.redact(body).await?),
+            None => None,
+        };
         committed(self.store.open(opened)).await
     }
 
@@ -137,10 +150,26 @@ impl Audit {
         overrun: bool,
     ) -> Result<(), Failure> {
         let mut closed = self.closed(finished, received);
-        closed.body = body.map(Bytes::from);
+        closed.body = match body {
+            Some(body) => Some(self.redact(Bytes::from(body)).await?),
+            None => None,
+        };
         closed.spending = spending;
         closed.overrun = overrun;
         committed(self.store.close(closed)).await
+    }
+
+    /// Strikes credentials out of what was said. Large texts go to a thread of their own.
+    async fn redact(&self, text: Bytes) -> Result<Bytes, Failure> {
+        if text.len() <= LARGE {
+            return Ok(redacted(&self.redactor, text));
+        }
+        let redactor = Arc::clone(&self.redactor);
+        let redacting = tokio::task::spawn_blocking(move || redacted(&redactor, text));
+        redacting.await.map_err(|error| {
+            Failure::new(FailureKind::Internal, "The record of the call could not be made.")
+                .with_source(error)
+        })
     }
 
     /// Records what a call spent whose end was recorded before.
@@ -243,6 +272,13 @@ impl Unread<'_> {
             reserved: Spending { amounts: Amounts::default(), ..Spending::default() },
             body: None,
         })
+    }
+}
+
+fn redacted(redactor: &Redactor, text: Bytes) -> Bytes {
+    match redactor.redact(&text).text {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(redacted) => redacted.into(),
     }
 }
 

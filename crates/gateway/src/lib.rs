@@ -28,6 +28,7 @@ pub mod limits;
 pub mod policy;
 mod ports;
 mod recorded;
+mod redact;
 mod refusals;
 mod slots;
 pub mod store;
@@ -47,5 +48,6 @@ pub use ports::{
     BoxFuture, CallLog, EventSink, Finished, HUNG_UP, HungUp, Order, Outcome, Received, Upstream,
     UpstreamStatus,
 };
+pub use redact::{BadPattern, Redacted, Redactor, SecretKind, SecretKinds};
 pub use slots::{Lane, Place, Slot, Slots};
 pub use takeover::ReplayKey;

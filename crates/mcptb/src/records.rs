@@ -14,7 +14,7 @@ use gateway::keyring::Keyring;
 use gateway::keys::token::InstallSecret;
 use gateway::policy::{ModelLimits, Policy, Price};
 use gateway::store::{Loaded, Store};
-use gateway::{Audit, AuditScope};
+use gateway::{Audit, AuditScope, Redactor};
 use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 
@@ -58,13 +58,23 @@ impl Records {
         };
         options.max_age = Some(audit.max_age);
         options.max_bytes = std::num::NonZeroU64::new(audit.max_bytes);
+        let redactor = Redactor::new(&audit.redact).map_err(|error| {
+            Problem::new(error.to_string(), "change redact under [audit] in mcptb.toml")
+        })?;
+        let token = config.access.token.as_ref();
+        let redactor = redactor.with_exact(token.map(|token| token.expose().as_bytes()));
         let store = Arc::new(Late::shut(NOT_OPEN));
         let clock = Arc::new(SystemClock);
         let admission = Admission::new(policy(config, &config.sections)?, clock.clone());
         Ok(Arc::new(Self {
             keyring: Arc::new(Keyring::unavailable(NOT_OPEN)),
             admission: Arc::new(admission),
-            audit: Arc::new(Audit::new(Arc::clone(&store) as Arc<dyn Store>, clock, scope)),
+            audit: Arc::new(Audit::new(
+                Arc::clone(&store) as Arc<dyn Store>,
+                clock,
+                scope,
+                redactor,
+            )),
             store,
             options,
             wanted: scope != AuditScope::Keys,

@@ -10,6 +10,7 @@ use http_doors::access::KeyDoor;
 use http_doors::{DoorRules, DoorSettings, LiveRules};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use upstreams::echo::Echo;
 use upstreams::host::{HostPool, HostService};
 
 use crate::cli::Problem;
@@ -69,7 +70,7 @@ impl Parts {
         let pool = HostPool::new(config.host, background.clone());
         let gateway = Gateway::new(GatewayParts {
             upstream: Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
-            sandbox: None,
+            sandbox: Some(Arc::new(Echo::new(calls.clone()))),
             log,
             audit: Some(Arc::clone(&records.audit)),
             admission: Some(Arc::clone(&records.admission)),

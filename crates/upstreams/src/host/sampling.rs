@@ -8,12 +8,12 @@ use gateway::{Bill, EventSink, HungUp, Lane, Order};
 use mcp::{Outgoing, Reply, ReplyError};
 use model::{
     Block, Completion, CompletionRequest, Failure, FailureKind, Loss, LossSet, StopReason, Usage,
-    first_stop,
 };
 use tokio::time::{Instant, timeout_at};
 
 use super::asked::{Asked, Turn};
 use super::{HintPolicy, HostSession};
+use crate::ending::enforce_stop;
 
 /// Why a sampling has no completion: what it says of the host, and what the caller is told.
 pub(super) type Fault = (HostFault, Failure);
@@ -298,88 +298,4 @@ fn is_shaped(request: &CompletionRequest) -> bool {
         || request.tool_choice != model::ToolChoice::Auto
         || request.output != model::OutputFormat::Text
         || request.messages.iter().any(speaks_of_tools)
-}
-
-/// Cuts the reply at the first stop sequence: most hosts ignore them. One that spans neighbouring
-/// text blocks counts, because callers see them as one text.
-pub(super) fn enforce_stop(completion: &mut Completion, stops: &[String]) {
-    if stops.is_empty() {
-        return;
-    }
-    let mut cut = None;
-    let mut index = 0;
-    while let Some(rest) = completion.content.get(index..).filter(|rest| !rest.is_empty()) {
-        // Neighbouring text blocks as one text, which is searched once.
-        let mut run = String::new();
-        let mut starts = Vec::new();
-        for block in rest {
-            let Block::Text(text) = block else { break };
-            starts.push(run.len());
-            run.push_str(&text.text);
-        }
-        if let Some((offset, stop)) = first_stop(&run, stops) {
-            let nth = starts.partition_point(|start| *start <= offset).saturating_sub(1);
-            let start = starts.get(nth).copied().unwrap_or_default();
-            cut = Some((index + nth, offset - start, stop.to_owned()));
-            break;
-        }
-        index += starts.len() + 1;
-    }
-    let Some((index, offset, stop)) = cut else { return };
-    if let Some(Block::Text(text)) = completion.content.get_mut(index) {
-        text.text.truncate(offset);
-    }
-    completion.content.truncate(index + usize::from(offset > 0));
-    completion.reason = StopReason::StopSequence;
-    completion.stop_sequence = Some(stop);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::enforce_stop;
-    use model::{Block, Completion, LossSet, ModelName, StopReason, Usage};
-
-    fn completion(texts: &[&str]) -> Completion {
-        Completion {
-            model: ModelName::new("m"),
-            content: texts.iter().map(|text| Block::text(*text)).collect(),
-            reason: StopReason::EndTurn,
-            stop_sequence: None,
-            usage: Usage::default(),
-            losses: LossSet::EMPTY,
-        }
-    }
-
-    #[test]
-    fn the_reply_ends_before_the_first_stop() {
-        let mut reply = completion(&["one", "two END three", "four"]);
-        enforce_stop(&mut reply, &["END".to_owned()]);
-        assert_eq!(reply.content, [Block::text("one"), Block::text("two ")]);
-        assert_eq!(reply.reason, StopReason::StopSequence);
-        assert_eq!(reply.stop_sequence.as_deref(), Some("END"));
-    }
-
-    #[test]
-    fn a_stop_may_span_blocks() {
-        let stops = ["STOP".to_owned()];
-        let mut reply = completion(&["aSTO", "Pb", "c"]);
-        enforce_stop(&mut reply, &stops);
-        assert_eq!(reply.content, [Block::text("a")]);
-        let mut reply = completion(&["one", "STOP"]);
-        enforce_stop(&mut reply, &stops);
-        assert_eq!(reply.content, [Block::text("one")]);
-        let mut reply = completion(&["ab", "cSTO", "P", "d"]);
-        enforce_stop(&mut reply, &stops);
-        assert_eq!(reply.content, [Block::text("ab"), Block::text("c")]);
-    }
-
-    #[test]
-    fn an_empty_block_is_not_left_behind() {
-        let mut reply = completion(&["ENDless"]);
-        enforce_stop(&mut reply, &["END".to_owned()]);
-        assert_eq!(reply.content, []);
-        let mut untouched = completion(&["nothing here"]);
-        enforce_stop(&mut untouched, &["END".to_owned()]);
-        assert_eq!(untouched, completion(&["nothing here"]));
-    }
 }

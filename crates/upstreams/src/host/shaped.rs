@@ -17,8 +17,8 @@ use model::{
     StopReason, ToolCall, Usage,
 };
 
-use super::sampling::enforce_stop;
 use super::{HostSession, ToolPolicy};
+use crate::ending::enforce_stop;
 
 /// What the model is told when it had to call a tool and did not.
 const MUST_CALL: &str = "You must call one of the tools now. Reply with the call only.";

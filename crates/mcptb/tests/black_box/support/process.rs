@@ -46,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) stderr: Lines,
     /// Kept open and unread where nobody reads stderr.
     _unread: Option<Box<dyn Read + Send>>,
+    /// Where it keeps its records, unless it was told otherwise.
+    _data: tempfile::TempDir,
 }
 
 /// The host's ends of stdin and stdout.
@@ -64,6 +66,9 @@ impl Process {
     ) -> (Self, Ends) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcptb"));
         command.args(args).env_clear().stderr(Stdio::piped());
+        // Each bridge has records of its own, unless the test says where they are.
+        let data = tempfile::tempdir().unwrap();
+        command.env("MCPTB_DATA_DIR", data.path());
         if plumbing == Plumbing::Threads {
             command.env("MCPTB_STDIO", "threads");
         }
@@ -96,7 +101,7 @@ impl Process {
         thread::spawn(move || {
             let _ = sender.send(child.wait().unwrap());
         });
-        (Self { pid, ended, status: None, stderr: lines, _unread: unread }, ends)
+        (Self { pid, ended, status: None, stderr: lines, _unread: unread, _data: data }, ends)
     }
 
     /// Sends a signal, by its name without `SIG`.
