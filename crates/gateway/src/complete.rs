@@ -399,7 +399,7 @@ async fn run(
     let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();
     let end = End::new(recorded.received(), order.request.losses, sinks);
     call.request = order.request;
-    let ended = recorded.close(&call, end, ended).await;
+    let (ended, on_record) = recorded.close(&call, end, ended).await;
     // For whoever has come in the place of the door, or will.
     let handover: Option<BoxFuture<'_, ()>> = match (guarded, &ended) {
         (Some(guarded), Err(Some(failure))) => {
@@ -409,13 +409,13 @@ async fn run(
         (Some(guarded), _) if answered => Some(Box::pin(guarded.answered(&shared.parts.stop))),
         _ => None,
     };
-    match ended {
-        Ok(()) => deliver(&door.sender, held, deadline, &shared.parts.stop).await,
-        Err(Some(failure)) => {
-            // A door that has gone does not mind.
-            let _ = door.failed.send(Box::new(failure));
-        }
-        Err(None) => {}
+    // Of several replies some may be whole although another has failed.
+    if on_record {
+        deliver(&door.sender, held, deadline, &shared.parts.stop).await;
+    }
+    if let Err(Some(failure)) = ended {
+        // A door that has gone does not mind.
+        let _ = door.failed.send(Box::new(failure));
     }
     drop((call, door.sender));
     if let Some(handover) = handover {

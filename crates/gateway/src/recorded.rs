@@ -87,13 +87,14 @@ impl Recorded {
     }
 
     /// Settles the call and commits the TX half; `None` stands for a door that has gone. An answer
-    /// that cannot be recorded becomes a failure: nobody may have it.
+    /// that cannot be recorded becomes a failure: nobody may have it. The flag says whether the
+    /// caller may have what there is of an answer.
     pub(crate) async fn close(
         &self,
         call: &Call,
         mut end: End,
         ended: Result<(), Option<Failure>>,
-    ) -> Result<(), Option<Failure>> {
+    ) -> (Result<(), Option<Failure>>, bool) {
         let parts = &self.shared.parts;
         let settled = self
             .bill
@@ -108,15 +109,16 @@ impl Recorded {
         let finished = end.finished(call, outcome(call, &ended));
         let Some(audit) = self.audit(call) else {
             parts.log.finished(&finished);
-            return ended;
+            return (ended, true);
         };
         let written = Box::pin(audit.close(&finished, self.at, body, spending, overrun)).await;
+        let on_record = written.is_ok();
         let ended = match (written, ended) {
             (Err(failure), Ok(())) => Err(Some(failure)),
             (_, ended) => ended,
         };
         parts.log.finished(&end.finished(call, outcome(call, &ended)));
-        ended
+        (ended, on_record)
     }
 
     /// Resolves when the caller's key ends: by the clock, or because somebody ends it.

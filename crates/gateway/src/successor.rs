@@ -45,12 +45,12 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
     let mut end = End::new(recorded.received(), call.request.losses, sinks);
     end.replays(claim.of());
     drop(claim);
-    match recorded.close(&call, end, ended).await {
-        Ok(()) => deliver(&sender, held, deadline, &shared.parts.stop).await,
-        Err(Some(failure)) => {
-            // A door that has gone does not mind.
-            let _ = door.failed.send(Box::new(failure));
-        }
-        Err(None) => {}
+    let (ended, on_record) = recorded.close(&call, end, ended).await;
+    if on_record {
+        deliver(&sender, held, deadline, &shared.parts.stop).await;
+    }
+    if let Err(Some(failure)) = ended {
+        // A door that has gone does not mind.
+        let _ = door.failed.send(Box::new(failure));
     }
 }

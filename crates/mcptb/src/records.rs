@@ -37,7 +37,8 @@ pub(crate) struct Records {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) audit: Arc<Audit>,
-    options: OpenOptions,
+    /// How it is opened, where there is a place for it.
+    options: Option<OpenOptions>,
     /// Whether the store is opened although nobody has made a key.
     wanted: bool,
 }
@@ -51,7 +52,7 @@ impl Records {
             (true, false) => AuditScope::Metadata,
             (true, true) => AuditScope::Full,
         };
-        let mut options = OpenOptions::new(&config.data_dir);
+        let mut options = OpenOptions::new(config.data_dir.clone().unwrap_or_default());
         options.durability = match audit.durability {
             AuditDurability::Commit => Durability::Normal,
             AuditDurability::Fsync => Durability::Fsync,
@@ -76,7 +77,7 @@ impl Records {
                 redactor,
             )),
             store,
-            options,
+            options: config.data_dir.is_some().then_some(options),
             wanted: scope != AuditScope::Keys,
         }))
     }
@@ -122,7 +123,10 @@ impl Records {
 
     /// Opens the store and loads what has to be in memory. False where it is not wanted.
     async fn try_open(&self) -> Result<bool, String> {
-        let (options, wanted) = (self.options.clone(), self.wanted);
+        let wanted = self.wanted;
+        let Some(options) = self.options.clone() else {
+            return if wanted { Err(NO_PLACE.to_owned()) } else { Ok(false) };
+        };
         let opening = tokio::task::spawn_blocking(move || {
             if wanted || options.dir.join(DATABASE).exists() {
                 Sqlite::open(options).map(Some)
@@ -157,6 +161,8 @@ impl Records {
     }
 }
 
+const NO_PLACE: &str = "this account has no folder for keys and records; name one with --data-dir \
+                        or MCPTB_DATA_DIR, or do without a record: --audit off";
 const NOT_OPEN: &str = "it is not open yet";
 
 /// What the configuration says about limits and prices.

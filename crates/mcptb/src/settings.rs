@@ -235,8 +235,8 @@ pub(crate) struct Config {
     pub(crate) anthropic_done: bool,
     pub(crate) stdio: stdio::Mode,
     pub(crate) log: LogSettings,
-    /// Folder of keys and records.
-    pub(crate) data_dir: PathBuf,
+    /// Folder of keys and records; `None` where this account has none.
+    pub(crate) data_dir: Option<PathBuf>,
     /// Whether calls are recorded.
     pub(crate) audit: bool,
     /// What only the configuration file can say.
@@ -289,7 +289,7 @@ impl Config {
                 colour: colour(),
             },
             // Nothing is kept of a demo.
-            data_dir: PathBuf::new(),
+            data_dir: None,
             audit: false,
             sections: Arc::default(),
         }

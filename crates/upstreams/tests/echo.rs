@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dialects::{openai_chat, tokens};
-use gateway::{Call, CallLog, Caller, Finished, Gateway, GatewayLimits, Received, Upstream};
+use gateway::{
+    Call, CallLog, Caller, Finished, Gateway, GatewayLimits, GatewayParts, Received, Upstream,
+};
 use model::{
     Block, CallId, Completion, CompletionEvent, Dialect, Failure, FailureKind, Fold, ParamsMode,
     StopReason, ToolCallInput,
@@ -37,16 +39,26 @@ async fn batches(mut body: Value) -> Result<Vec<Vec<CompletionEvent>>, Box<Failu
     let tasks = TaskTracker::new();
     let echo: Arc<dyn Upstream> = Arc::new(Echo::new(tasks.clone()));
     assert!(echo.ready().is_ok() && echo.statuses()[0].ready);
-    let limits = GatewayLimits { deadline: Duration::from_secs(100), replay_guard: false };
-    let gateway = Gateway::new(echo, Arc::new(NoLog), limits, tasks, CancellationToken::new());
+    let gateway = Gateway::new(GatewayParts {
+        upstream: echo,
+        sandbox: None,
+        log: Arc::new(NoLog),
+        audit: None,
+        admission: None,
+        limits: GatewayLimits { replay_guard: false },
+        tasks,
+        stop: CancellationToken::new(),
+    });
     let mut running = gateway
         .complete(Call {
             id: CallId::generate(),
             dialect: Dialect::OpenAiChat,
+            endpoint: gateway::keys::Endpoint::Chat,
             caller: Arc::new(Caller {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 loopback: true,
                 authenticated: false,
+                key: None,
                 agent: None,
             }),
             input_tokens: tokens::estimate_input(&request),
@@ -56,6 +68,7 @@ async fn batches(mut body: Value) -> Result<Vec<Vec<CompletionEvent>>, Box<Failu
             body: None,
             memory: None,
             replay: None,
+            deadline: Duration::from_secs(100),
             status_of: |_| 500,
         })
         .expect("ready");

@@ -37,12 +37,6 @@ impl Settings {
             Some(dir) => std::path::absolute(dir).ok(),
             None => data_folder(),
         };
-        let data_dir = data_dir.ok_or_else(|| {
-            Problem::new(
-                "there is no folder for keys and records: this account has no home",
-                "name one with --data-dir or MCPTB_DATA_DIR",
-            )
-        })?;
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
             address: SocketAddr::new(self.host, self.port),

@@ -51,7 +51,7 @@ type Host = RunningService<RoleClient, Echo>;
 
 async fn start(echo: Echo, lifecycle: Option<ClientLifecycleMode>) -> Host {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcptb"));
-    command.env_clear().env("MCPTB_PORT", "0").env("MCPTB_LOG", "off");
+    command.env_clear().env("MCPTB_PORT", "0").env("MCPTB_LOG", "off").env("MCPTB_AUDIT", "off");
     let transport = TokioChildProcess::new(command).unwrap();
     let started = async {
         match lifecycle {

@@ -70,7 +70,8 @@ fn a_late_refusal_and_a_killed_host_are_error_events_too() {
 
 #[test]
 fn one_of_several_late_choices_fails() {
-    let rig = Launch::new().ready();
+    // Where calls are recorded, replies wait for each other: see the next test.
+    let rig = Launch::new().env("MCPTB_AUDIT", "off").ready();
     let mut call = rig.send(&Door::Chat.ask_with("two", &json!({"n": 2, "stream": true})));
     let samplings = [rig.host.sampling(), rig.host.sampling()];
     assert_eq!(call.head().status, 200);
@@ -88,6 +89,23 @@ fn one_of_several_late_choices_fails() {
     let last = rest.last().unwrap();
     assert!(last.contains("rate_limit_exceeded"), "{last}");
     assert!(!rest.iter().any(|line| line.contains("[DONE]")), "a broken stream has no end");
+}
+
+#[test]
+fn a_whole_choice_is_told_with_the_failure_of_another() {
+    let rig = Launch::new().ready();
+    let mut call = rig.send(&Door::Chat.ask_with("two", &json!({"n": 2, "stream": true})));
+    let samplings = [rig.host.sampling(), rig.host.sampling()];
+    assert_eq!(call.head().status, 200);
+    samplings[0].answer("the first answer");
+    samplings[1].error(-32603, "rate limit exceeded");
+    let mut all = Vec::new();
+    while let Some(event) = call.event() {
+        all.extend(event);
+    }
+    let last = all.last().unwrap();
+    assert!(last.contains("rate_limit_exceeded"), "{last}");
+    assert!(all.iter().any(|line| line.contains("answer")), "{all:?}");
 }
 
 #[test]
