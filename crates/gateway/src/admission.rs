@@ -139,7 +139,7 @@ impl Admission {
     pub fn admit(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Arc<Bill>, Failure> {
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
-        self.check_model(ask, scopes)?;
+        check_model(ask)?;
         let tokens = reserved_tokens(ask, scopes, &policy);
         let reserved = policy.amounts(ask.model, 1, tokens);
         let taken = self.take(ask, scopes, &policy, &reserved)?;
@@ -157,24 +157,11 @@ impl Admission {
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         let reserved = policy.amounts(ask.model, 1, reserved_tokens(ask, scopes, &policy));
-        let outcome = self.check_model(ask, scopes).and_then(|()| {
+        let outcome = check_model(ask).and_then(|()| {
             let mut state = self.lock();
             self.check(&mut state, ask, scopes, &policy, &reserved)
         });
         (reserved, outcome)
-    }
-
-    #[expect(clippy::unused_self, reason = "the other checks need it, and read alike")]
-    fn check_model(&self, ask: &Ask<'_>, scopes: &[Scope]) -> Result<(), Failure> {
-        let name = if ask.model.trim().is_empty() { "auto" } else { ask.model };
-        let allows = |scope: &&Scope| {
-            scope.bounds.models.is_empty()
-                || scope.bounds.models.iter().any(|glob| glob.matches(name))
-        };
-        match scopes.iter().find(|scope| !allows(scope)) {
-            Some(scope) => Err(refusal::model(&scope.id, name, &scope.bounds.models)),
-            None => Ok(()),
-        }
     }
 
     /// Checks every limit in the order of the house: rates, concurrency, budgets.
@@ -303,7 +290,7 @@ impl Admission {
     }
 
     /// The time of day.
-    pub(crate) fn clock(&self) -> &dyn WallClock {
+    pub fn clock(&self) -> &dyn WallClock {
         &*self.clock
     }
 
@@ -353,6 +340,13 @@ pub(crate) fn bound_output(key: &ActiveKey, request: &mut CompletionRequest) {
     }
     let asked = request.params.max_tokens.unwrap_or(bound);
     request.params.max_tokens = Some(asked.min(bound));
+}
+
+fn check_model(ask: &Ask<'_>) -> Result<(), Failure> {
+    match ask.key.and_then(|key| key.bars_model(ask.model)) {
+        Some(scope) => Err(refusal::model(&scope.id, ask.model, &scope.bounds.models)),
+        None => Ok(()),
+    }
 }
 
 fn is_sandbox(ask: &Ask<'_>) -> bool {

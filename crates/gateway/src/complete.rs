@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{
-    CallId, Completion, Dialect, Failure, FailureKind, Loss, ModelName, StopReason, Usage,
+    CallId, Completion, CompletionRequest, Dialect, Failure, FailureKind, Loss, ModelName,
+    StopReason, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -82,6 +83,11 @@ impl Gateway {
         &*self.shared.parts.upstream
     }
 
+    /// Who answers a caller: holders of sandbox keys never reach a host.
+    pub fn upstream_for(&self, caller: &Caller) -> &dyn Upstream {
+        self.shared.upstream_of(caller)
+    }
+
     /// Limits and budgets, if there are any.
     pub fn admission(&self) -> Option<&Arc<Admission>> {
         self.shared.parts.admission.as_ref()
@@ -105,16 +111,20 @@ impl Gateway {
 
     /// Whether calls can be answered now.
     pub fn ready(&self) -> Result<(), Failure> {
-        if self.shared.parts.stop.is_cancelled() {
-            return Err(stopping());
-        }
+        self.open()?;
         if let Some(audit) = &self.shared.parts.audit {
             audit.ready()?;
         }
         self.shared.parts.upstream.ready()
     }
 
-    fn ready_for(&self, caller: &Caller) -> Result<(), Failure> {
+    /// Whether the bridge still takes calls.
+    pub(crate) fn open(&self) -> Result<(), Failure> {
+        if self.shared.parts.stop.is_cancelled() { Err(stopping()) } else { Ok(()) }
+    }
+
+    /// Whether this caller can be answered and recorded now.
+    pub(crate) fn ready_for(&self, caller: &Caller) -> Result<(), Failure> {
         if let Some(audit) = &self.shared.parts.audit {
             audit.ready_for(caller)?;
         }
@@ -162,11 +172,9 @@ impl Gateway {
 
     /// Takes what the call needs of every limit.
     fn admit(&self, call: &Call) -> Result<Option<Arc<Bill>>, Failure> {
-        if self.shared.parts.stop.is_cancelled() {
-            return Err(stopping());
-        }
+        self.open()?;
         let Some(admission) = &self.shared.parts.admission else { return Ok(None) };
-        admission.admit(&ask(call)).map(Some)
+        admission.admit(&ask(&call.caller, &call.request, call.input_tokens)).map(Some)
     }
 
     /// Records a call that was read and is refused.
@@ -251,13 +259,17 @@ impl Shared {
 }
 
 /// What a call asks of admission.
-fn ask(call: &Call) -> Ask<'_> {
+pub(crate) fn ask<'a>(
+    caller: &'a Caller,
+    request: &'a CompletionRequest,
+    input_tokens: u64,
+) -> Ask<'a> {
     Ask {
-        key: call.caller.key.as_deref(),
-        model: call.request.model.as_str(),
-        input_tokens: call.input_tokens,
-        max_output: call.request.params.max_tokens,
-        choices: u64::from(choices(call)),
+        key: caller.key.as_deref(),
+        model: request.model.as_str(),
+        input_tokens,
+        max_output: request.params.max_tokens,
+        choices: u64::from(request.params.choices.unwrap_or(1).max(1)),
     }
 }
 

@@ -12,7 +12,9 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::token::{InstallSecret, Shown, TokenError};
-use crate::keys::{Bounds, KeyId, KeyKind, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey};
+use crate::keys::{
+    Bounds, Glob, KeyId, KeyKind, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey,
+};
 use crate::store::{Change, Loaded};
 
 #[cfg(test)]
@@ -309,6 +311,15 @@ impl ActiveKey {
         } else {
             Ok(())
         }
+    }
+
+    /// The first scope that does not allow a model; `None` where all of them do. The name is the
+    /// one that callers use, where no name is `auto`.
+    pub fn bars_model(&self, name: &str) -> Option<&Scope> {
+        let name = if name.trim().is_empty() { "auto" } else { name };
+        let allows =
+            |models: &[Glob]| models.is_empty() || models.iter().any(|glob| glob.matches(name));
+        self.scopes.iter().find(|scope| !allows(&scope.bounds.models))
     }
 
     /// When it was shown last; `None` if never.

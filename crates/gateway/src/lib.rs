@@ -22,6 +22,7 @@ mod caller;
 pub mod clock;
 mod complete;
 mod end;
+mod explain;
 pub mod keyring;
 pub mod keys;
 pub mod limits;
@@ -44,6 +45,7 @@ pub use audit::{Audit, AuditScope};
 pub use call::{Call, ChoiceEvents, Running};
 pub use caller::Caller;
 pub use complete::{Gateway, GatewayLimits, GatewayParts, Knock, Refusal};
+pub use explain::{Answering, Explained};
 pub use ports::{
     BoxFuture, CallLog, EventSink, Finished, HUNG_UP, HungUp, Order, Outcome, Received, Upstream,
     UpstreamStatus,

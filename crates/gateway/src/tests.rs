@@ -2,6 +2,7 @@
 
 mod calls;
 mod doors;
+mod explains;
 mod fakes;
 mod lanes;
 mod slots;

@@ -5,109 +5,60 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use dialects::{
-    ReplyHead, anthropic_messages, openai_chat, openai_completions, openai_responses, tokens,
-};
+use dialects::{ReplyHead, openai_chat, openai_responses};
 use gateway::admission::Rates;
-use gateway::keys::Endpoint;
 use gateway::{Call, Caller};
-use model::{CompletionRequest, Dialect, Failure};
-use tokio::sync::OwnedSemaphorePermit;
+use model::{Dialect, Failure};
 
+use crate::asked::{Arrived, CallDoor};
 use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
-use crate::params::params_mode;
 use crate::replay::replay_key;
-use crate::reply::{ReplyShape, Replying, stream, whole};
-use crate::rules::DoorRules;
-use crate::version::version;
-use crate::{headers, rate_headers, responses};
-
-/// A request as its dialect read it.
-pub(crate) struct Asked {
-    pub(crate) request: CompletionRequest,
-    pub(crate) stream: bool,
-    pub(crate) reply: ReplyShape,
-}
-
-/// A request that has arrived whole.
-pub(crate) struct Arrived<'a> {
-    pub(crate) head: &'a http::request::Parts,
-    pub(crate) body: &'a [u8],
-    pub(crate) caller: &'a Caller,
-    pub(crate) rules: &'a DoorRules,
-    /// What was charged for the body; what else the call holds is added to it.
-    pub(crate) memory: &'a mut Option<OwnedSemaphorePermit>,
-}
+use crate::reply::{Replying, stream, whole};
+use crate::{explain, headers, rate_headers};
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, Endpoint::Chat, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
-        let chat = openai_chat::read_request(arrived.body, mode)?;
-        let reply = ReplyShape::Chat { include_usage: chat.include_usage, calls: chat.calls };
-        Ok(Asked { request: chat.request, stream: chat.stream, reply })
-    })
-    .await
+    answer(&doors, CallDoor::Chat, request).await
 }
 
 /// `POST /v1/completions`, the legacy text completions.
 pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiChat, Endpoint::Completions, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
-        let text = openai_completions::read_request(arrived.body, mode)?;
-        let reply = ReplyShape::Text { include_usage: text.include_usage };
-        Ok(Asked { request: text.request, stream: text.stream, reply })
-    })
-    .await
+    answer(&doors, CallDoor::Completions, request).await
 }
 
 /// `POST /v1/responses`.
 pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::OpenAiResponses, Endpoint::Responses, request, |arrived| {
-        let mode = params_mode(&arrived.head.headers, arrived.rules.params)?;
-        responses::read(&doors, mode, arrived)
-    })
-    .await
+    answer(&doors, CallDoor::Responses, request).await
 }
 
 /// `POST /v1/messages`.
 pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, Dialect::AnthropicMessages, Endpoint::Messages, request, |arrived| {
-        let headers = &arrived.head.headers;
-        let mode = params_mode(headers, arrived.rules.params)?;
-        let messages = anthropic_messages::read_request(arrived.body, version(headers), mode)?;
-        let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
-        Ok(Asked { request: messages.request, stream: messages.stream, reply })
-    })
-    .await
+    answer(&doors, CallDoor::Messages, request).await
 }
 
-async fn answer(
-    doors: &Doors,
-    dialect: Dialect,
-    endpoint: Endpoint,
-    request: Request,
-    read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
-) -> Response {
-    let arrival = Arrival::now(dialect, endpoint);
+async fn answer(doors: &Doors, door: CallDoor, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    if explain::is_dry(&head.headers).is_ok_and(|dry| dry) {
+        return explain::dry_run(doors, door, &head, body).await;
+    }
+    let arrival = Arrival::now(door.dialect(), door.endpoint());
     let mut rates = Rates::default();
-    let mut response = match take(doors, &arrival, head, body, &mut rates, read).await {
+    let mut response = match take(doors, door, &arrival, head, body, &mut rates).await {
         Ok(response) => doors.sign(response),
         Err(refused) => doors.refuse(&arrival, &refused),
     };
-    rate_headers::tell(response.headers_mut(), dialect, &rates);
+    rate_headers::tell(response.headers_mut(), door.dialect(), &rates);
     response
 }
 
 async fn take(
     doors: &Doors,
+    door: CallDoor,
     arrival: &Arrival,
     head: http::request::Parts,
     body: Body,
     rates: &mut Rates,
-    read: impl FnOnce(Arrived<'_>) -> Result<Asked, Failure>,
 ) -> Result<Response, Refused> {
     let unread = headers::announce_body(&head.headers);
     let rules = doors.rules();
@@ -133,17 +84,16 @@ async fn take(
     let bytes_in = bytes.len();
     let arrived =
         Arrived { head: &head, body: &bytes, caller: &caller, rules: &rules, memory: &mut permit };
-    let asked = read(arrived).map_err(|failure| Refused { bytes_in, ..known(failure) })?;
+    // Whoever means a dry run must not get a call.
+    let asked = explain::is_dry(&head.headers)
+        .and_then(|_| door.read(doors, arrived))
+        .map_err(|failure| Refused { bytes_in, ..known(failure) })?;
     let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
     let deadline = rules.deadline;
     // A call may wait for long; what it needs no more is not kept for that time.
     drop((head, rules));
-    let input_tokens = match arrival.dialect {
-        // Claude Code compacts by this number: too high is safe, too low is not.
-        Dialect::AnthropicMessages => tokens::lean_high(tokens::estimate_input(&asked.request)),
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => tokens::estimate_input(&asked.request),
-    };
+    let input_tokens = door.input_tokens(&asked.request);
     let reply = Replying {
         head: ReplyHead {
             id: arrival.id,

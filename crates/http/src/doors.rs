@@ -21,7 +21,7 @@ use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
 use crate::listener::Peer;
 use crate::rules::{DoorRules, LiveRules};
-use crate::{call, headers, health, models, responses};
+use crate::{call, explain, headers, health, models, responses, usage};
 
 /// How the doors behave.
 #[derive(Debug)]
@@ -103,6 +103,8 @@ pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
             .route(&path("/responses/compact"), post(responses::no_compaction))
             .route(&path("/responses/{id}"), get(responses::one).delete(responses::delete))
             .route(&path("/responses/{id}/input_items"), get(responses::input_items))
+            .route(&path("/explain"), post(explain::explain))
+            .route(&path("/usage"), get(usage::usage))
             .route(&path("/models"), get(models::list))
             .route(&path("/models/{*id}"), get(models::one));
     }

@@ -1,5 +1,7 @@
 //! The headers of our replies.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -73,10 +75,15 @@ pub(crate) fn advise_retry(headers: &mut HeaderMap, failure: &Failure) {
         }
         Retry::Now => {}
         Retry::After(wait) => {
-            let seconds = wait.as_secs_f64().ceil().max(1.0);
-            insert(headers, RETRY_AFTER, &format!("{seconds}"));
+            insert(headers, RETRY_AFTER, &whole_seconds(wait).to_string());
         }
     }
+}
+
+/// A wait in whole seconds, at least 1.
+pub(crate) const fn whole_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_secs().saturating_add((wait.subsec_nanos() > 0) as u64);
+    if seconds == 0 { 1 } else { seconds }
 }
 
 /// Says that the connection ends with this reply.

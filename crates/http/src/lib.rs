@@ -10,10 +10,12 @@
 //! a handler, since hyper drops it when the caller hangs up; an error is never inside a 200.
 
 pub mod access;
+mod asked;
 pub mod body;
 mod call;
 mod count_tokens;
 mod doors;
+mod explain;
 mod headers;
 mod health;
 mod kept;
@@ -28,6 +30,7 @@ mod responses;
 mod rules;
 mod stream_body;
 pub mod tls;
+mod usage;
 mod version;
 
 pub use doors::{DoorSettings, router};

@@ -3,6 +3,7 @@
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use dialects::{anthropic_messages, openai_chat};
+use gateway::Caller;
 use http::StatusCode;
 use model::{Dialect, Failure, FailureKind, ModelAlias, ParamsMode};
 
@@ -20,10 +21,11 @@ const PAGE: usize = 20;
 pub(crate) async fn list(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     let dialect = dialect_of(&head.uri, &head.headers);
-    if let Err(failure) = doors.admit(&head) {
-        return doors.turn_away(&head, dialect, &failure);
-    }
-    let names = names(&doors, dialect);
+    let caller = match doors.admit(&head) {
+        Ok(caller) => caller,
+        Err(failure) => return doors.turn_away(&head, dialect, &failure),
+    };
+    let names = names(&doors, &caller, dialect);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let body = match dialect {
         Dialect::AnthropicMessages => page(&names, head.uri.query().unwrap_or_default()),
@@ -46,9 +48,10 @@ pub(crate) async fn one(
     let (head, _) = request.into_parts();
     let dialect = dialect_of(&head.uri, &head.headers);
     let rules = doors.rules();
-    if let Err(failure) = rules.admit(&head) {
-        return doors.turn_away(&head, dialect, &failure);
-    }
+    let caller = match rules.admit(&head) {
+        Ok(caller) => caller,
+        Err(failure) => return doors.turn_away(&head, dialect, &failure),
+    };
     let Ok(Path(id)) = id else {
         let failure = Failure::new(
             FailureKind::BadRequest,
@@ -64,12 +67,13 @@ pub(crate) async fn one(
     // Calls take any name, as a hint; lenient callers are told so.
     let known = mode == ParamsMode::Lenient
         || id == ModelAlias::FOR_CLAUDE_CODE
-        || names(&doors, dialect).contains(&id);
-    if !known {
+        || names(&doors, &caller, dialect).contains(&id);
+    // A key is told the same of models that it may not use and of those that there are not.
+    if !known || !may_use(&caller, &id) {
         let name: String = id.chars().take(100).collect();
         let failure = Failure::new(
             FailureKind::UnknownModel,
-            format!("The model `{name}` does not exist or has not answered yet."),
+            format!("The model `{name}` does not exist, has not answered or is not open to you."),
         )
         .with_param("model");
         return doors.turn_away(&head, dialect, &failure);
@@ -83,17 +87,22 @@ pub(crate) async fn one(
     doors.sign(headers::json(StatusCode::OK, body))
 }
 
-/// Names that can be asked for, in a steady order.
-fn names(doors: &Doors, dialect: Dialect) -> Vec<String> {
+/// Whether the caller's key, if it has one, lets it ask for a model.
+fn may_use(caller: &Caller, name: &str) -> bool {
+    caller.key.as_ref().is_none_or(|key| key.bars_model(name).is_none())
+}
+
+/// Names that the caller can ask for, in a steady order.
+fn names(doors: &Doors, caller: &Caller, dialect: Dialect) -> Vec<String> {
     let for_claude_code = match dialect {
         Dialect::AnthropicMessages => Some(ModelAlias::FOR_CLAUDE_CODE),
         Dialect::OpenAiChat | Dialect::OpenAiResponses => None,
     };
-    let seen = doors.gateway().upstream().models();
+    let seen = doors.gateway().upstream_for(caller).models();
     let seen = seen.iter().map(model::ModelName::as_str);
     let mut names: Vec<String> = Vec::with_capacity(ALWAYS.len() + 1 + seen.len());
     for name in ALWAYS.into_iter().chain(for_claude_code).chain(seen) {
-        if !names.iter().any(|known| known == name) {
+        if may_use(caller, name) && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
     }

@@ -14,8 +14,8 @@ use http::{StatusCode, header::UPGRADE, request};
 use model::{Dialect, Failure, FailureKind, Json, ParamsMode};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::asked::{Arrived, Asked};
 use crate::body::{HeldBody, read_body};
-use crate::call::{Arrived, Asked};
 use crate::doors::Doors;
 use crate::headers;
 use crate::kept::{Keeper, Owner, Turn};

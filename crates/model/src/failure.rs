@@ -152,6 +152,9 @@ pub struct Failure {
     pub message: String,
     /// The request field that is at fault, in the caller's own words (`messages[0].content`).
     pub param: Option<String>,
+    /// Whose limit refuses, where it is one of several that hold for the caller: `key:<id>`,
+    /// `tenant:<name>` or `model:<pattern>`.
+    pub scope: Option<Box<str>>,
     /// The cause, for our log only.
     pub source: Option<BoxError>,
 }
@@ -160,13 +163,21 @@ impl Failure {
     /// A failure with the blame and retry that its kind usually has.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let (blame, retry) = kind.usual();
-        Self { kind, blame, retry, message: message.into(), param: None, source: None }
+        let message = message.into();
+        Self { kind, blame, retry, message, param: None, scope: None, source: None }
     }
 
     /// Names the field at fault.
     #[must_use]
     pub fn with_param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
+        self
+    }
+
+    /// Names the scope that refuses.
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<Box<str>>) -> Self {
+        self.scope = Some(scope.into());
         self
     }
 
@@ -193,6 +204,7 @@ impl fmt::Debug for Failure {
             .field("retry", &self.retry)
             .field("message", &self.message)
             .field("param", &self.param)
+            .field("scope", &self.scope)
             .field("source", &self.source)
             .finish()
     }

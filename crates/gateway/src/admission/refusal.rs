@@ -57,7 +57,7 @@ pub(super) fn refuse(scope: &str, limit: &Limit, policy: &Policy) -> Failure {
         }
     };
     failure.blame = Blame::Caller;
-    failure
+    failure.with_scope(scope)
 }
 
 fn over_budget(
@@ -99,9 +99,12 @@ fn dollars(nanos: u64) -> String {
 
 /// The failure of a call for a model that is not in a key's scope.
 pub(super) fn model(scope: &ScopeId, name: &str, allowed: &[Glob]) -> Failure {
-    let name: String = name.chars().take(100).collect();
+    let name: String = match name.trim() {
+        "" => "auto".to_owned(),
+        _ => name.chars().take(100).collect(),
+    };
     let allowed: Vec<&str> = allowed.iter().take(8).map(Glob::as_str).collect();
     let message =
         format!("`{scope}` does not allow the model `{name}`, only {}.", allowed.join(", "));
-    Failure::new(FailureKind::Forbidden, message).with_param("model")
+    Failure::new(FailureKind::Forbidden, message).with_param("model").with_scope(scope.to_string())
 }

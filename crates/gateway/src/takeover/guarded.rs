@@ -277,6 +277,7 @@ pub(crate) fn same(failure: &Failure) -> Failure {
     same.blame = failure.blame;
     same.retry = failure.retry;
     same.param.clone_from(&failure.param);
+    same.scope.clone_from(&failure.scope);
     same
 }
 

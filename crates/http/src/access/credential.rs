@@ -128,7 +128,8 @@ pub(super) fn check_network(key: &ActiveKey, address: IpAddr) -> Result<(), Fail
         Some(scope) => Err(Failure::new(
             FailureKind::Forbidden,
             format!("`{}` does not allow calls from {address}.", scope.id),
-        )),
+        )
+        .with_scope(scope.id.to_string())),
         None => Ok(()),
     }
 }
@@ -143,7 +144,8 @@ pub(crate) fn check_door(
     if let Some(scope) = key.scopes.iter().find(|scope| !allows(&scope.bounds.endpoints)) {
         let message =
             format!("`{}` does not allow the endpoint `{}`.", scope.id, endpoint.as_str());
-        return Err(Failure::new(FailureKind::Forbidden, message));
+        let failure = Failure::new(FailureKind::Forbidden, message);
+        return Err(failure.with_scope(scope.id.to_string()));
     }
     let too_large = |bound: Option<u64>| {
         announced.zip(bound).is_some_and(|(announced, bound)| announced > bound)
@@ -156,7 +158,8 @@ pub(crate) fn check_door(
                 scope.id,
                 scope.bounds.max_body.unwrap_or_default()
             ),
-        )),
+        )
+        .with_scope(scope.id.to_string())),
         None => Ok(()),
     }
 }

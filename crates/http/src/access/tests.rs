@@ -11,6 +11,8 @@ use proptest::prelude::*;
 
 use super::{AccessRules, AuthMode};
 
+mod keys;
+
 const TOKEN: &str = "correct-horse-battery-staple";
 const LOCAL: (&str, &str) = ("host", "localhost:8000");
 
