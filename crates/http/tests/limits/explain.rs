@@ -55,12 +55,13 @@ fn message(reply: &Reply) -> &str {
 }
 
 fn dear() -> Policy {
+    // For a million tokens, in pico-dollars for one.
     let dollar = 1_000_000_000;
     let price = Price {
         input: 0,
         cached_input: 0,
-        output: 1_000 * dollar,
-        per_request: dollar / 4,
+        output: dollar,
+        per_request: 250 * dollar,
         multiplier: 1_000_000,
     };
     let slow = ModelLimits { requests_per_minute: Some(0), ..ModelLimits::default() };

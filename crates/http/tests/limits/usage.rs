@@ -16,9 +16,9 @@ fn chat(model: &str) -> Value {
 
 fn policy() -> Policy {
     let price = Price {
-        input: 100 * DOLLAR,
+        input: DOLLAR / 10,
         cached_input: 0,
-        output: 100 * DOLLAR,
+        output: DOLLAR / 10,
         per_request: 0,
         multiplier: 1_000_000,
     };
