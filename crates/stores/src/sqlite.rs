@@ -174,6 +174,7 @@ impl Threads {
             path: path.clone(),
             durability,
             signals: Arc::clone(&signals),
+            holds: writer.holds_checkpoint(),
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let mut others = vec![named("store-log").spawn(move || checkpointer.run())?];

@@ -63,6 +63,11 @@ impl Signals {
         }
     }
 
+    /// Whether nothing was committed since the last wait.
+    fn is_quiet(&self) -> bool {
+        self.inner().bytes == 0
+    }
+
     /// Nothing more comes.
     pub(super) fn end(&self) {
         self.inner().ended = true;
@@ -94,6 +99,9 @@ pub(super) struct Checkpointer {
     pub(super) path: PathBuf,
     pub(super) durability: Durability,
     pub(super) signals: Arc<Signals>,
+    /// Whether the journal goes on from the note that was there at the start. If it does not, that
+    /// note is the evidence, and is left alone until a person has looked.
+    pub(super) holds: bool,
 }
 
 impl Checkpointer {
@@ -123,15 +131,16 @@ impl Checkpointer {
         };
         let run = |sql| connection.query_row(sql, [], |_| Ok(()));
         run("PRAGMA wal_checkpoint(PASSIVE)")?;
-        // Nearly all is moved now: emptying the log has little left to do.
-        if rests || self.files.log_bytes() > LONG_LOG {
+        // Nearly all is moved now: emptying the log has little left to do. But it holds up the
+        // writer, so it is done only when that has nothing to do, or when it must be.
+        if (rests && self.signals.is_quiet()) || self.files.log_bytes() > LONG_LOG {
             run("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
         Ok(())
     }
 
     fn note(&self, tip: Tip) {
-        if tip.seq == 0 {
+        if tip.seq == 0 || !self.holds {
             return;
         }
         if let Err(error) = self.files.write_checkpoint(tip) {

@@ -4,7 +4,7 @@
 //! chain. What lies behind a row (halves of calls, changes) is sealed through its digest.
 
 use hmac::{Hmac, KeyInit, Mac};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::Sha256;
 
 use super::canon::Sum;
@@ -119,6 +119,18 @@ impl Tip {
             Err(rusqlite::Error::QueryReturnedNoRows) => read(base),
             other => other,
         }
+    }
+
+    /// Whether the journal in a database goes on from here.
+    pub(super) fn is_in(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
+        if self.seq <= base {
+            return Ok(true);
+        }
+        let sql = "SELECT mac FROM journal WHERE seq = ?1";
+        let found: Option<Sum> =
+            connection.query_row(sql, [self.seq], |row| row.get(0)).optional()?;
+        Ok(found == Some(self.mac))
     }
 
     /// Adds a row to the journal, within the transaction of the caller.

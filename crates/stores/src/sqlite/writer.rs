@@ -74,7 +74,7 @@ pub(super) struct Writer {
     pub(super) signals: Arc<Signals>,
     pub(super) sealer: Sealer,
     pub(super) clock: fn() -> UnixMillis,
-    /// The last call of an earlier life.
+    /// The last row of the journal of an earlier life.
     before: i64,
     open: Option<Opened>,
     kept: VecDeque<Waiting>,
@@ -117,9 +117,7 @@ impl Writer {
             ),
             SchemaError::Sql(error) => down(&error),
         })?;
-        let last = "SELECT coalesce(max(n), 0) FROM call";
-        let before =
-            open.connection.query_row(last, [], |row| row.get(0)).map_err(|error| down(&error))?;
+        let before = open.tip.seq;
         let signals = Arc::new(Signals::default());
         Ok(Self {
             files,
@@ -135,6 +133,21 @@ impl Writer {
             kept_bytes: 0,
             pause: None,
         })
+    }
+
+    /// Whether the journal goes on from where its checkpoint says that it was.
+    pub(super) fn holds_checkpoint(&self) -> bool {
+        let (Ok(Some(tip)), Some(open)) = (self.files.read_checkpoint(), &self.open) else {
+            return true;
+        };
+        let holds = tip.is_in(&open.connection).unwrap_or(true);
+        if !holds {
+            tracing::error!(
+                "the journal of the store is not the one that was here: an earlier state was \
+                 put back, or rows were cut off; the checkpoint is kept as evidence"
+            );
+        }
+        holds
     }
 
     /// Writes until the queue has ended and is empty.
