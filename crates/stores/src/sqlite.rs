@@ -34,6 +34,7 @@ mod readers;
 mod reads;
 mod record;
 mod recover;
+mod retire;
 mod schema;
 mod stored;
 mod verify;
@@ -48,6 +49,7 @@ use files::{Files, Hold};
 use journal::Sealer;
 use queue::Queue;
 use readers::{Reader, Readers};
+use retire::Bounds;
 use write::{Altered, Close, Open, Settle, Write};
 use writer::{Health, Writer};
 
@@ -74,7 +76,9 @@ pub struct OpenOptions {
     pub dir: PathBuf,
     /// What survives a power loss.
     pub durability: Durability,
-    /// The most bytes that the database and its log may take; `None` for no bound.
+    /// The most bytes that the database and its log may take, at least 16 MiB; `None` for no
+    /// bound. The oldest calls go first. Keys and the ledger stay: if they alone take it all,
+    /// nothing more can be written.
     pub max_bytes: Option<NonZeroU64>,
     /// How long calls are kept; `None` for ever.
     pub max_age: Option<Duration>,
@@ -122,8 +126,13 @@ impl Sqlite {
         let (files, hold, secrets) = Files::open(&options.dir)?;
         let files = Arc::new(files);
         let sealer = Sealer::new(&secrets.journal);
-        let writer =
-            Writer::new(Arc::clone(&files), options.durability, sealer.clone(), options.clock)?;
+        let writer = Writer::new(
+            Arc::clone(&files),
+            options.durability,
+            sealer.clone(),
+            options.clock,
+            Bounds { bytes: options.max_bytes, age: options.max_age },
+        )?;
         let (queue, health) = (Arc::clone(&writer.queue), Arc::clone(&writer.health));
         let readers = Arc::new(Readers::default());
         let (end, ended) = watch::channel(false);

@@ -95,6 +95,11 @@ impl<'a> Batch<'a> {
         Ok((self.tip, self.bytes))
     }
 
+    /// When it is written.
+    pub(super) fn now(&self) -> i64 {
+        self.now
+    }
+
     /// Adds a row to the journal.
     pub(super) fn seal(&mut self, row: Fresh<'_>) -> rusqlite::Result<i64> {
         self.tip.append(self.connection, self.sealer, row)

@@ -111,14 +111,19 @@ impl Tip {
     /// The end of the chain in a database.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let last = "SELECT seq, mac FROM journal ORDER BY seq DESC LIMIT 1";
-        let base = "SELECT base_seq, base_mac FROM meta";
-        let read = |sql| {
-            connection.query_row(sql, [], |row| Ok(Self { seq: row.get(0)?, mac: row.get(1)? }))
-        };
-        match read(last) {
-            Err(rusqlite::Error::QueryReturnedNoRows) => read(base),
+        match Self::query(connection, last) {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Self::read_base(connection),
             other => other,
         }
+    }
+
+    /// The last row that retention took.
+    pub(super) fn read_base(connection: &Connection) -> rusqlite::Result<Self> {
+        Self::query(connection, "SELECT base_seq, base_mac FROM meta")
+    }
+
+    fn query(connection: &Connection, sql: &str) -> rusqlite::Result<Self> {
+        connection.query_row(sql, [], |row| Ok(Self { seq: row.get(0)?, mac: row.get(1)? }))
     }
 
     /// Whether the journal in a database goes on from here.

@@ -20,6 +20,8 @@ use super::write::{Reply, Write};
 const MOST: usize = 16_384;
 /// Most bytes of them.
 const MOST_BYTES: usize = 64 << 20;
+/// Most bytes in one batch.
+const MOST_BATCH: usize = 4 << 20;
 /// Most kinds of refusals that are counted apart between two commits.
 const MOST_COUNTS: usize = 1024;
 /// A minute in milliseconds.
@@ -159,7 +161,14 @@ impl Queue {
             .wake
             .wait_timeout_while(inner, patience, idle)
             .unwrap_or_else(PoisonError::into_inner);
-        let count = inner.waiting.len().min(most);
+        // A few large bodies are as much work as many small ones.
+        let mut bytes = 0;
+        let fits = |waiting: &&Waiting| {
+            let first = bytes == 0;
+            bytes += waiting.write.weight();
+            first || bytes <= MOST_BATCH
+        };
+        let count = inner.waiting.iter().take(most).take_while(fits).count();
         let mut batch: Vec<Waiting> = inner.waiting.drain(..count).collect();
         inner.bytes -= batch.iter().map(|waiting| waiting.write.weight()).sum::<usize>();
         if !inner.counts.is_empty() {

@@ -11,6 +11,7 @@ mod crash;
 mod evidence;
 mod faults;
 mod files;
+mod retention;
 
 use crate::contract::{Place, every_story, laws};
 

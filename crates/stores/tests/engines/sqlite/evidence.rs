@@ -75,6 +75,15 @@ async fn every_change_is_found_and_its_row_is_named() {
         ("DELETE FROM vkey", 83),
         ("UPDATE tenant SET json = replace(json, '3', '4')", 81),
         ("INSERT INTO tenant VALUES ('b', '{}')", 83),
+        ("UPDATE ledger SET tokens = tokens - 1", 83),
+        ("DELETE FROM ledger", 83),
+        ("UPDATE ledger_total SET cost = 0", 83),
+        ("INSERT INTO ledger_total VALUES ('key:aaaaaaaaaaaa', 1, 1, 1)", 83),
+        (
+            "UPDATE meta SET (base_seq, base_mac) = (SELECT seq, mac FROM journal WHERE seq = 18);
+             DELETE FROM journal WHERE seq <= 18",
+            18,
+        ),
         ("UPDATE call SET n = 1000, id = zeroblob(16), seq = 5 WHERE seq = 19", 19),
     ] {
         let place = filled().await;
