@@ -192,7 +192,10 @@ impl Threads {
             let run = move || Reader::run(&readers, path, durability);
             others.push(named("store-read").spawn(run)?);
         }
+        let abandoned = Abandon(Arc::clone(&writer.queue));
         named("store-write").spawn(move || {
+            // Also when the writer panics, nobody waits for ever.
+            let _abandoned = abandoned;
             writer.run();
             readers.end();
             signals.end();
@@ -205,6 +208,15 @@ impl Threads {
             drop(hold);
             let _ = end.send(true);
         })
+    }
+}
+
+/// Tells everybody who waits in a queue that nobody writes any more, when dropped.
+struct Abandon(Arc<Queue>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -234,13 +246,16 @@ impl Store for Sqlite {
     }
 
     fn refuse(&self, opened: Box<Opened>, closed: Box<Closed>) {
+        let counted = queue::counted(&opened, &closed);
         if self.queue.is_busy() {
-            self.queue.count_dropped(&opened, &closed);
+            self.queue.count(&counted);
             return;
         }
         let both = (Open::new(opened), Close::new(closed));
-        // Nobody waits for it, and between the look and the push it may have become full.
-        let _ = self.queue.push(Write::Refuse(Box::new(both)), None);
+        // It may have become full between the look and the push.
+        if self.queue.push(Write::Refuse(Box::new(both)), None).is_err() {
+            self.queue.count(&counted);
+        }
     }
 
     fn count_refusals(&self, counts: Vec<RefusalCount>) {

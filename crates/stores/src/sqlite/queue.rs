@@ -114,17 +114,6 @@ impl Queue {
         inner.waiting.len() >= MOST / 2 || inner.bytes >= MOST_BYTES / 2
     }
 
-    /// Counts a refusal that is not written.
-    pub(super) fn count_dropped(&self, opened: &Opened, closed: &Closed) {
-        self.count(&RefusalCount {
-            minute: opened.received.div_euclid(MINUTE) * MINUTE,
-            reason: closed.failure.unwrap_or("unknown"),
-            network: network(opened.address),
-            key: opened.key,
-            count: 1,
-        });
-    }
-
     /// Counts refusals; they are written with the next commit.
     pub(super) fn count(&self, more: &RefusalCount) {
         let mut inner = self.inner();
@@ -149,6 +138,13 @@ impl Queue {
     pub(super) fn end(&self) {
         self.inner().ended = true;
         self.wake.notify_all();
+    }
+
+    /// No more writes are taken, and nobody will write those that wait: whoever waits is told.
+    pub(super) fn abandon(&self) {
+        let mut inner = self.inner();
+        inner.ended = true;
+        inner.waiting.clear();
     }
 
     /// Takes what waits, in order and up to a number; waits for something, until a time has
@@ -179,6 +175,17 @@ impl Queue {
             batch.push(Waiting { write, reply: None });
         }
         if batch.is_empty() && inner.ended { None } else { Some(batch) }
+    }
+}
+
+/// How a refusal is counted when it is not written.
+pub(super) fn counted(opened: &Opened, closed: &Closed) -> RefusalCount {
+    RefusalCount {
+        minute: opened.received.div_euclid(MINUTE) * MINUTE,
+        reason: closed.failure.unwrap_or("unknown"),
+        network: network(opened.address),
+        key: opened.key,
+        count: 1,
     }
 }
 

@@ -98,6 +98,8 @@ pub(super) struct Writer {
 struct Opened {
     connection: Connection,
     tip: Tip,
+    /// Which file it is.
+    identity: Option<(u64, u64)>,
 }
 
 /// What has to be answered once a batch is committed.
@@ -112,7 +114,8 @@ impl Opened {
         schema::migrate(&mut connection)?;
         bounds.tell(&connection)?;
         let tip = Tip::read(&connection)?;
-        Ok(Self { connection, tip })
+        let identity = files.identity();
+        Ok(Self { connection, tip, identity })
     }
 
     /// Opens what was open before, and nothing else that may lie there now.
@@ -128,7 +131,8 @@ impl Opened {
         }
         bounds.tell(&connection)?;
         let tip = Tip::read(&connection)?;
-        Ok(Self { connection, tip })
+        let identity = files.identity();
+        Ok(Self { connection, tip, identity })
     }
 }
 
@@ -293,6 +297,10 @@ impl Writer {
             Some(open) => open,
             None => Opened::again(&self.files, self.durability, self.bounds, self.tip)?,
         };
+        if self.files.identity() != open.identity {
+            // What is written to a file that has no name any more is lost with the process.
+            return Err(unusable("its file was taken away or replaced".into()));
+        }
         let connection = &open.connection;
         let written = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
             let (answers, tip, bytes) = self.apply(connection, open.tip, batch)?;

@@ -1,7 +1,6 @@
 //! What a store does when it cannot write, and how it heals.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gateway::store::{Progress, Store, StoreError};
 use rusqlite::Connection;
@@ -10,11 +9,10 @@ use super::Directory;
 use crate::contract::{ALWAYS, Place, all};
 use crate::samples::{closed, opened, tenant_scope};
 
-/// Waits until the store writes again by itself.
+/// Asks until the store writes again by itself.
 async fn healed(store: &Arc<dyn Store>) {
-    while store.state().fault.is_some() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    while store.load().await.is_err() {}
+    assert_eq!(store.state().fault, None);
 }
 
 /// What was spent while the store could not write is in the ledger afterwards, once.
@@ -49,6 +47,25 @@ async fn a_lock_of_another_program_is_waited_out() {
     healed(&store).await;
     assert_nothing_is_forgotten(&store).await;
     assert_eq!(store.state().queued, 0);
+    store.open(opened(2).into()).await.unwrap();
+}
+
+/// What is written to a file without a name would be lost with the process.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_database_that_is_taken_away_is_missed_and_taken_back() {
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(1).into()).await.unwrap();
+    let elsewhere = place.0.path().join("elsewhere");
+    std::fs::rename(place.file("audit.db"), &elsewhere).unwrap();
+    let error = store.close(closed(1).into()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Down(why) if why.contains("taken away")), "{error}");
+    std::fs::write(place.file("audit.db"), "").unwrap();
+    assert!(store.open(opened(2).into()).await.is_err());
+    std::fs::rename(&elsewhere, place.file("audit.db")).unwrap();
+    healed(&store).await;
+    assert_nothing_is_forgotten(&store).await;
     store.open(opened(2).into()).await.unwrap();
 }
 
