@@ -29,6 +29,7 @@ const LONG_LOG: u64 = 48 << 20;
 pub(super) struct Signals {
     inner: Mutex<Written>,
     wake: Condvar,
+    turn: Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +49,11 @@ impl Written {
 impl Signals {
     fn inner(&self) -> MutexGuard<'_, Written> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn to move the log, held while that is done.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was committed.
@@ -129,6 +135,7 @@ impl Checkpointer {
             Some(connection) => connection,
             None => connection.insert(connect(&self.path, self.durability, Role::Checkpointer)?),
         };
+        let _turn = self.signals.turn();
         let run = |sql| connection.query_row(sql, [], |_| Ok(()));
         run("PRAGMA wal_checkpoint(PASSIVE)")?;
         // Nearly all is moved now: emptying the log has little left to do. But it holds up the

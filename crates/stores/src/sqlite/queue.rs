@@ -20,8 +20,6 @@ use super::write::{Reply, Write};
 const MOST: usize = 16_384;
 /// Most bytes of them.
 const MOST_BYTES: usize = 64 << 20;
-/// Most bytes in one batch.
-const MOST_BATCH: usize = 4 << 20;
 /// Most kinds of refusals that are counted apart between two commits.
 const MOST_COUNTS: usize = 1024;
 /// A minute in milliseconds.
@@ -147,9 +145,14 @@ impl Queue {
         inner.waiting.clear();
     }
 
-    /// Takes what waits, in order and up to a number; waits for something, until a time has
+    /// Takes what waits, in order, up to a number and so many bytes; waits for something, until a time has
     /// passed. `None` when the queue has ended and is empty.
-    pub(super) fn take(&self, most: usize, patience: Duration) -> Option<Vec<Waiting>> {
+    pub(super) fn take(
+        &self,
+        most: usize,
+        most_bytes: usize,
+        patience: Duration,
+    ) -> Option<Vec<Waiting>> {
         let idle =
             |inner: &mut Inner| inner.waiting.is_empty() && inner.counts.is_empty() && !inner.ended;
         let inner = self.inner();
@@ -162,7 +165,7 @@ impl Queue {
         let fits = |waiting: &&Waiting| {
             let first = bytes == 0;
             bytes += waiting.write.weight();
-            first || bytes <= MOST_BATCH
+            first || bytes <= most_bytes
         };
         let count = inner.waiting.iter().take(most).take_while(fits).count();
         let mut batch: Vec<Waiting> = inner.waiting.drain(..count).collect();

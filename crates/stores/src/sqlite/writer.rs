@@ -30,10 +30,14 @@ use super::write::Write;
 
 /// Most writes in one transaction.
 const BATCH: usize = 2048;
+/// Most bytes of them, but for one that is larger alone.
+const BATCH_BYTES: u64 = 4 << 20;
 /// Most ends and settlements that are kept for a better time, and most bytes of them. Those
 /// beyond are charged as reserved when the store is loaded the next time.
 const KEPT: usize = 100_000;
 const KEPT_BYTES: usize = 256 << 20;
+/// How often it is tried to empty a log that is bounded; each try waits for readers.
+const TRIES: usize = 3;
 /// How often the age of calls is looked at.
 const LOOK: Duration = Duration::from_mins(1);
 /// Rows of the journal that retention takes at least, in one step.
@@ -192,8 +196,11 @@ impl Writer {
 
     /// Writes until the queue has ended and is empty.
     pub(super) fn run(mut self) {
+        // One transaction must not take more than the log has room for.
+        let most = self.bounds.log().map_or(BATCH_BYTES, |log| BATCH_BYTES.min(log / 4));
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         loop {
-            let Some(batch) = self.queue.take(BATCH, self.patience()) else { break };
+            let Some(batch) = self.queue.take(BATCH, most, self.patience()) else { break };
             let count = batch.len();
             self.write(batch);
             // Also after a fault: what it takes away may be what is in the way.
@@ -223,6 +230,7 @@ impl Writer {
     fn keep_bounds(&mut self, written: usize) -> Result<(), Error> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let connection = &open.connection;
+        self.keep_log_short(connection)?;
         let now = (self.clock)();
         let full = self.bounds.is_full(connection)?;
         let look = self.retiring || self.looked.is_none_or(|at| at.elapsed() >= LOOK);
@@ -242,12 +250,27 @@ impl Writer {
                 self.health.vitals().retired = step.calls;
                 self.retiring = true;
             }
-        }
-        if self.bounds.log().is_some_and(|most| self.files.log_bytes() > most / 2) {
-            // The other thread is too slow; from here on everybody waits for the disk.
-            open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.keep_log_short(connection)?;
         }
         self.open = Some(open);
+        Ok(())
+    }
+
+    /// Empties the log when it takes much of what it may take; from there on everybody waits for
+    /// the disk. A reader can be in the way for a while: then nothing more is written.
+    fn keep_log_short(&self, connection: &Connection) -> Result<(), Error> {
+        let Some(most) = self.bounds.log() else { return Ok(()) };
+        for _ in 0..TRIES {
+            if self.files.log_bytes() <= most / 4 {
+                return Ok(());
+            }
+            // Two that move the log would only get in each other's way.
+            let _turn = self.signals.turn();
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
+        if self.files.log_bytes() > most / 2 {
+            return Err(unusable("its log is full, and a reader keeps it from being moved".into()));
+        }
         Ok(())
     }
 
