@@ -245,7 +245,8 @@ impl Store for Sqlite {
         self.write(Write::Settle(Box::new(Settle::new(id, &spending))))
     }
 
-    fn refuse(&self, opened: Box<Opened>, closed: Box<Closed>) {
+    fn refuse(&self, opened: Box<Opened>, mut closed: Box<Closed>) {
+        closed.spending = Some(Spending::default());
         let counted = queue::counted(&opened, &closed);
         if self.queue.is_busy() {
             self.queue.count(&counted);

@@ -36,6 +36,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// beyond are charged as reserved when the store is loaded the next time.
 const KEPT: usize = 100_000;
 const KEPT_BYTES: usize = 256 << 20;
+/// Four times what the log may take when nothing is bounded, before everybody waits: the other
+/// thread keeps it shorter, unless the writer leaves it no gap.
+const UNBOUNDED_LOG: u64 = 1 << 30;
 /// How often it is tried to empty a log that is bounded; each try waits for readers.
 const TRIES: usize = 3;
 /// How often the age of calls is looked at.
@@ -259,7 +262,7 @@ impl Writer {
     /// Empties the log when it takes much of what it may take; from there on everybody waits for
     /// the disk. A reader can be in the way for a while: then nothing more is written.
     fn keep_log_short(&self, connection: &Connection) -> Result<(), Error> {
-        let Some(most) = self.bounds.log() else { return Ok(()) };
+        let most = self.bounds.log().unwrap_or(UNBOUNDED_LOG);
         for _ in 0..TRIES {
             if self.files.log_bytes() <= most / 4 {
                 return Ok(());
@@ -268,7 +271,7 @@ impl Writer {
             let _turn = self.signals.turn();
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         }
-        if self.files.log_bytes() > most / 2 {
+        if self.bounds.log().is_some() && self.files.log_bytes() > most / 2 {
             return Err(unusable("its log is full, and a reader keeps it from being moved".into()));
         }
         Ok(())
