@@ -39,8 +39,6 @@ const KEPT_BYTES: usize = 256 << 20;
 /// Four times what the log may take when nothing is bounded, before everybody waits: the other
 /// thread keeps it shorter, unless the writer leaves it no gap.
 const UNBOUNDED_LOG: u64 = 1 << 30;
-/// How often it is tried to empty a log that is bounded; each try waits for readers.
-const TRIES: usize = 3;
 /// How often the age of calls is looked at.
 const LOOK: Duration = Duration::from_mins(1);
 /// Rows of the journal that retention takes at least, in one step.
@@ -191,7 +189,8 @@ impl Writer {
         if !holds {
             tracing::error!(
                 "the journal of the store is not the one that was here: an earlier state was \
-                 put back, or rows were cut off; the checkpoint is kept as evidence"
+                 put back, or rows were cut off; its checkpoint is kept as evidence and not \
+                 written any more until the file is moved away"
             );
         }
         holds
@@ -263,18 +262,21 @@ impl Writer {
     /// the disk. A reader can be in the way for a while: then nothing more is written.
     fn keep_log_short(&self, connection: &Connection) -> Result<(), Error> {
         let most = self.bounds.log().unwrap_or(UNBOUNDED_LOG);
-        for _ in 0..TRIES {
-            if self.files.log_bytes() <= most / 4 {
+        if self.files.log_bytes() <= most / 4 {
+            return Ok(());
+        }
+        // Two that move the log would only get in each other's way.
+        let _turn = self.signals.turn();
+        for patience in [Duration::ZERO, Role::Writer.patience()] {
+            connection.busy_timeout(patience)?;
+            let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            connection.busy_timeout(Role::Writer.patience())?;
+            done?;
+            if self.bounds.log().is_none() || self.files.log_bytes() <= most / 2 {
                 return Ok(());
             }
-            // Two that move the log would only get in each other's way.
-            let _turn = self.signals.turn();
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         }
-        if self.bounds.log().is_some() && self.files.log_bytes() > most / 2 {
-            return Err(unusable("its log is full, and a reader keeps it from being moved".into()));
-        }
-        Ok(())
+        Err(unusable("its log is full, and a reader keeps it from being moved".into()))
     }
 
     fn write(&mut self, fresh: Vec<Waiting>) {
