@@ -33,6 +33,10 @@ bench *arguments:
 bench-reading:
     cargo run --release -p mcptb-bench --bin mcptb-bench-reading
 
+# Rows of the audit per second, look-ups, start and check; for example `just bench-store --grown 900000`.
+bench-store *arguments:
+    cargo run --release -p mcptb-bench --bin mcptb-bench-store -- {{ arguments }}
+
 # The property tests (readers, streams, folds) with many more cases than usual.
 laws cases="20000":
     PROPTEST_CASES={{ cases }} cargo test --workspace --release

@@ -2,7 +2,7 @@
 //!
 //! Writes are queued in order and answered by a [`Written`], which resolves when they are
 //! committed; reads see what was committed before them. A store that cannot write says so on each
-//! write, and in [`Store::ready`]; it heals by itself when the cause goes away.
+//! write, and in [`Store::state`]; it heals by itself when the cause goes away.
 
 use std::fmt;
 use std::future::Future;
@@ -86,7 +86,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// a second time, or before it was closed, is ignored. Kept like a close.
     fn settle(&self, id: CallId, spending: Spending) -> Written;
 
-    /// Records a call that was refused before it was one: both halves at once, nothing spent.
+    /// Records a call that was refused before it was one: both halves at once, nothing spent,
+    /// whatever the halves say. When too much waits it is counted instead.
     fn refuse(&self, opened: Box<Opened>, closed: Box<Closed>);
 
     /// Counts refusals that get no row of their own.
@@ -107,7 +108,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         span: Range<UnixMillis>,
     ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>>;
 
-    /// Calls that fit a filter, newest first.
+    /// Calls that fit a filter, newest first; at least 1 and at most 1,000 of them.
     fn calls(
         &self,
         filter: CallFilter,

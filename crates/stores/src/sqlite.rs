@@ -34,6 +34,7 @@ mod readers;
 mod reads;
 mod record;
 mod recover;
+mod retire;
 mod schema;
 mod stored;
 mod verify;
@@ -48,6 +49,7 @@ use files::{Files, Hold};
 use journal::Sealer;
 use queue::Queue;
 use readers::{Reader, Readers};
+use retire::Bounds;
 use write::{Altered, Close, Open, Settle, Write};
 use writer::{Health, Writer};
 
@@ -74,7 +76,9 @@ pub struct OpenOptions {
     pub dir: PathBuf,
     /// What survives a power loss.
     pub durability: Durability,
-    /// The most bytes that the database and its log may take; `None` for no bound.
+    /// The most bytes that the database and its log may take, at least 16 MiB; `None` for no
+    /// bound. The oldest calls go first. Keys and the ledger stay: if they alone take it all,
+    /// nothing more can be written.
     pub max_bytes: Option<NonZeroU64>,
     /// How long calls are kept; `None` for ever.
     pub max_age: Option<Duration>,
@@ -122,8 +126,13 @@ impl Sqlite {
         let (files, hold, secrets) = Files::open(&options.dir)?;
         let files = Arc::new(files);
         let sealer = Sealer::new(&secrets.journal);
-        let writer =
-            Writer::new(Arc::clone(&files), options.durability, sealer.clone(), options.clock)?;
+        let writer = Writer::new(
+            Arc::clone(&files),
+            options.durability,
+            sealer.clone(),
+            options.clock,
+            Bounds { bytes: options.max_bytes, age: options.max_age },
+        )?;
         let (queue, health) = (Arc::clone(&writer.queue), Arc::clone(&writer.health));
         let readers = Arc::new(Readers::default());
         let (end, ended) = watch::channel(false);
@@ -174,6 +183,7 @@ impl Threads {
             path: path.clone(),
             durability,
             signals: Arc::clone(&signals),
+            holds: writer.holds_checkpoint(),
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let mut others = vec![named("store-log").spawn(move || checkpointer.run())?];
@@ -182,7 +192,10 @@ impl Threads {
             let run = move || Reader::run(&readers, path, durability);
             others.push(named("store-read").spawn(run)?);
         }
+        let abandoned = Abandon(Arc::clone(&writer.queue));
         named("store-write").spawn(move || {
+            // Also when the writer panics, nobody waits for ever.
+            let _abandoned = abandoned;
             writer.run();
             readers.end();
             signals.end();
@@ -195,6 +208,15 @@ impl Threads {
             drop(hold);
             let _ = end.send(true);
         })
+    }
+}
+
+/// Tells everybody who waits in a queue that nobody writes any more, when dropped.
+struct Abandon(Arc<Queue>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -223,14 +245,18 @@ impl Store for Sqlite {
         self.write(Write::Settle(Box::new(Settle::new(id, &spending))))
     }
 
-    fn refuse(&self, opened: Box<Opened>, closed: Box<Closed>) {
+    fn refuse(&self, opened: Box<Opened>, mut closed: Box<Closed>) {
+        closed.spending = Some(Spending::default());
+        let counted = queue::counted(&opened, &closed);
         if self.queue.is_busy() {
-            self.queue.count_dropped(&opened, &closed);
+            self.queue.count(&counted);
             return;
         }
         let both = (Open::new(opened), Close::new(closed));
-        // Nobody waits for it, and between the look and the push it may have become full.
-        let _ = self.queue.push(Write::Refuse(Box::new(both)), None);
+        // It may have become full between the look and the push.
+        if self.queue.push(Write::Refuse(Box::new(both)), None).is_err() {
+            self.queue.count(&counted);
+        }
     }
 
     fn count_refusals(&self, counts: Vec<RefusalCount>) {

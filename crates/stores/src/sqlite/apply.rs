@@ -17,10 +17,10 @@ use super::write::{Altered, Close, Open, Settle, Spent};
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
 
-const OPEN: &str = "INSERT OR IGNORE INTO call (id, received, key_id, tenant, sandbox, address, \
+const OPEN: &str = "INSERT OR IGNORE INTO call (n, id, received, key_id, tenant, sandbox, address, \
     agent, dialect, endpoint, model, stream, messages, bytes_in, estimate, scopes, admitted, \
     reserved_requests, reserved_tokens, reserved_cost, seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
-    ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+    ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 const CLOSE: &str = "UPDATE call SET ended = ?2, first_byte = ?3, model_served = ?4, \
     upstream = ?5, replay_of = ?6, status = ?7, stop_reason = ?8, input_tokens = ?9, \
@@ -35,7 +35,7 @@ const SETTLE: &str = "UPDATE call SET settled = 2, spent_scopes = nullif(?2, sco
     spent_cost = ?6 WHERE id = ?1 AND settled = 0 AND ended IS NOT NULL RETURNING sandbox";
 
 const DEBIT: &str = "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4, ?5) \
-    ON CONFLICT (scope, minute) DO UPDATE SET \
+    ON CONFLICT (minute, scope) DO UPDATE SET \
     requests = min(requests + excluded.requests, 9007199254740992), \
     tokens = min(tokens + excluded.tokens, 9007199254740992), \
     cost = min(cost + excluded.cost, 9007199254740992)";
@@ -49,6 +49,16 @@ const DEBIT_TOTAL: &str = "INSERT INTO ledger_total VALUES (?1, ?2, ?3, ?4) \
 const COUNT: &str = "INSERT INTO refusal_count VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (minute, reason, network, key_id) DO UPDATE SET \
     count = min(count + excluded.count, 9007199254740992)";
+
+/// The number of a call, by the time when it came in and its row in the journal.
+pub(super) fn number(received: i64, seq: i64) -> i64 {
+    first_number(received) | (seq & ((1 << 20) - 1))
+}
+
+/// The first number of calls that came in at a time. Times beyond the year 2109 are one.
+pub(super) fn first_number(received: i64) -> i64 {
+    received.clamp(0, (1 << 42) - 1) << 20
+}
 
 /// A batch that is being written.
 pub(super) struct Batch<'a> {
@@ -74,7 +84,7 @@ impl<'a> Batch<'a> {
             let Stored { requests, tokens, cost } = debit;
             self.connection
                 .prepare_cached(DEBIT)?
-                .execute(params![scope, minute, requests, tokens, cost])?;
+                .execute(params![minute, scope, requests, tokens, cost])?;
             totals.entry(scope).or_default().add(*debit);
         }
         for (scope, Stored { requests, tokens, cost }) in totals {
@@ -85,6 +95,11 @@ impl<'a> Batch<'a> {
         Ok((self.tip, self.bytes))
     }
 
+    /// When it is written.
+    pub(super) fn now(&self) -> i64 {
+        self.now
+    }
+
     /// Adds a row to the journal.
     pub(super) fn seal(&mut self, row: Fresh<'_>) -> rusqlite::Result<i64> {
         self.tip.append(self.connection, self.sealer, row)
@@ -93,7 +108,32 @@ impl<'a> Batch<'a> {
     /// Writes the RX half of a call.
     pub(super) fn open(&mut self, open: &Open) -> rusqlite::Result<Result<(), StoreError>> {
         let rx: Rx<'_> = open.rx();
+        let mut call = number(rx.received, self.tip.seq + 1);
+        while !self.open_row(call, &rx)? {
+            let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE id = ?1)";
+            let there: bool =
+                self.connection.prepare_cached(sql)?.query_row([rx.id], |row| row.get(0))?;
+            if there {
+                return Ok(Err(StoreError::Conflict));
+            }
+            // Only the number was taken, by a call of the same millisecond long ago.
+            call += 1;
+        }
+        self.body(call, 0, open.body.as_ref())?;
+        self.seal(Fresh {
+            kind: Kind::Opened,
+            at: rx.received,
+            call: Some(rx.id),
+            note: None,
+            digest: &open.digest,
+        })?;
+        Ok(Ok(()))
+    }
+
+    /// Writes the RX half without its body and journal; says whether there was room for it.
+    fn open_row(&self, call: i64, rx: &Rx<'_>) -> rusqlite::Result<bool> {
         let changed = self.connection.prepare_cached(OPEN)?.execute(params![
+            call,
             rx.id,
             rx.received,
             rx.key,
@@ -115,19 +155,7 @@ impl<'a> Batch<'a> {
             rx.reserved.amounts.cost,
             self.tip.seq + 1,
         ])?;
-        if changed == 0 {
-            return Ok(Err(StoreError::Conflict));
-        }
-        let call = self.connection.last_insert_rowid();
-        self.body(call, 0, open.body.as_ref())?;
-        self.seal(Fresh {
-            kind: Kind::Opened,
-            at: rx.received,
-            call: Some(rx.id),
-            note: None,
-            digest: &open.digest,
-        })?;
-        Ok(Ok(()))
+        Ok(changed > 0)
     }
 
     /// Writes the TX half of a call.

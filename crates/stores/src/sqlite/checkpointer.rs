@@ -29,6 +29,7 @@ const LONG_LOG: u64 = 48 << 20;
 pub(super) struct Signals {
     inner: Mutex<Written>,
     wake: Condvar,
+    turn: Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +51,11 @@ impl Signals {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The turn to move the log, held while that is done.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Something was committed.
     pub(super) fn committed(&self, tip: Tip, bytes: usize) {
         let mut inner = self.inner();
@@ -61,6 +67,11 @@ impl Signals {
         if wake {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether nothing was committed since the last wait.
+    fn is_quiet(&self) -> bool {
+        self.inner().bytes == 0
     }
 
     /// Nothing more comes.
@@ -94,6 +105,9 @@ pub(super) struct Checkpointer {
     pub(super) path: PathBuf,
     pub(super) durability: Durability,
     pub(super) signals: Arc<Signals>,
+    /// Whether the journal goes on from the note that was there at the start. If it does not, that
+    /// note is the evidence, and is left alone until a person has looked.
+    pub(super) holds: bool,
 }
 
 impl Checkpointer {
@@ -121,17 +135,19 @@ impl Checkpointer {
             Some(connection) => connection,
             None => connection.insert(connect(&self.path, self.durability, Role::Checkpointer)?),
         };
+        let _turn = self.signals.turn();
         let run = |sql| connection.query_row(sql, [], |_| Ok(()));
         run("PRAGMA wal_checkpoint(PASSIVE)")?;
-        // Nearly all is moved now: emptying the log has little left to do.
-        if rests || self.files.log_bytes() > LONG_LOG {
+        // Nearly all is moved now: emptying the log has little left to do. But it holds up the
+        // writer, so it is done only when that has nothing to do, or when it must be.
+        if (rests && self.signals.is_quiet()) || self.files.log_bytes() > LONG_LOG {
             run("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
         Ok(())
     }
 
     fn note(&self, tip: Tip) {
-        if tip.seq == 0 {
+        if tip.seq == 0 || !self.holds {
             return;
         }
         if let Err(error) = self.files.write_checkpoint(tip) {

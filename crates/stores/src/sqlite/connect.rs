@@ -20,6 +20,19 @@ pub(super) enum Role {
     Reader,
 }
 
+impl Role {
+    /// How long a connection waits for others. Long waits are for foreigners that use the file;
+    /// we never wait for each other that long.
+    pub(super) const fn patience(self) -> Duration {
+        match self {
+            Self::Writer => Duration::from_secs(2),
+            // It holds up the writer while it waits for readers.
+            Self::Checkpointer => Duration::from_millis(100),
+            Self::Reader => Duration::from_secs(1),
+        }
+    }
+}
+
 /// Opens a connection. The file must be there.
 pub(super) fn connect(
     path: &Path,
@@ -30,14 +43,12 @@ pub(super) fn connect(
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
-    // Long waits are for foreigners that read the file; we never wait for each other that long.
-    let (patience, cache) = match role {
-        Role::Writer => (Duration::from_secs(2), -16_384),
-        // It holds up the writer while it waits for readers.
-        Role::Checkpointer => (Duration::from_millis(100), -2048),
-        Role::Reader => (Duration::from_secs(1), -4096),
+    let cache = match role {
+        Role::Writer => -16_384,
+        Role::Checkpointer => -2048,
+        Role::Reader => -4096,
     };
-    connection.busy_timeout(patience)?;
+    connection.busy_timeout(role.patience())?;
     connection.set_prepared_statement_cache_capacity(64);
     if role == Role::Writer {
         // Only before the first table is made does this have an effect.

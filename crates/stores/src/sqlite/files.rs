@@ -115,7 +115,8 @@ impl Files {
         };
         // SQLite gives its other files the rights of this one.
         private().append(true).open(&database).map_err(|source| io_error(&database, source))?;
-        for name in [DATABASE, "audit.db-wal", "audit.db-shm"] {
+        let secret = [INSTALL_SECRET, JOURNAL_KEY, CHECKPOINT, LOCK];
+        for name in secret.into_iter().chain([DATABASE, "audit.db-wal", "audit.db-shm"]) {
             make_private(&files.path(name))
                 .map_err(|source| io_error(&files.path(name), source))?;
         }
@@ -136,6 +137,12 @@ impl Files {
     /// Bytes of the log.
     pub(super) fn log_bytes(&self) -> u64 {
         fs::metadata(self.path("audit.db-wal")).map_or(0, |found| found.len())
+    }
+
+    /// Which file lies in the place of the database; `None` where there is none. Some systems
+    /// do not tell one file from another.
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        Some(identity(&fs::metadata(self.path(DATABASE)).ok()?))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -207,7 +214,8 @@ impl Files {
         if sync {
             file.sync_all()?;
         }
-        fs::rename(&fresh, self.path(name))
+        fs::rename(&fresh, self.path(name))?;
+        if sync { sync_directory(&self.directory) } else { Ok(()) }
     }
 
     /// Writes where the journal was.
@@ -292,6 +300,28 @@ fn make_directory(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+#[cfg(unix)]
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (found.dev(), found.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_found: &fs::Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+/// Makes a new name survive a power loss.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@
 //! chain. What lies behind a row (halves of calls, changes) is sealed through its digest.
 
 use hmac::{Hmac, KeyInit, Mac};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::Sha256;
 
 use super::canon::Sum;
@@ -111,14 +111,31 @@ impl Tip {
     /// The end of the chain in a database.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let last = "SELECT seq, mac FROM journal ORDER BY seq DESC LIMIT 1";
-        let base = "SELECT base_seq, base_mac FROM meta";
-        let read = |sql| {
-            connection.query_row(sql, [], |row| Ok(Self { seq: row.get(0)?, mac: row.get(1)? }))
-        };
-        match read(last) {
-            Err(rusqlite::Error::QueryReturnedNoRows) => read(base),
+        match Self::query(connection, last) {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Self::read_base(connection),
             other => other,
         }
+    }
+
+    /// The last row that retention took.
+    pub(super) fn read_base(connection: &Connection) -> rusqlite::Result<Self> {
+        Self::query(connection, "SELECT base_seq, base_mac FROM meta")
+    }
+
+    fn query(connection: &Connection, sql: &str) -> rusqlite::Result<Self> {
+        connection.query_row(sql, [], |row| Ok(Self { seq: row.get(0)?, mac: row.get(1)? }))
+    }
+
+    /// Whether the journal in a database goes on from here.
+    pub(super) fn is_in(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
+        if self.seq <= base {
+            return Ok(true);
+        }
+        let sql = "SELECT mac FROM journal WHERE seq = ?1";
+        let found: Option<Sum> =
+            connection.query_row(sql, [self.seq], |row| row.get(0)).optional()?;
+        Ok(found == Some(self.mac))
     }
 
     /// Adds a row to the journal, within the transaction of the caller.

@@ -112,17 +112,6 @@ impl Queue {
         inner.waiting.len() >= MOST / 2 || inner.bytes >= MOST_BYTES / 2
     }
 
-    /// Counts a refusal that is not written.
-    pub(super) fn count_dropped(&self, opened: &Opened, closed: &Closed) {
-        self.count(&RefusalCount {
-            minute: opened.received.div_euclid(MINUTE) * MINUTE,
-            reason: closed.failure.unwrap_or("unknown"),
-            network: network(opened.address),
-            key: opened.key,
-            count: 1,
-        });
-    }
-
     /// Counts refusals; they are written with the next commit.
     pub(super) fn count(&self, more: &RefusalCount) {
         let mut inner = self.inner();
@@ -149,9 +138,21 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Takes what waits, in order and up to a number; waits for something, until a time has
+    /// No more writes are taken, and nobody will write those that wait: whoever waits is told.
+    pub(super) fn abandon(&self) {
+        let mut inner = self.inner();
+        inner.ended = true;
+        inner.waiting.clear();
+    }
+
+    /// Takes what waits, in order, up to a number and so many bytes; waits for something, until a time has
     /// passed. `None` when the queue has ended and is empty.
-    pub(super) fn take(&self, most: usize, patience: Duration) -> Option<Vec<Waiting>> {
+    pub(super) fn take(
+        &self,
+        most: usize,
+        most_bytes: usize,
+        patience: Duration,
+    ) -> Option<Vec<Waiting>> {
         let idle =
             |inner: &mut Inner| inner.waiting.is_empty() && inner.counts.is_empty() && !inner.ended;
         let inner = self.inner();
@@ -159,7 +160,14 @@ impl Queue {
             .wake
             .wait_timeout_while(inner, patience, idle)
             .unwrap_or_else(PoisonError::into_inner);
-        let count = inner.waiting.len().min(most);
+        // A few large bodies are as much work as many small ones.
+        let mut bytes = 0;
+        let fits = |waiting: &&Waiting| {
+            let first = bytes == 0;
+            bytes += waiting.write.weight();
+            first || bytes <= most_bytes
+        };
+        let count = inner.waiting.iter().take(most).take_while(fits).count();
         let mut batch: Vec<Waiting> = inner.waiting.drain(..count).collect();
         inner.bytes -= batch.iter().map(|waiting| waiting.write.weight()).sum::<usize>();
         if !inner.counts.is_empty() {
@@ -170,6 +178,17 @@ impl Queue {
             batch.push(Waiting { write, reply: None });
         }
         if batch.is_empty() && inner.ended { None } else { Some(batch) }
+    }
+}
+
+/// How a refusal is counted when it is not written.
+pub(super) fn counted(opened: &Opened, closed: &Closed) -> RefusalCount {
+    RefusalCount {
+        minute: opened.received.div_euclid(MINUTE) * MINUTE,
+        reason: closed.failure.unwrap_or("unknown"),
+        network: network(opened.address),
+        key: opened.key,
+        count: 1,
     }
 }
 

@@ -14,6 +14,7 @@ use model::CallId;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params_from_iter};
 
+use super::apply::first_number;
 use super::body::{self, slot};
 use super::record::{Stored, natural};
 use super::stored::{COLUMNS, StoredCall};
@@ -22,6 +23,8 @@ use super::stored::{COLUMNS, StoredCall};
 const PAGE: usize = 1000;
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
+/// Later times are all the same to the numbers of calls.
+const LAST_TIME: UnixMillis = (1 << 42) - 1;
 /// The first and the last minute that a ledger can tell of.
 const ALWAYS: Range<i64> = 0..(i64::MAX / MINUTE);
 
@@ -37,8 +40,8 @@ pub(super) fn calls(
         None => None,
         Some(Cursor(id)) => {
             let found = connection
-                .prepare_cached("SELECT received, n FROM call WHERE id = ?1")?
-                .query_row([id.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .prepare_cached("SELECT n FROM call WHERE id = ?1")?
+                .query_row([id.to_bytes()], |row| row.get(0))
                 .optional()?;
             // Retention took it, and with it everything that is older.
             let Some(found) = found else { return Ok(CallPage::default()) };
@@ -49,7 +52,7 @@ pub(super) fn calls(
     for select in selects(connection, filter, after)? {
         found.extend(select.read(connection, limit + 1)?);
     }
-    found.sort_by_key(|call| std::cmp::Reverse((call.received, call.n)));
+    found.sort_by_key(|call| std::cmp::Reverse(call.n));
     let more = found.len() > limit;
     found.truncate(limit);
     let last = found.last().map(|call| Cursor(CallId::from_bytes(call.id)));
@@ -76,10 +79,18 @@ impl Select {
         self.conditions.push_str(&condition.replace('?', &number));
     }
 
+    fn received(&mut self, span: &Range<UnixMillis>) {
+        self.and("n >= ?", first_number(span.start));
+        // Times that are all one have no end between them.
+        if span.end < LAST_TIME {
+            self.and("n < ?", first_number(span.end));
+        }
+    }
+
     fn read(&self, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<StoredCall>> {
         let mut sql = format!("SELECT {COLUMNS} FROM call{}", self.conditions);
         // Writing to a string cannot fail.
-        let _ = write!(sql, " ORDER BY received DESC, n DESC LIMIT {limit}");
+        let _ = write!(sql, " ORDER BY n DESC LIMIT {limit}");
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(&self.values), StoredCall::read)?;
         rows.collect()
@@ -89,7 +100,7 @@ impl Select {
 fn selects(
     connection: &Connection,
     filter: &CallFilter,
-    after: Option<(i64, i64)>,
+    after: Option<i64>,
 ) -> rusqlite::Result<Vec<Select>> {
     let mut base = Select::default();
     if let Some(key) = &filter.key {
@@ -99,12 +110,10 @@ fn selects(
         base.and("tenant = ?", tenant.as_str().to_owned());
     }
     if let Some(received) = &filter.received {
-        base.and("received >= ?", received.start);
-        base.and("received < ?", received.end);
+        base.received(received);
     }
-    if let Some((received, n)) = after {
-        base.and("received <= ?", received);
-        base.and(&format!("(received < {received} OR n < ?)"), n);
+    if let Some(n) = after {
+        base.and("n < ?", n);
     }
     let mut selects = vec![base];
     if let Some(model) = &filter.model {
@@ -201,8 +210,7 @@ pub(super) fn usage(
         UsageBy::Day => "date(received / 1000, 'unixepoch')",
     };
     let mut select = Select::default();
-    select.and("received >= ?", filter.received.start);
-    select.and("received < ?", filter.received.end);
+    select.received(&filter.received);
     if let Some(key) = filter.key.as_ref().map(KeyId::as_str) {
         select.and("key_id = ?", key.to_owned());
     }

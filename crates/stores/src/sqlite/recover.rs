@@ -3,7 +3,7 @@
 use gateway::keys::KeyId;
 use gateway::store::Loaded;
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error};
+use rusqlite::{Connection, Error, OptionalExtension as _};
 
 use super::apply::Batch;
 use super::record::Tx;
@@ -20,7 +20,7 @@ pub(super) fn settle_all(
     now: i64,
 ) -> rusqlite::Result<u64> {
     // The partial index on unsettled calls makes this cheap, however many calls there are.
-    let sql = format!("SELECT {COLUMNS} FROM call WHERE settled = 0 AND n <= ?1 ORDER BY n");
+    let sql = format!("SELECT {COLUMNS} FROM call WHERE settled = 0 AND seq <= ?1 ORDER BY n");
     let calls: Vec<StoredCall> =
         connection.prepare(&sql)?.query_map([last], StoredCall::read)?.collect::<Result<_, _>>()?;
     let mut interrupted = 0;
@@ -43,10 +43,11 @@ pub(super) fn load(connection: &Connection, interrupted: u64) -> rusqlite::Resul
     let mut loaded = Loaded { interrupted, ..Loaded::default() };
     let mut keys = connection.prepare("SELECT json, last_used FROM vkey ORDER BY id")?;
     let mut rows = keys.query([])?;
-    let mut used = connection.prepare("SELECT max(received) FROM call WHERE key_id = ?1")?;
+    let sql = "SELECT received FROM call WHERE key_id = ?1 ORDER BY n DESC LIMIT 1";
+    let mut used = connection.prepare(sql)?;
     while let Some(row) = rows.next()? {
         let key = wire::read_key(&row.get::<_, String>(0)?).map_err(unreadable)?;
-        let kept: Option<i64> = used.query_row([key.id.as_str()], |row| row.get(0))?;
+        let kept = used.query_row([key.id.as_str()], |row| row.get(0)).optional()?;
         // What retention took with it is noted beside the key.
         if let Some(last) = kept.max(row.get(1)?) {
             loaded.last_used.push((key.id, last));

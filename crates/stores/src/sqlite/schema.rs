@@ -26,6 +26,12 @@ impl From<rusqlite::Error> for SchemaError {
     }
 }
 
+/// Whether a database is at this version.
+pub(super) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(version) == Ok(VERSION))
+}
+
 /// Brings a database to this version.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

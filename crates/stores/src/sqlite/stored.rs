@@ -14,7 +14,7 @@ pub(super) const COLUMNS: &str = "n, id, received, key_id, tenant, sandbox, addr
     reserved_requests, reserved_tokens, reserved_cost, settled, ended, first_byte, model_served, \
     upstream, replay_of, status, stop_reason, input_tokens, output_tokens, cached_tokens, \
     estimated, overrun, losses, bytes_out, failure, message, spent_scopes, spent_admitted, \
-    spent_requests, spent_tokens, spent_cost";
+    spent_requests, spent_tokens, spent_cost, seq";
 
 /// How far the settlement of a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) struct StoredCall {
     pub(super) n: i64,
     pub(super) id: [u8; 16],
     pub(super) received: i64,
+    /// The row of the journal that says that it came in.
+    pub(super) seq: i64,
     pub(super) settled: Settled,
     pub(super) sandbox: bool,
     pub(super) estimate: i64,
@@ -92,6 +94,7 @@ impl StoredCall {
             n: row.get(0)?,
             id: row.get(1)?,
             received: row.get(2)?,
+            seq: row.get(42)?,
             key: row.get(3)?,
             tenant: row.get(4)?,
             sandbox: row.get(5)?,

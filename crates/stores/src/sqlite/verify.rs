@@ -3,30 +3,32 @@
 //! It goes through the journal in pieces, each a read of its own, so that other reads find their
 //! turn and the log can be moved meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::store::{Finding, Progress, StoreError, Verdict};
 use model::CallId;
-use rusqlite::{Connection, OptionalExtension as _, Row, Statement};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
 use super::body::{self, slot};
 use super::canon::{self, Sum};
 use super::files::Files;
 use super::journal::{Entry, Kind, Sealer, Tip};
 use super::readers::Readers;
+use super::record::Stored;
+use super::retire::RetiredNote;
 use super::stored::{COLUMNS, Settled, StoredCall};
 use super::wire::ChangeNote;
 use super::write::note_digest;
 
 /// Rows in one piece.
-const PIECE: i64 = 1000;
+const PIECE: usize = 1000;
 /// How long one piece may take.
 const TIME: Duration = Duration::from_secs(20);
 
 const PIECE_SQL: &str = "SELECT seq, kind, at, call, note, digest, mac FROM journal \
-    WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+    WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
 /// Where a check is.
 #[derive(Debug)]
@@ -34,17 +36,22 @@ struct Walk {
     sealer: Sealer,
     /// The last row that was checked.
     tip: Tip,
-    /// The last row there was when it began.
-    end: i64,
-    /// The row up to which retention took the journal.
-    base: i64,
+    /// The row up to which retention took the journal, and its seal.
+    base: Tip,
+    /// Whether retention went on during the check: then not everything can be counted.
+    moved: bool,
+    /// What the journal said last of retention.
+    note: Option<RetiredNote>,
     checkpoint: Option<Tip>,
     checked: u64,
     /// Calls that the journal says came in.
     opened: u64,
+    /// Calls that came in before the journal begins, and that it knows nevertheless.
+    older: HashSet<[u8; 16]>,
+    /// What the calls say that each scope spent.
+    sums: HashMap<String, Stored>,
     /// What the journal says of each key and tenant last.
     now: HashMap<String, (i64, Option<String>)>,
-    retired: u64,
 }
 
 /// A row of the journal.
@@ -111,35 +118,49 @@ pub(super) async fn verify(
         ),
     });
     let checkpoint = checkpoint.ok().flatten();
-    let mut walk = readers.read(TIME, move |c| Walk::begin(c, sealer, checkpoint)).await?;
-    progress.expect(number(walk.end - walk.tip.seq));
+    let (mut walk, rows) = readers.read(TIME, move |c| Walk::begin(c, sealer, checkpoint)).await?;
+    progress.expect(rows);
     loop {
         let before = walk.checked;
-        let (next, found) = readers
+        let (next, step) = readers
             .read(TIME, move |connection| {
-                let found = walk.step(connection)?;
-                Ok((walk, found))
+                let step = walk.step(connection)?;
+                Ok((walk, step))
             })
             .await?;
         walk = next;
         progress.advance(walk.checked - before);
-        let done = found.is_some() || walk.tip.seq >= walk.end;
-        if done {
-            if walk.base > 0 {
-                unseen.push(
-                    "Changes of keys and tenants that retention took are not compared with the \
-                     keys and tenants there are."
-                        .to_owned(),
-                );
-            }
-            return Ok(Verdict {
-                checked: walk.checked,
-                finding: found,
-                unseen,
-                retired: walk.retired,
-            });
+        let finding = match step {
+            Step::More => continue,
+            Step::Whole => None,
+            Step::Wrong(finding) => Some(finding),
+        };
+        if walk.moved {
+            unseen.push(
+                "Retention went on meanwhile: calls, keys and tenants that the journal does not \
+                 know were not looked for, and the ledger was not added up."
+                    .to_owned(),
+            );
+        } else if walk.base.seq > 0 {
+            unseen.push(
+                "What retention took is not there to compare with: keys and tenants that did not \
+                 change since, the ledger, and how calls began that were not settled then."
+                    .to_owned(),
+            );
         }
+        let retired = walk.note.map_or(0, |note| note.rows);
+        return Ok(Verdict { checked: walk.checked, finding, unseen, retired });
     }
+}
+
+/// What a piece came to.
+enum Step {
+    /// There is more to check.
+    More,
+    /// All is checked and nothing is wrong.
+    Whole,
+    /// Something is wrong.
+    Wrong(Finding),
 }
 
 impl Walk {
@@ -147,44 +168,51 @@ impl Walk {
         connection: &Connection,
         sealer: Sealer,
         checkpoint: Option<Tip>,
-    ) -> rusqlite::Result<Self> {
-        let base = "SELECT base_seq, base_mac, retired_rows FROM meta";
-        let (tip, retired): (Tip, i64) = connection.query_row(base, [], |row| {
-            Ok((Tip { seq: row.get(0)?, mac: row.get(1)? }, row.get(2)?))
-        })?;
+    ) -> rusqlite::Result<(Self, u64)> {
+        let base = Tip::read_base(connection)?;
         let end = Tip::read(connection)?.seq;
-        Ok(Self {
+        let walk = Self {
             sealer,
-            base: tip.seq,
-            tip,
-            end,
+            tip: base,
+            base,
+            moved: false,
+            note: None,
             checkpoint,
             checked: 0,
             opened: 0,
+            older: HashSet::new(),
+            sums: HashMap::new(),
             now: HashMap::new(),
-            retired: number(retired),
-        })
+        };
+        Ok((walk, number(end - base.seq)))
     }
 
-    /// Checks one piece. After the last one, checks what is left.
-    fn step(&mut self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
+    /// Checks one piece; after the last one, in the same moment of the database, what is left.
+    fn step(&mut self, connection: &Connection) -> rusqlite::Result<Step> {
+        let base = Tip::read_base(connection)?;
+        if base.seq > self.base.seq {
+            (self.base, self.moved) = (base, true);
+            if base.seq > self.tip.seq {
+                self.tip = base;
+            }
+        }
         let mut lines = connection.prepare_cached(PIECE_SQL)?;
         let lines: Vec<Line> = lines
-            .query_map([self.tip.seq, self.end, PIECE], Line::read)?
+            .query_map(params![self.tip.seq, i64::try_from(PIECE).unwrap_or(i64::MAX)], Line::read)?
             .collect::<Result<_, _>>()?;
         let sql = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
         let mut calls = connection.prepare_cached(&sql)?;
         let mut bodies = connection.prepare_cached(body::SELECT)?;
-        if lines.is_empty() && self.tip.seq < self.end {
-            return Ok(Some(finding(self.tip.seq + 1, "the row is missing")));
-        }
-        for line in lines {
-            if let Some(found) = self.line(&line, &mut calls, &mut bodies)? {
-                return Ok(Some(found));
+        for line in &lines {
+            if let Some(found) = self.line(line, &mut calls, &mut bodies)? {
+                return Ok(Step::Wrong(found));
             }
             self.checked += 1;
         }
-        if self.tip.seq >= self.end { self.rest(connection) } else { Ok(None) }
+        if lines.len() == PIECE {
+            return Ok(Step::More);
+        }
+        Ok(self.rest(connection)?.map_or(Step::Whole, Step::Wrong))
     }
 
     fn line(
@@ -235,9 +263,21 @@ impl Walk {
         let Some(call) = calls.query_row([id], StoredCall::read).optional()? else {
             // Retention takes whole calls, and the journal only up to the first that it kept: an
             // end may be left alone, a beginning may not.
-            let left = self.base > 0 && kind != Kind::Opened;
+            let left = self.base.seq > 0 && kind != Kind::Opened;
             return Ok((!left).then(|| line.wrong("the call is missing")));
         };
+        if call.seq <= self.base.seq {
+            self.older.insert(*id);
+        }
+        let settles = match kind {
+            Kind::Closed => call.settled == Settled::Closing,
+            _ => kind == Kind::Settled,
+        };
+        if let Some(spent) = call.spent().filter(|_| settles && !call.sandbox) {
+            for scope in spent.scopes.split_whitespace() {
+                self.sums.entry(scope.to_owned()).or_default().add(spent.amounts);
+            }
+        }
         let mut sum = |side| -> rusqlite::Result<Result<Option<Sum>, Finding>> {
             Ok(match body::read(bodies, slot(call.n, side))? {
                 Some(Ok(body)) => Ok(Some(canon::sum(&body))),
@@ -274,18 +314,43 @@ impl Walk {
                 return Some(line.wrong("what the row says is not readable"));
             };
             self.now.insert(note.of, (line.seq, note.now));
+        } else {
+            let Ok(note) = serde_json::from_str::<RetiredNote>(note) else {
+                return Some(line.wrong("what the row says is not readable"));
+            };
+            self.note = Some(note);
         }
         None
     }
 
     /// What can be checked only after the whole journal.
     fn rest(&mut self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
+        let end = self.tip.seq;
         if let Some(checkpoint) = self.checkpoint
-            && checkpoint.seq > self.end
+            && checkpoint.seq > end
         {
             let what = format!("the rows up to {} were cut off", checkpoint.seq);
-            return Ok(Some(finding(self.end + 1, what)));
+            return Ok(Some(finding(end + 1, what)));
         }
+        let said = self.note.as_ref().map_or(Tip::default(), RetiredNote::tip);
+        if said != self.base {
+            let what = "the journal does not say that the rows up to here were retired";
+            return Ok(Some(finding(self.base.seq, what)));
+        }
+        if self.moved {
+            return Ok(None);
+        }
+        if let Some(found) = self.keys_and_tenants(connection)? {
+            return Ok(Some(found));
+        }
+        if let Some(found) = self.unknown_calls(connection)? {
+            return Ok(Some(found));
+        }
+        if self.base.seq > 0 { Ok(None) } else { self.ledger(connection) }
+    }
+
+    fn keys_and_tenants(&mut self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
+        let end = self.tip.seq;
         for (of, sql) in
             [("key", "SELECT id, json FROM vkey"), ("tenant", "SELECT id, json FROM tenant")]
         {
@@ -296,45 +361,63 @@ impl Walk {
                 let found: String = row.get(1)?;
                 match self.now.remove(&name) {
                     Some((_, Some(now))) if now == found => {}
-                    Some((seq, _)) => {
-                        return self.unless_changed(connection, seq, &name, "was changed");
-                    }
-                    None if self.base > 0 => {}
+                    Some((seq, _)) => return Ok(Some(finding(seq, format!("{name} was changed")))),
+                    None if self.base.seq > 0 => {}
                     None => {
-                        return self.unless_changed(
-                            connection,
-                            self.end,
-                            &name,
-                            "is not known to the journal",
-                        );
+                        let what = format!("{name} is not known to the journal");
+                        return Ok(Some(finding(end, what)));
                     }
                 }
             }
         }
         let gone = self.now.iter().find(|(_, (_, now))| now.is_some());
-        if let Some((name, (seq, _))) = gone {
-            return self.unless_changed(connection, *seq, name, "was taken away");
-        }
-        let sql = "SELECT count(*) FROM call WHERE seq <= ?1";
-        let calls: i64 = connection.query_row(sql, [self.end], |row| row.get(0))?;
+        Ok(gone.map(|(name, (seq, _))| finding(*seq, format!("{name} was taken away"))))
+    }
+
+    fn unknown_calls(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
+        let end = self.tip.seq;
+        let sql = "SELECT count(*) FROM call WHERE seq > ?1";
+        let calls: i64 = connection.query_row(sql, [self.base.seq], |row| row.get(0))?;
         if number(calls) != self.opened {
             let what = format!("there are {calls} calls, the journal knows {}", self.opened);
-            return Ok(Some(finding(self.end, what)));
+            return Ok(Some(finding(end, what)));
+        }
+        let sql = "SELECT id FROM call WHERE seq <= ?1 AND settled <> 0";
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([self.base.seq])?;
+        while let Some(row) = rows.next()? {
+            let id: [u8; 16] = row.get(0)?;
+            if !self.older.contains(&id) {
+                let call = Some(CallId::from_bytes(id));
+                let what = "the call is not known to the journal".to_owned();
+                return Ok(Some(Finding { sequence: number(end), call, what }));
+            }
         }
         Ok(None)
     }
 
-    /// A finding about a key or tenant, unless it may have changed while the check was going on.
-    fn unless_changed(
-        &self,
-        connection: &Connection,
-        seq: i64,
-        name: &str,
-        what: &str,
-    ) -> rusqlite::Result<Option<Finding>> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM journal WHERE seq > ?1 AND kind = ?2)";
-        let changed: bool =
-            connection.query_row(sql, [self.end, Kind::Change.number()], |row| row.get(0))?;
-        Ok((!changed).then(|| finding(seq, format!("{name} {what}"))))
+    /// Whether the ledger holds what the calls say.
+    fn ledger(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
+        for sql in [
+            "SELECT scope, requests, tokens, cost FROM ledger_total",
+            "SELECT scope, sum(requests), sum(tokens), sum(cost) FROM ledger GROUP BY scope",
+        ] {
+            let found: HashMap<String, Stored> = connection
+                .prepare(sql)?
+                .query_map([], |row| {
+                    let (requests, tokens, cost) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                    Ok((row.get(0)?, Stored { requests, tokens, cost }))
+                })?
+                .collect::<Result<_, _>>()?;
+            let wrong = self.sums.keys().chain(found.keys()).find(|scope| {
+                let of = |sums: &HashMap<String, Stored>| sums.get(*scope).copied();
+                of(&self.sums) != of(&found)
+            });
+            if let Some(scope) = wrong {
+                let what = format!("the ledger of {scope} is not the sum of its calls");
+                return Ok(Some(finding(self.tip.seq, what)));
+            }
+        }
+        Ok(None)
     }
 }

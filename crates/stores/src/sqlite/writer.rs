@@ -24,15 +24,25 @@ use super::files::Files;
 use super::journal::{Sealer, Tip};
 use super::queue::{Queue, Waiting};
 use super::recover;
+use super::retire::{self, Bounds};
 use super::schema::{self, SchemaError};
 use super::write::Write;
 
 /// Most writes in one transaction.
 const BATCH: usize = 2048;
+/// Most bytes of them, but for one that is larger alone.
+const BATCH_BYTES: u64 = 4 << 20;
 /// Most ends and settlements that are kept for a better time, and most bytes of them. Those
 /// beyond are charged as reserved when the store is loaded the next time.
 const KEPT: usize = 100_000;
 const KEPT_BYTES: usize = 256 << 20;
+/// Four times what the log may take when nothing is bounded, before everybody waits: the other
+/// thread keeps it shorter, unless the writer leaves it no gap.
+const UNBOUNDED_LOG: u64 = 1 << 30;
+/// How often the age of calls is looked at.
+const LOOK: Duration = Duration::from_mins(1);
+/// Rows of the journal that retention takes at least, in one step.
+const STEP: usize = 1000;
 /// Between the first two tries after a fault, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -74,18 +84,27 @@ pub(super) struct Writer {
     pub(super) signals: Arc<Signals>,
     pub(super) sealer: Sealer,
     pub(super) clock: fn() -> UnixMillis,
-    /// The last call of an earlier life.
+    /// The last row of the journal of an earlier life.
     before: i64,
+    /// The end of the journal after the last commit.
+    tip: Tip,
     open: Option<Opened>,
     kept: VecDeque<Waiting>,
     kept_bytes: usize,
     pause: Option<(Duration, Instant)>,
+    bounds: Bounds,
+    /// Whether there is more for retention to take.
+    retiring: bool,
+    /// When the age of calls was looked at.
+    looked: Option<Instant>,
 }
 
 /// An open database.
 struct Opened {
     connection: Connection,
     tip: Tip,
+    /// Which file it is.
+    identity: Option<(u64, u64)>,
 }
 
 /// What has to be answered once a batch is committed.
@@ -95,11 +114,30 @@ enum Answer {
 }
 
 impl Opened {
-    fn new(files: &Files, durability: Durability) -> Result<Self, SchemaError> {
+    fn new(files: &Files, durability: Durability, bounds: Bounds) -> Result<Self, SchemaError> {
         let mut connection = connect(&files.database(), durability, Role::Writer)?;
         schema::migrate(&mut connection)?;
+        bounds.tell(&connection)?;
         let tip = Tip::read(&connection)?;
-        Ok(Self { connection, tip })
+        let identity = files.identity();
+        Ok(Self { connection, tip, identity })
+    }
+
+    /// Opens what was open before, and nothing else that may lie there now.
+    fn again(
+        files: &Files,
+        durability: Durability,
+        bounds: Bounds,
+        last: Tip,
+    ) -> rusqlite::Result<Self> {
+        let connection = connect(&files.database(), durability, Role::Writer)?;
+        if !schema::is_current(&connection)? || !last.is_in(&connection)? {
+            return Err(unusable("another database lies in its place".into()));
+        }
+        bounds.tell(&connection)?;
+        let tip = Tip::read(&connection)?;
+        let identity = files.identity();
+        Ok(Self { connection, tip, identity })
     }
 }
 
@@ -110,41 +148,67 @@ impl Writer {
         durability: Durability,
         sealer: Sealer,
         clock: fn() -> UnixMillis,
+        bounds: Bounds,
     ) -> Result<Self, StoreError> {
-        let open = Opened::new(&files, durability).map_err(|error| match error {
+        let open = Opened::new(&files, durability, bounds).map_err(|error| match error {
             SchemaError::TooNew(version) => StoreError::TooNew(
                 format!("its version is {version}, this program knows {}", schema::VERSION).into(),
             ),
             SchemaError::Sql(error) => down(&error),
         })?;
-        let last = "SELECT coalesce(max(n), 0) FROM call";
-        let before =
-            open.connection.query_row(last, [], |row| row.get(0)).map_err(|error| down(&error))?;
+        let before = open.tip.seq;
+        let health = Health::default();
+        health.vitals().retired = retire::taken(&open.connection).map_err(|error| down(&error))?;
         let signals = Arc::new(Signals::default());
         Ok(Self {
             files,
             durability,
             queue: Arc::default(),
-            health: Arc::default(),
+            health: Arc::new(health),
             signals,
             sealer,
             clock,
             before,
+            tip: open.tip,
             open: Some(open),
             kept: VecDeque::new(),
             kept_bytes: 0,
             pause: None,
+            bounds,
+            retiring: false,
+            looked: None,
         })
+    }
+
+    /// Whether the journal goes on from where its checkpoint says that it was.
+    pub(super) fn holds_checkpoint(&self) -> bool {
+        let (Ok(Some(tip)), Some(open)) = (self.files.read_checkpoint(), &self.open) else {
+            return true;
+        };
+        let holds = tip.is_in(&open.connection).unwrap_or(true);
+        if !holds {
+            tracing::error!(
+                "the journal of the store is not the one that was here: an earlier state was \
+                 put back, or rows were cut off; its checkpoint is kept as evidence and not \
+                 written any more until the file is moved away"
+            );
+        }
+        holds
     }
 
     /// Writes until the queue has ended and is empty.
     pub(super) fn run(mut self) {
+        // One transaction must not take more than the log has room for.
+        let most = self.bounds.log().map_or(BATCH_BYTES, |log| BATCH_BYTES.min(log / 4));
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         loop {
-            let patience = self
-                .pause
-                .map_or(LONG, |(_, until)| until.saturating_duration_since(Instant::now()));
-            let Some(batch) = self.queue.take(BATCH, patience) else { break };
+            let Some(batch) = self.queue.take(BATCH, most, self.patience()) else { break };
+            let count = batch.len();
             self.write(batch);
+            // Also after a fault: what it takes away may be what is in the way.
+            if let Err(error) = self.keep_bounds(count) {
+                self.failed(Vec::new(), &error);
+            }
         }
         self.pause = None;
         if !self.kept.is_empty() {
@@ -153,6 +217,66 @@ impl Writer {
         if !self.kept.is_empty() {
             tracing::error!("{} records of calls were not written", self.kept.len());
         }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.pause {
+            Some((_, until)) => until.saturating_duration_since(Instant::now()),
+            None if self.retiring => Duration::ZERO,
+            None if self.bounds.age.is_some() => LOOK,
+            None => LONG,
+        }
+    }
+
+    /// Takes away one step of what is too old or too much, and keeps the log short.
+    fn keep_bounds(&mut self, written: usize) -> Result<(), Error> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let connection = &open.connection;
+        self.keep_log_short(connection)?;
+        let now = (self.clock)();
+        let full = self.bounds.is_full(connection)?;
+        let look = self.retiring || self.looked.is_none_or(|at| at.elapsed() >= LOOK);
+        let older = self.bounds.oldest(now).filter(|_| look);
+        self.retiring = false;
+        if full || older.is_some() {
+            self.looked = Some(Instant::now());
+            let most = STEP.max(written * 3);
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            let mut batch = Batch::new(connection, &self.sealer, open.tip, now);
+            let step = retire::step(connection, &mut batch, most, older.filter(|_| !full))?;
+            let (tip, _) = batch.finish()?;
+            connection.execute_batch("COMMIT")?;
+            (open.tip, self.tip) = (tip, tip);
+            if step.rows > 0 {
+                self.signals.committed(tip, usize::try_from(step.rows).unwrap_or(0) * 1000);
+                self.health.vitals().retired = step.calls;
+                self.retiring = true;
+            }
+            self.keep_log_short(connection)?;
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Empties the log when it takes much of what it may take; from there on everybody waits for
+    /// the disk. A reader can be in the way for a while: then nothing more is written.
+    fn keep_log_short(&self, connection: &Connection) -> Result<(), Error> {
+        let most = self.bounds.log().unwrap_or(UNBOUNDED_LOG);
+        if self.files.log_bytes() <= most / 4 {
+            return Ok(());
+        }
+        // Two that move the log would only get in each other's way.
+        let _turn = self.signals.turn();
+        for patience in [Duration::ZERO, Role::Writer.patience()] {
+            connection.busy_timeout(patience)?;
+            let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            connection.busy_timeout(Role::Writer.patience())?;
+            done?;
+            if self.bounds.log().is_none() || self.files.log_bytes() <= most / 2 {
+                return Ok(());
+            }
+        }
+        Err(unusable("its log is full, and a reader keeps it from being moved".into()))
     }
 
     fn write(&mut self, fresh: Vec<Waiting>) {
@@ -199,11 +323,12 @@ impl Writer {
     fn commit(&mut self, batch: &[Waiting]) -> Result<Vec<Answer>, Error> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Opened::new(&self.files, self.durability).map_err(|error| match error {
-                SchemaError::Sql(error) => error,
-                SchemaError::TooNew(_) => unusable("it has become a newer one".into()),
-            })?,
+            None => Opened::again(&self.files, self.durability, self.bounds, self.tip)?,
         };
+        if self.files.identity() != open.identity {
+            // What is written to a file that has no name any more is lost with the process.
+            return Err(unusable("its file was taken away or replaced".into()));
+        }
         let connection = &open.connection;
         let written = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
             let (answers, tip, bytes) = self.apply(connection, open.tip, batch)?;
@@ -212,7 +337,7 @@ impl Writer {
         });
         match written {
             Ok((answers, tip, bytes)) => {
-                open.tip = tip;
+                (open.tip, self.tip) = (tip, tip);
                 self.open = Some(open);
                 self.signals.committed(tip, bytes);
                 Ok(answers)

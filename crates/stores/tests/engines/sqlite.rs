@@ -7,6 +7,12 @@ use proptest::prelude::*;
 use stores::{OpenOptions, Sqlite};
 use tempfile::TempDir;
 
+mod crash;
+mod evidence;
+mod faults;
+mod files;
+mod retention;
+
 use crate::contract::{Place, every_story, laws};
 
 /// A directory of its own.
@@ -19,6 +25,10 @@ impl Directory {
 
     pub(crate) fn options(&self) -> OpenOptions {
         OpenOptions::new(self.0.path().join("store"))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join("store").join(name)
     }
 }
 

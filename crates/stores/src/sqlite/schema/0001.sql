@@ -21,7 +21,9 @@ CREATE TABLE journal (
     mac BLOB NOT NULL
 ) STRICT;
 
--- One row for each call: the RX half when it opens, the TX half when it closes.
+-- One row for each call: the RX half when it opens, the TX half when it closes. Its number is the
+-- millisecond in which it came in, times 2^20, plus the lowest 20 bits of its row in the journal:
+-- the table and each of its indexes are in the order of time without a column for that.
 -- `settled`: 0 not yet, 1 when it was closed, 2 after that.
 CREATE TABLE call (
     n INTEGER PRIMARY KEY,
@@ -69,13 +71,12 @@ CREATE TABLE call (
     spent_cost INTEGER
 ) STRICT;
 
-CREATE INDEX call_received ON call (received);
-CREATE INDEX call_key ON call (key_id, received) WHERE key_id IS NOT NULL;
-CREATE INDEX call_tenant ON call (tenant, received) WHERE tenant IS NOT NULL;
-CREATE INDEX call_model ON call (model, received);
-CREATE INDEX call_served ON call (model_served, received)
+CREATE INDEX call_key ON call (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX call_tenant ON call (tenant) WHERE tenant IS NOT NULL;
+CREATE INDEX call_model ON call (model);
+CREATE INDEX call_served ON call (model_served)
     WHERE model_served IS NOT NULL AND model_served <> model;
-CREATE INDEX call_status ON call (status, received) WHERE status IS NOT NULL;
+CREATE INDEX call_status ON call (status) WHERE status IS NOT NULL;
 CREATE INDEX call_unsettled ON call (n) WHERE settled = 0;
 
 -- What was said. The slot is twice the number of the call, plus one for the reply, so that rows
@@ -100,14 +101,13 @@ CREATE TABLE tenant (
 
 -- What was spent, by the minute of admission. Never pruned.
 CREATE TABLE ledger (
-    scope TEXT NOT NULL,
     minute INTEGER NOT NULL,
+    scope TEXT NOT NULL,
     requests INTEGER NOT NULL,
     tokens INTEGER NOT NULL,
     cost INTEGER NOT NULL,
-    PRIMARY KEY (scope, minute)
+    PRIMARY KEY (minute, scope)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX ledger_minute ON ledger (minute);
 
 -- The sum of the ledger for each scope.
 CREATE TABLE ledger_total (

@@ -94,16 +94,23 @@ pub(crate) async fn a_call_is_opened_and_closed_once(place: &impl Place) {
 pub(crate) async fn a_refused_call_has_both_halves_and_spends_nothing(place: &impl Place) {
     let store = place.open();
     let mut end = closed(1);
-    end.spending = Some(Spending::default());
     end.status = 403;
-    store.refuse(opened(1).into(), end.into());
+    store.refuse(opened(1).into(), end.clone().into());
+    end.id = opened(3).id;
+    end.spending = None;
+    store.refuse(opened(3).into(), end.into());
     store.count_refusals(Vec::new());
     // What is written later is written behind it.
     store.open(opened(2).into()).await.unwrap();
     let calls = all(&store).await;
-    assert_eq!(calls.len(), 2);
-    assert_eq!((calls[1].id, calls[1].status), (opened(1).id, Some(403)));
-    assert_eq!(store.spent(ALWAYS).await.unwrap(), []);
+    assert_eq!(calls.len(), 3);
+    assert_eq!((calls[2].id, calls[2].status), (opened(1).id, Some(403)));
+    store.close(closed(2).into()).await.unwrap();
+    let spent = store.spent(ALWAYS).await.unwrap();
+    let store = reopen(place, store).await;
+    assert_eq!(store.load().await.unwrap().interrupted, 0);
+    assert_eq!(store.spent(ALWAYS).await.unwrap(), spent, "not later either");
+    assert!(spent.iter().all(|(_, amounts)| amounts.requests == 1), "{spent:?}");
 }
 
 pub(crate) async fn what_is_queued_is_written_before_the_end(place: &impl Place) {

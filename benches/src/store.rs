@@ -1,0 +1,303 @@
+//! What the record of a call costs: rows of the audit per second with bodies of 1 KB, many calls
+//! at once and one after the other, beside a page of code that writes one row in one transaction.
+//!
+//! A row is one half of a call (RX or TX) with its body; the floor writes the same bytes into one
+//! plain table without indexes, digests or a ledger, a commit for each.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use gateway::amounts::Amounts;
+use gateway::keys::{Endpoint, KeyId, ScopeId};
+use gateway::store::{CallFilter, Closed, Opened, Spending, Store, UsageBy, UsageFilter, Written};
+use model::{CallId, Dialect};
+use stores::{Durability, OpenOptions, Sqlite, system_clock};
+
+/// Anything that stops a measurement.
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Bytes of a body.
+const BODY: usize = 1024;
+
+/// Measures the store.
+#[derive(Debug, Parser)]
+#[command(name = "mcptb-bench-store", version)]
+struct Arguments {
+    /// Where to make the store; the default is a new folder in the system's folder for such.
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+
+    /// Calls in each measurement.
+    #[arg(long, default_value_t = 100_000)]
+    calls: u32,
+
+    /// Calls that are recorded before the last measurement and the look-ups; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    grown: u32,
+
+    /// Sync each commit to the disk.
+    #[arg(long)]
+    fsync: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to say when standard error is gone.
+            let _gone = writeln!(io::stderr(), "mcptb-bench-store: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Fault> {
+    let root = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => std::env::temp_dir().join(format!("mcptb-bench-store-{}", std::process::id())),
+    };
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()?
+        .block_on(measure(arguments, &root));
+    if arguments.dir.is_none() {
+        std::fs::remove_dir_all(&root)?;
+    }
+    done
+}
+
+async fn measure(arguments: &Arguments, root: &Path) -> Result<(), Fault> {
+    let mut out = io::stdout().lock();
+    let mut options = OpenOptions::new(root);
+    options.durability = if arguments.fsync { Durability::Fsync } else { Durability::Normal };
+    writeln!(out, "| what | rows/s | µs per row |\n|---|---|---|")?;
+    let start = Instant::now();
+    let store = Sqlite::open(options.clone())?;
+    let interrupted = store.load().await?.interrupted;
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    writeln!(out, "| first open and load ({interrupted} calls cut off) | | {took:.1} ms |")?;
+    let mut calls = Calls::default();
+    let floor = floor(&root.join("floor.db"), arguments.calls.min(20_000), arguments.fsync)?;
+    row(&mut out, "one row in one transaction (floor)", floor)?;
+    for in_flight in [1, 16, 256, 1024] {
+        let count = if in_flight == 1 { arguments.calls / 10 } else { arguments.calls };
+        let took = calls.record(&store, count, in_flight).await?;
+        row(&mut out, &format!("{in_flight} calls in flight"), (count * 2, took))?;
+    }
+    if arguments.grown > 0 {
+        let took = calls.record(&store, arguments.grown, 1024).await?;
+        row(&mut out, "while it grows", (arguments.grown * 2, took))?;
+        let took = calls.record(&store, arguments.calls, 256).await?;
+        let what = format!("256 in flight, {} calls there", calls.number);
+        row(&mut out, &what, (arguments.calls * 2, took))?;
+    }
+    look_up(&mut out, &store, calls.number).await?;
+    store.shut_down().await;
+    drop(store);
+    let start = Instant::now();
+    let store = Sqlite::open(options)?;
+    store.load().await?;
+    writeln!(out, "| open and load | | {:.1} ms |", start.elapsed().as_secs_f64() * 1e3)?;
+    let start = Instant::now();
+    let verdict = store.verify(gateway::store::Progress::default()).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let finding = verdict.finding.map_or("whole".to_owned(), |finding| finding.to_string());
+    writeln!(out, "| verify ({} rows: {finding}) | | {seconds:.2} s |", verdict.checked)?;
+    store.shut_down().await;
+    Ok(())
+}
+
+fn row(out: &mut impl Write, what: &str, (rows, took): (u32, Duration)) -> io::Result<()> {
+    let seconds = took.as_secs_f64();
+    let each = seconds / f64::from(rows);
+    writeln!(out, "| {what} | {:.0} | {:.1} |", each.recip(), each * 1e6)
+}
+
+/// The least that keeps a record: one table, one statement, one transaction for each row.
+fn floor(path: &Path, rows: u32, fsync: bool) -> Result<(u32, Duration), Fault> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    let synchronous = if fsync { "FULL" } else { "NORMAL" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS row (id BLOB, at INTEGER, model TEXT, status INTEGER, body BLOB)",
+    )?;
+    let body = text(0);
+    let start = Instant::now();
+    for _ in 0..rows {
+        let id = CallId::generate().to_bytes();
+        connection
+            .prepare_cached("INSERT INTO row VALUES (?1, ?2, 'auto', 200, ?3)")?
+            .execute(rusqlite::params![id, system_clock(), body])?;
+    }
+    Ok((rows, start.elapsed()))
+}
+
+/// Calls, numbered.
+#[derive(Debug, Default)]
+struct Calls {
+    number: u32,
+}
+
+impl Calls {
+    /// Records calls, so many at once: each is opened, and closed when that is written.
+    async fn record(
+        &mut self,
+        store: &Sqlite,
+        count: u32,
+        in_flight: u32,
+    ) -> Result<Duration, Fault> {
+        let start = Instant::now();
+        let (mut opens, mut closes) = (VecDeque::new(), VecDeque::<Written>::new());
+        let end = self.number + count;
+        loop {
+            while self.number < end && opens.len() + closes.len() < in_flight as usize {
+                let opened = opened(self.number);
+                let id = opened.id;
+                opens.push_back((id, self.number, store.open(Box::new(opened))));
+                self.number += 1;
+            }
+            // Whichever was asked first is answered first.
+            if closes.len() >= opens.len()
+                && let Some(closed) = closes.pop_front()
+            {
+                closed.await?;
+            } else if let Some((id, number, opened)) = opens.pop_front() {
+                opened.await?;
+                closes.push_back(store.close(Box::new(closed(id, number))));
+            } else {
+                return Ok(start.elapsed());
+            }
+        }
+    }
+}
+
+/// Text that packs about as well as JSON with prose in it does.
+fn text(number: u32) -> Vec<u8> {
+    let mut state = u64::from(number) * 2 + 0x9e37_79b9_7f4a_7c15;
+    let mut text = String::with_capacity(BODY + 16);
+    text.push_str("{\"model\":\"auto\",\"messages\":[{\"role\":\"user\",\"content\":\"");
+    while text.len() < BODY - 4 {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let word = ["the ", "call ", "of ", "a ", "function ", "returns ", "nothing ", "until "];
+        text.push_str(word.get((state >> 60) as usize % 8).unwrap_or(&""));
+        if (state >> 32).is_multiple_of(8) {
+            text.push_str(&(state >> 40).to_string());
+        }
+    }
+    text.truncate(BODY - 4);
+    text.push_str("\"}]}");
+    text.into_bytes()
+}
+
+fn spending(key: KeyId, number: u32, tokens: u64) -> Spending {
+    let tenant = if number.is_multiple_of(3) { "red" } else { "blue" };
+    let tenant = tenant.parse().map(ScopeId::Tenant);
+    Spending {
+        scopes: [ScopeId::Key(key)].into_iter().chain(tenant).collect(),
+        admitted: system_clock(),
+        amounts: Amounts { requests: 1, tokens, cost: tokens * 10 },
+    }
+}
+
+fn key(number: u32) -> KeyId {
+    KeyId::from_entropy([u8::try_from(number % 20).unwrap_or(0); 12])
+}
+
+fn opened(number: u32) -> Opened {
+    let key = key(number);
+    Opened {
+        id: CallId::generate(),
+        received: system_clock(),
+        key: Some(key),
+        tenant: "blue".parse().ok(),
+        sandbox: false,
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        agent: Some("OpenAI/Python 2.9.0".into()),
+        dialect: Dialect::OpenAiChat,
+        endpoint: Endpoint::Chat,
+        model: if number.is_multiple_of(4) { "gpt-5-mini".into() } else { "auto".into() },
+        stream: number.is_multiple_of(2),
+        messages: 12,
+        bytes_in: 1024,
+        input_tokens: 256,
+        reserved: spending(key, number, 4352),
+        body: Some(text(number).into()),
+    }
+}
+
+fn closed(id: CallId, number: u32) -> Closed {
+    let now = system_clock();
+    Closed {
+        id,
+        first_byte: Some(now),
+        ended: now,
+        model_served: Some("gpt-5".into()),
+        upstream: Some("Visual Studio Code".into()),
+        replay_of: None,
+        status: if number.is_multiple_of(50) { 502 } else { 200 },
+        stop_reason: Some("end_turn"),
+        input_tokens: 256,
+        output_tokens: 250,
+        cached_tokens: 0,
+        estimated: true,
+        overrun: false,
+        losses: "".into(),
+        bytes_out: 1024,
+        failure: None,
+        message: None,
+        body: Some(text(number ^ 0x5555).into()),
+        spending: Some(spending(key(number), number, 506)),
+    }
+}
+
+async fn look_up(out: &mut impl Write, store: &Sqlite, calls: u32) -> Result<(), Fault> {
+    let all = CallFilter::default();
+    let filters = [
+        ("newest", all.clone()),
+        ("of a key", CallFilter { key: Some(key(3)), ..all.clone() }),
+        ("of a model", CallFilter { model: Some("gpt-5-mini".into()), ..all.clone() }),
+        ("that failed", CallFilter { status: Some(400..600), ..all.clone() }),
+        ("that went well", CallFilter { status: Some(200..300), ..all.clone() }),
+        (
+            "that failed, of a key, in a span",
+            CallFilter {
+                key: Some(key(10)),
+                status: Some(400..600),
+                received: Some(0..i64::MAX),
+                ..all
+            },
+        ),
+    ];
+    writeln!(out, "| look-ups among {calls} calls, the slowest of 20 | | |")?;
+    for (what, filter) in filters {
+        let mut slowest = Duration::ZERO;
+        let (mut after, mut some) = (None, None);
+        for _ in 0..20 {
+            let start = Instant::now();
+            let page = store.calls(filter.clone(), after, 50).await?;
+            slowest = slowest.max(start.elapsed());
+            some = page.calls.last().map(|call| call.id).or(some);
+            after = page.next;
+        }
+        writeln!(out, "| 50 calls, {what} | | {:.2} ms |", slowest.as_secs_f64() * 1e3)?;
+        if let Some(id) = some {
+            let start = Instant::now();
+            store.call(id).await?.ok_or("a call is not found")?;
+            writeln!(out, "| one of them | | {:.2} ms |", start.elapsed().as_secs_f64() * 1e3)?;
+        }
+    }
+    let start = Instant::now();
+    let filter = UsageFilter { by: UsageBy::Key, received: 0..i64::MAX, key: None, tenant: None };
+    store.usage(filter).await?;
+    writeln!(out, "| usage by key | | {:.1} ms |", start.elapsed().as_secs_f64() * 1e3)?;
+    let start = Instant::now();
+    store.spent(0..i64::MAX).await?;
+    writeln!(out, "| what all spent | | {:.2} ms |", start.elapsed().as_secs_f64() * 1e3)?;
+    Ok(())
+}

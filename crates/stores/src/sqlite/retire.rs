@@ -1,0 +1,201 @@
+//! Takes away what is old, by age and by bytes, in small steps between commits.
+//!
+//! It goes along the journal from its beginning: calls that are settled go, with their bodies and
+//! their rows of the journal. Calls that still run, or are not settled, stay until they are. Where
+//! the journal begins now is noted in the tables and sealed in a row at its end, so that nobody
+//! else can cut it the same way. The ledger stays as it is.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use gateway::keys::UnixMillis;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
+
+use super::apply::Batch;
+use super::body::slot;
+use super::canon::Sum;
+use super::journal::{Fresh, Kind, Tip};
+use super::write::note_digest;
+
+/// The least that files can be bounded to: 16 MiB.
+const LEAST: u64 = 16 << 20;
+/// The log may take a quarter of that, and no more than it needs to run well.
+const LOG: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// Bytes of all files.
+    pub(super) bytes: Option<NonZeroU64>,
+    /// The age of calls.
+    pub(super) age: Option<Duration>,
+}
+
+impl Bounds {
+    /// Bytes that the log may take; `None` for no bound.
+    pub(super) fn log(self) -> Option<u64> {
+        let all = self.bytes?.get().max(LEAST);
+        Some((all / 4).clamp(*LOG.start(), *LOG.end()))
+    }
+
+    /// Pages that the database may take.
+    fn pages(self, page: u64) -> Option<u64> {
+        let all = self.bytes?.get().max(LEAST);
+        Some((all - self.log()?) / page.max(1))
+    }
+
+    /// Tells SQLite of the bound: whatever happens, it does not pass it.
+    pub(super) fn tell(self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some(pages) = self.pages(pragma(connection, "page_size")?) {
+            let pages = i64::try_from(pages).unwrap_or(i64::MAX);
+            // The answer is what it is now, which is more if the files are larger already.
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the database holds too much.
+    pub(super) fn is_full(self, connection: &Connection) -> rusqlite::Result<bool> {
+        let Some(most) = self.pages(pragma(connection, "page_size")?) else { return Ok(false) };
+        let (all, free) =
+            (pragma(connection, "page_count")?, pragma(connection, "freelist_count")?);
+        if all > most && free > 0 {
+            // The bound was larger once. Pages are given back a few at a time.
+            connection.execute_batch("PRAGMA incremental_vacuum(256)")?;
+        }
+        Ok(all.saturating_sub(free) > most - most / 10)
+    }
+
+    /// The time before which calls are too old.
+    pub(super) fn oldest(self, now: UnixMillis) -> Option<UnixMillis> {
+        let age = i64::try_from(self.age?.as_millis()).ok()?;
+        Some(now.saturating_sub(age))
+    }
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    let found: i64 =
+        connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(found).unwrap_or(0))
+}
+
+/// What the journal says of a step.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RetiredNote {
+    /// The last row of the journal that went.
+    pub(super) upto: i64,
+    /// Its seal.
+    pub(super) mac: Sum,
+    /// Calls that went since the store was made.
+    pub(super) calls: u64,
+    /// Rows of the journal that went since the store was made.
+    pub(super) rows: u64,
+}
+
+impl RetiredNote {
+    /// The last row that went.
+    pub(super) fn tip(&self) -> Tip {
+        Tip { seq: self.upto, mac: self.mac }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Step {
+    /// Rows of the journal that it took.
+    pub(super) rows: u64,
+    /// Calls that went since the store was made.
+    pub(super) calls: u64,
+}
+
+/// Calls that retention has taken since the store was made.
+pub(super) fn taken(connection: &Connection) -> rusqlite::Result<u64> {
+    let calls: i64 =
+        connection.query_row("SELECT retired_calls FROM meta", [], |row| row.get(0))?;
+    Ok(u64::try_from(calls).unwrap_or(0))
+}
+
+/// Takes away up to so many rows of the journal, and what they are about: all that come, or those
+/// that are older than a time.
+pub(super) fn step(
+    connection: &Connection,
+    batch: &mut Batch<'_>,
+    most: usize,
+    older: Option<UnixMillis>,
+) -> rusqlite::Result<Step> {
+    let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
+    let sql = "SELECT seq, at, call, mac FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut lines = connection.prepare_cached(sql)?;
+    let mut lines = lines.query(params![base, i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let mut last: Option<Tip> = None;
+    let (mut rows, mut calls) = (0, 0);
+    let mut used: HashMap<String, i64> = HashMap::new();
+    while let Some(line) = lines.next()? {
+        let at: i64 = line.get(1)?;
+        if older.is_some_and(|older| at >= older) {
+            break;
+        }
+        if let Some(id) = line.get::<_, Option<[u8; 16]>>(2)? {
+            calls += u64::from(take_call(connection, &id, &mut used)?);
+        }
+        last = Some(Tip { seq: line.get(0)?, mac: line.get(3)? });
+        rows += 1;
+    }
+    let Some(last) = last else { return Ok(Step::default()) };
+    for (key, received) in used {
+        let sql = "UPDATE vkey SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![key, received])?;
+    }
+    connection.prepare_cached("DELETE FROM journal WHERE seq <= ?1")?.execute([last.seq])?;
+    let sql = "UPDATE meta SET base_seq = ?1, base_mac = ?2, retired_calls = retired_calls + ?3, \
+        retired_rows = retired_rows + ?4 RETURNING retired_calls, retired_rows";
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    let (all_calls, all_rows): (i64, i64) = connection
+        .prepare_cached(sql)?
+        .query_row(params![last.seq, last.mac, number(calls), number(rows)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let natural = |count| u64::try_from(count).unwrap_or(0);
+    let note = RetiredNote {
+        upto: last.seq,
+        mac: last.mac,
+        calls: natural(all_calls),
+        rows: natural(all_rows),
+    };
+    let note = serde_json::to_string(&note)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let digest = note_digest(&note);
+    let at = batch.now();
+    batch.seal(Fresh {
+        kind: Kind::Retired,
+        at,
+        call: None,
+        note: Some(&note),
+        digest: &digest,
+    })?;
+    Ok(Step { rows, calls: natural(all_calls) })
+}
+
+/// Takes away a call that is settled; says whether it did.
+fn take_call(
+    connection: &Connection,
+    id: &[u8; 16],
+    used: &mut HashMap<String, i64>,
+) -> rusqlite::Result<bool> {
+    let sql = "DELETE FROM call WHERE id = ?1 AND settled <> 0 RETURNING n, key_id, received";
+    let gone: Option<(i64, Option<String>, i64)> = connection
+        .prepare_cached(sql)?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((n, key, received)) = gone else { return Ok(false) };
+    connection
+        .prepare_cached("DELETE FROM body WHERE slot IN (?1, ?2)")?
+        .execute([slot(n, 0), slot(n, 1)])?;
+    if let Some(key) = key {
+        let last = used.entry(key).or_insert(received);
+        *last = received.max(*last);
+    }
+    Ok(true)
+}
