@@ -10,10 +10,14 @@
 //! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
 //! [`CallLog::finished`], also after a panic.
 
+pub mod admin;
 pub mod amounts;
 mod call;
 mod caller;
+pub mod clock;
 mod complete;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fakes;
 pub mod keyring;
 pub mod keys;
 mod ports;
