@@ -10,6 +10,7 @@
 //! a handler, since hyper drops it when the caller hangs up; an error is never inside a 200.
 
 pub mod access;
+pub mod admin;
 pub mod body;
 mod call;
 mod count_tokens;
@@ -28,4 +29,4 @@ mod stream_body;
 pub mod tls;
 mod version;
 
-pub use doors::{DoorSettings, router};
+pub use doors::{DoorSettings, router, router_with};

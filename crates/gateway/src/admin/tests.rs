@@ -1,3 +1,5 @@
+//! A house to administer, with a store in memory.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What holds whatever is done in whatever order.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Each rule of administering by itself.
+
 use super::*;
 
 fn bounded() -> KeyFields {
