@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::WallClock;
 use crate::keyring::{ActiveKey, Keyring, Snapshot};
-use crate::keys::token::Entropy;
+use crate::keys::token::{Entropy, InstallSecret};
 use crate::keys::{KeyId, UnixMillis, VirtualKey};
 use crate::store::{Actor, Change, Progress, Store, StoreError};
 
@@ -153,9 +153,11 @@ impl Inner {
         self.keyring.snapshot()
     }
 
-    fn entropy(&self) -> Result<Entropy, AdminError> {
+    /// What a token is made of: fresh randomness, and the secret under which it is digested.
+    fn token_parts(&self) -> Result<(Entropy, InstallSecret), AdminError> {
         let none = AdminError::Internal("The system gave no randomness.");
-        self.randomness.entropy().ok_or(none)
+        let entropy = self.randomness.entropy().ok_or(none)?;
+        Ok((entropy, self.keyring.install().clone()))
     }
 
     /// Writes a change, and only then lets it count.

@@ -1,7 +1,7 @@
-//! The clock on the wall: what ends keys and dates records.
+//! The time of day.
 //!
-//! It is a port, so that rules about time can be tested at any time. What waits or times out uses
-//! tokio's clock instead, which no person can set back.
+//! Deadlines and rates use the runtime's own clock, which cannot jump. What lies in a store, and
+//! what calendars are about, uses this one.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::keys::UnixMillis;
 
 /// Tells the time of day.
 pub trait WallClock: fmt::Debug + Send + Sync + 'static {
-    /// Now.
+    /// Milliseconds since the Unix epoch, UTC. May jump, in either direction.
     fn now(&self) -> UnixMillis;
 }
 
-/// The system's own clock.
+/// The clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

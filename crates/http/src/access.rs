@@ -77,19 +77,6 @@ impl AccessRules {
         })
     }
 
-    /// Decides only what comes before any credential, and says where the caller is.
-    ///
-    /// # Errors
-    ///
-    /// As [`admit`](Self::admit) for Host and Origin.
-    pub(crate) fn locate(&self, peer: IpAddr, head: &Parts) -> Result<IpAddr, Failure> {
-        let peer = peer.to_canonical();
-        self.check_host(head)?;
-        self.check_origin(&head.headers)?;
-        let forwarded = is_forwarded(&head.headers);
-        Ok(if forwarded { self.forwarded_for(peer, &head.headers) } else { peer })
-    }
-
     /// Checks every name the request gives for this server and says whether all are loopback.
     ///
     /// RFC 9112 §3.2.2 lets an absolute URI win over the Host header. Both are checked here, so
@@ -223,6 +210,19 @@ impl AccessRules {
         farthest
     }
 
+    /// Decides only what comes before any credential, and says where the caller is.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit) for Host and Origin.
+    pub(crate) fn locate(&self, peer: IpAddr, head: &Parts) -> Result<IpAddr, Failure> {
+        let peer = peer.to_canonical();
+        self.check_host(head)?;
+        self.check_origin(&head.headers)?;
+        let forwarded = is_forwarded(&head.headers);
+        Ok(if forwarded { self.forwarded_for(peer, &head.headers) } else { peer })
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&address))
     }
@@ -324,7 +324,7 @@ fn shown(headers: &HeaderMap, token: &[u8]) -> Shown {
     }
 }
 
-pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     let (scheme, credential) = value.as_bytes().split_at_checked(6)?;
     // "Bearerabc" is another scheme; at least one space has to follow (RFC 9110 §11.4).
     let spaced = credential.first().is_some_and(u8::is_ascii_whitespace);

@@ -15,7 +15,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
 use model::{CallId, Dialect, Failure, FailureKind, ParamsMode};
 
 use crate::access::AccessRules;
-use crate::admin::{AdminDoors, admin_routes};
 use crate::body::{BodyBudget, BodyLimits};
 use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
@@ -89,7 +88,11 @@ pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
 }
 
 /// The same, with doors of administering beside them.
-pub fn router_with(gateway: Gateway, settings: DoorSettings, admin: Option<AdminDoors>) -> Router {
+pub fn router_with(
+    gateway: Gateway,
+    settings: DoorSettings,
+    admin: Option<crate::admin::AdminDoors>,
+) -> Router {
     let budget = BodyBudget::new(settings.body_memory);
     let started = unix_seconds();
     let kept = KeptResponses::default();
@@ -120,7 +123,7 @@ pub fn router_with(gateway: Gateway, settings: DoorSettings, admin: Option<Admin
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(doors.clone());
     match admin {
-        Some(admin) => routes.merge(admin_routes(admin, Some(doors))),
+        Some(admin) => routes.merge(crate::admin::admin_routes(admin, Some(doors))),
         None => routes,
     }
 }

@@ -176,7 +176,8 @@ impl Inner {
         fields: &KeyFields,
         by: Actor,
     ) -> Result<Issued, AdminError> {
-        let Minted { id, token, digest } = mint(kind, &self.entropy()?, self.keyring.install());
+        let (entropy, install) = self.token_parts()?;
+        let Minted { id, token, digest } = mint(kind, &entropy, &install);
         if self.snapshot().key(id).is_some() {
             return Err(AdminError::Conflict("The key's id is taken. Try again.".to_owned()));
         }
@@ -243,8 +244,8 @@ impl Inner {
         }
         let old = self.changeable(&self.snapshot(), id, &by)?;
         let mut key = old.key.clone();
-        let Minted { token, digest, .. } =
-            remint(key.kind, id, &self.entropy()?, self.keyring.install());
+        let (entropy, install) = self.token_parts()?;
+        let Minted { token, digest, .. } = remint(key.kind, id, &entropy, &install);
         let overlap = UnixMillis::try_from(overlap.as_millis()).unwrap_or_default();
         let until = self.clock.now().saturating_add(overlap);
         key.earlier = (overlap > 0).then_some((key.digest, until));

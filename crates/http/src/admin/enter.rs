@@ -6,14 +6,13 @@
 use gateway::keyring::Denied;
 use gateway::keys::{KeyId, KeyKind};
 use gateway::store::Actor;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
 use super::refused::Refused;
 use super::routes::Door;
 use super::{AdminAccess, Rooms};
-use crate::access::bearer;
 use crate::doors::peer;
 
 const API_KEY: &str = "x-api-key";
@@ -83,6 +82,13 @@ fn credentials(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
     let keys = headers.get_all(API_KEY).iter().map(|value| value.as_bytes().trim_ascii());
     bearers.chain(keys).filter(|credential| !credential.is_empty())
+}
+
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, credential) = value.as_bytes().split_at_checked(6)?;
+    // "Bearerabc" is another scheme; at least one space has to follow (RFC 9110 §11.4).
+    let spaced = credential.first().is_some_and(u8::is_ascii_whitespace);
+    (scheme.eq_ignore_ascii_case(b"bearer") && spaced).then(|| credential.trim_ascii())
 }
 
 const fn why(denied: Denied) -> &'static str {
