@@ -194,6 +194,31 @@ async fn the_document_knows_the_fields_of_bodies() {
     assert_eq!(fields(reply.text("/error/message")), known);
 }
 
+/// Whatever the document points to is in it, and nothing has two names.
+#[tokio::test]
+async fn the_document_is_whole() {
+    let house = House::new().await;
+    let document = house.socket("GET", "/admin/v1/openapi.json", None).await.json;
+    assert_eq!(document["openapi"], "3.1.0");
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for pointed in text.split("\"#/components/schemas/").skip(1) {
+        let name = pointed.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+    for name in schemas.keys() {
+        assert!(text.contains(&format!("/schemas/{name}\"")), "{name} is of no use");
+    }
+    let mut names: Vec<&str> = text.split("\"operationId\":\"").skip(1).collect();
+    for name in &mut names {
+        *name = name.split('"').next().unwrap();
+    }
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!((names.len(), all), (24, 24));
+}
+
 /// The names in "unknown field `?`, expected one of `a`, `b`", sorted.
 fn fields(message: &str) -> Vec<String> {
     let mut names: Vec<String> = message.split('`').skip(3).step_by(2).map(str::to_owned).collect();
