@@ -91,7 +91,7 @@ impl Audit {
 
     /// Whether what this caller says, and is told, is kept.
     pub fn keeps_bodies(&self, caller: &Caller) -> bool {
-        let policy = caller.key.as_ref().map_or(AuditPolicy::Full, |key| key.key.audit);
+        let policy = caller.key.as_ref().map_or(AuditPolicy::Full, |key| key.audit);
         self.scope == AuditScope::Full && policy == AuditPolicy::Full
     }
 

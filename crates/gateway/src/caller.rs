@@ -36,6 +36,6 @@ impl Caller {
 
     /// The priority of the caller's calls within that lane: higher comes first.
     pub fn priority(&self) -> u8 {
-        self.key.as_ref().map_or(0, |key| key.key.priority)
+        self.key.as_ref().map_or(0, |key| key.priority)
     }
 }

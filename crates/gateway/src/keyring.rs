@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::keys::token::{InstallSecret, Shown, TokenError};
 use crate::keys::{
-    Bounds, Glob, KeyId, KeyKind, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey,
+    AuditPolicy, Bounds, Glob, KeyId, KeyKind, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey,
 };
 use crate::store::{Change, Loaded};
 
@@ -52,6 +52,12 @@ pub struct ActiveKey {
     pub debited: Arc<[ScopeId]>,
     /// The tenant's share of the hosts.
     pub weight: u16,
+    /// Its place among the waiting calls of its tenant: the lowest of the line.
+    pub priority: u8,
+    /// Whether it may make child keys: all of the line may, and there is room below.
+    pub can_mint: bool,
+    /// What the audit keeps of its calls: decided at the top of the line.
+    pub audit: AuditPolicy,
     /// The first end of the key, an ancestor or the tenant by time; `MAX` where there is none.
     pub expires: UnixMillis,
     /// Whether the key, an ancestor or the tenant was revoked or deleted.
@@ -269,6 +275,7 @@ impl ActiveKey {
         let mut scopes = Vec::new();
         let mut expires = UnixMillis::MAX;
         let mut revoked = false;
+        let (mut priority, mut can_mint, mut audit) = (key.priority, true, key.audit);
         let mut next = Some(key);
         while let Some(here) = next {
             scopes.push(Scope {
@@ -278,6 +285,9 @@ impl ActiveKey {
             });
             expires = expires.min(here.expires.unwrap_or(UnixMillis::MAX));
             revoked |= here.revoked.is_some();
+            priority = priority.min(here.priority);
+            can_mint &= here.can_mint;
+            audit = here.audit;
             next = here.parent.and_then(|parent| keys.get(&parent));
             // A parent that is gone takes its children along; a line that is too long, or bends
             // back on itself, cannot be made by this program, and opens nothing.
@@ -287,6 +297,7 @@ impl ActiveKey {
                 break;
             }
         }
+        can_mint &= scopes.len() < MAX_DEPTH;
         let tenant = tenants.get(&key.tenant);
         revoked |= tenant.is_none_or(|tenant| tenant.revoked.is_some());
         let weight = tenant.map_or(1, |tenant| tenant.weight.max(1));
@@ -298,8 +309,19 @@ impl ActiveKey {
             });
         }
         let debited = scopes.iter().map(|scope| scope.id.clone()).collect();
-        let key = key.clone();
-        Self { key, scopes, debited, weight, expires, revoked, ended, last_used }
+        Self {
+            key: key.clone(),
+            scopes,
+            debited,
+            weight,
+            priority,
+            can_mint,
+            audit,
+            expires,
+            revoked,
+            ended,
+            last_used,
+        }
     }
 
     /// Whether it can be used at a time, and if not, why.

@@ -10,6 +10,7 @@
 //! bounded receiver, and dropping that receiver is the hang-up; every call ends with exactly one
 //! [`CallLog::finished`], also after a panic.
 
+pub mod admin;
 pub mod admission;
 /// What calls cost, and what may be spent.
 pub mod amounts {
@@ -23,6 +24,8 @@ pub mod clock;
 mod complete;
 mod end;
 mod explain;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fakes;
 pub mod keyring;
 pub mod keys;
 pub mod limits;

@@ -16,7 +16,7 @@ use model::{Failure, FailureKind, Secret};
 
 pub use credential::KeyDoor;
 use credential::Shown;
-pub(crate) use credential::{check_door, max_body};
+pub(crate) use credential::{check_door, credentials, max_body};
 
 mod credential;
 
@@ -181,6 +181,19 @@ impl AccessRules {
             }
         }
         farthest
+    }
+
+    /// Decides only what comes before any credential, and says where the caller is.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit) for Host and Origin.
+    pub(crate) fn locate(&self, peer: IpAddr, head: &Parts) -> Result<IpAddr, Failure> {
+        let peer = peer.to_canonical();
+        self.check_host(head)?;
+        self.check_origin(&head.headers)?;
+        let forwarded = is_forwarded(&head.headers);
+        Ok(if forwarded { self.forwarded_for(peer, &head.headers) } else { peer })
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

@@ -85,6 +85,15 @@ impl From<Failure> for Refused {
 
 /// The routes before a gateway.
 pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
+    router_with(gateway, settings, None)
+}
+
+/// The same, with doors of administering beside them.
+pub fn router_with(
+    gateway: Gateway,
+    settings: DoorSettings,
+    admin: Option<crate::admin::AdminDoors>,
+) -> Router {
     let budget = BodyBudget::new(settings.body_memory);
     let started = unix_seconds();
     let kept = KeptResponses::default();
@@ -108,14 +117,18 @@ pub fn router(gateway: Gateway, settings: DoorSettings) -> Router {
             .route(&path("/models"), get(models::list))
             .route(&path("/models/{*id}"), get(models::one));
     }
-    routes
+    let routes = routes
         .route("/", get(health::hello))
         .route("/api/hello", get(health::hello))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(doors)
+        .with_state(doors.clone());
+    match admin {
+        Some(admin) => routes.merge(crate::admin::admin_routes(admin, Some(doors))),
+        None => routes,
+    }
 }
 
 impl Doors {
@@ -269,7 +282,7 @@ pub(crate) fn stranger(head: &request::Parts) -> Caller {
 
 /// The address at the other end of the socket. Without the listener's extension the peer is a
 /// stranger, never loopback.
-fn peer(head: &request::Parts) -> IpAddr {
+pub(crate) fn peer(head: &request::Parts) -> IpAddr {
     head.extensions
         .get::<Peer>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip())
@@ -328,7 +341,7 @@ async fn no_embeddings(State(doors): State<Doors>, request: Request) -> Response
     doors.turn_away(&head, Dialect::OpenAiChat, &failure)
 }
 
-async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {
+pub(crate) async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {
     let (head, _) = request.into_parts();
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(

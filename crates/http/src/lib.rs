@@ -10,6 +10,7 @@
 //! a handler, since hyper drops it when the caller hangs up; an error is never inside a 200.
 
 pub mod access;
+pub mod admin;
 mod asked;
 pub mod body;
 mod call;
@@ -33,5 +34,5 @@ pub mod tls;
 mod usage;
 mod version;
 
-pub use doors::{DoorSettings, router};
+pub use doors::{DoorSettings, router, router_with};
 pub use rules::{DoorRules, LiveRules};

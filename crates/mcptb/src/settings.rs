@@ -55,7 +55,7 @@ pub(crate) struct Settings {
     /// Folder of keys and records; without it, the usual one for data of your account.
     #[arg(long, value_name = "PATH", env = "MCPTB_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Whether calls are recorded; without it, as [audit] in the file says, and else on.
+    /// Whether calls are recorded; without it, as the file says, and else on.
     #[arg(long, env = "MCPTB_AUDIT", value_enum)]
     audit: Option<OnOff>,
     /// Who must show the token.

@@ -1,3 +1,5 @@
+//! Who is let in, and until when.
+
 use model::Secret;
 
 use super::{Denied, Keyring, MAX_DEPTH};

@@ -1,3 +1,5 @@
+//! What opens a key, and what does not.
+
 use model::Secret;
 use proptest::prelude::*;
 
