@@ -84,6 +84,17 @@ pub struct Ask<'a> {
     pub choices: u64,
 }
 
+/// What a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Terms {
+    /// Everything.
+    Paid,
+    /// Everything but budgets: a sandbox costs nothing.
+    Free,
+    /// A request of the minute.
+    Successor,
+}
+
 /// What a call has taken.
 #[derive(Debug)]
 struct Taken {
@@ -137,15 +148,32 @@ impl Admission {
     /// `Forbidden` for a model that is not in the key's scope, `RateLimited` for windows and
     /// concurrency, `OverBudget` for budgets.
     pub fn admit(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Arc<Bill>, Failure> {
+        let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
+        self.admit_on(terms, ask)
+    }
+
+    /// As [`admit`](Self::admit), for a call that takes over the answer of another: that one has
+    /// asked and pays, so this one takes no more than a request of the minute.
+    pub(crate) fn admit_successor(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Arc<Bill>, Failure> {
+        self.admit_on(Terms::Successor, ask)
+    }
+
+    fn admit_on(self: &Arc<Self>, terms: Terms, ask: &Ask<'_>) -> Result<Arc<Bill>, Failure> {
+        let ask = &Ask { model: named(ask.model), ..*ask };
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         check_model(ask)?;
-        let tokens = reserved_tokens(ask, scopes, &policy);
+        let tokens = match terms {
+            Terms::Successor => Tokens::default(),
+            Terms::Paid | Terms::Free => reserved_tokens(ask, scopes, &policy),
+        };
         let reserved = policy.amounts(ask.model, 1, tokens);
-        let taken = self.take(ask, scopes, &policy, &reserved)?;
-        // A sandbox call spends nothing, whatever it counts.
-        let owed = if is_sandbox(ask) { Amounts::default() } else { reserved };
-        let scopes = if is_sandbox(ask) { Arc::from([]) } else { Arc::clone(&taken.scopes) };
+        let taken = self.take(terms, ask, scopes, &policy, &reserved)?;
+        // Who does not pay spends nothing, whatever it counts.
+        let (owed, scopes) = match terms {
+            Terms::Paid => (reserved, Arc::clone(&taken.scopes)),
+            Terms::Free | Terms::Successor => (Amounts::default(), Arc::from([])),
+        };
         let first = taken.holds.first().map(Hold::admitted_at);
         let admitted = first.map_or_else(|| self.clock.now(), |at| at.0);
         let spending = Spending { scopes, admitted, amounts: owed };
@@ -154,12 +182,14 @@ impl Admission {
 
     /// Says what [`admit`](Self::admit) would say, and what would be reserved, and takes nothing.
     pub fn explain(&self, ask: &Ask<'_>) -> (Amounts, Result<(), Failure>) {
+        let ask = &Ask { model: named(ask.model), ..*ask };
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         let reserved = policy.amounts(ask.model, 1, reserved_tokens(ask, scopes, &policy));
         let outcome = check_model(ask).and_then(|()| {
             let mut state = self.lock();
-            self.check(&mut state, ask, scopes, &policy, &reserved)
+            let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
+            self.check(&mut state, terms, ask, scopes, &policy, &reserved)
         });
         (reserved, outcome)
     }
@@ -168,13 +198,20 @@ impl Admission {
     fn check(
         &self,
         state: &mut State,
+        terms: Terms,
         ask: &Ask<'_>,
         scopes: &[Scope],
         policy: &Policy,
         want: &Amounts,
     ) -> Result<(), Failure> {
         let now = self.monotonic();
-        let wall = WallTime(self.clock.now());
+        // A clock that was put back does not part the scopes of a call: it counts in one window of
+        // all of them, as it does in the ledger.
+        let now_here = WallTime(self.clock.now());
+        let mut wall = now_here;
+        for scope in scopes {
+            wall = wall.max(state.account(&scope.id, now_here, policy).meter.latest());
+        }
         for scope in scopes {
             let account = state.account(&scope.id, wall, policy);
             account.meter.roll(wall, &policy.calendar);
@@ -194,17 +231,17 @@ impl Admission {
             let (requests, tokens) = (limits.requests_per_minute, limits.tokens_per_minute);
             windows
                 .check_rates(now, requests, tokens, want)
-                .and_then(|()| windows.check_concurrency(limits.concurrency))
+                .and_then(|()| windows.check_concurrency(limits.concurrency, terms))
                 .map_err(|limit| refuse(&format!("model:{}", glob.as_str()), &limit, policy))?;
         }
         for scope in scopes {
             let account = state.account(&scope.id, wall, policy);
             account
                 .windows
-                .check_concurrency(scope.bounds.concurrency)
+                .check_concurrency(scope.bounds.concurrency, terms)
                 .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
         }
-        if is_sandbox(ask) {
+        if terms != Terms::Paid {
             return Ok(());
         }
         for scope in scopes {
@@ -222,6 +259,7 @@ impl Admission {
 
     fn take(
         &self,
+        terms: Terms,
         ask: &Ask<'_>,
         scopes: &[Scope],
         policy: &Policy,
@@ -238,13 +276,13 @@ impl Admission {
             return Ok(taken);
         }
         let mut state = self.lock();
-        self.check(&mut state, ask, scopes, policy, want)?;
+        self.check(&mut state, terms, ask, scopes, policy, want)?;
         let now = self.monotonic();
         let wall = WallTime(self.clock.now());
         for scope in scopes {
             let account = state.account(&scope.id, wall, policy);
             account.windows.take(now, want.tokens, &mut taken.stamps);
-            if !is_sandbox(ask) {
+            if terms == Terms::Paid {
                 taken.holds.push(account.meter.hold(want));
             }
         }
@@ -342,6 +380,11 @@ pub(crate) fn bound_output(key: &ActiveKey, request: &mut CompletionRequest) {
     request.params.max_tokens = Some(asked.min(bound));
 }
 
+/// The name that a model is bounded, limited and paid under: who names none leaves the choice.
+fn named(model: &str) -> &str {
+    if model.trim().is_empty() { "auto" } else { model }
+}
+
 fn check_model(ask: &Ask<'_>) -> Result<(), Failure> {
     match ask.key.and_then(|key| key.bars_model(ask.model)) {
         Some(scope) => Err(refusal::model(&scope.id, ask.model, &scope.bounds.models)),
@@ -376,9 +419,6 @@ fn reserved_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
 
 impl State {
     fn account(&mut self, scope: &ScopeId, now: WallTime, policy: &Policy) -> &mut Account {
-        if !self.scopes.contains_key(scope) {
-            self.scopes.insert(scope.clone(), Account::new(now, policy));
-        }
         self.scopes.entry(scope.clone()).or_insert_with(|| Account::new(now, policy))
     }
 
@@ -417,8 +457,10 @@ impl Windows {
         Ok(())
     }
 
-    const fn check_concurrency(&self, limit: Option<u32>) -> Result<(), Limit> {
+    fn check_concurrency(&self, limit: Option<u32>, terms: Terms) -> Result<(), Limit> {
         match limit {
+            // The call before it has the place.
+            _ if terms == Terms::Successor => Ok(()),
             Some(limit) if self.in_flight >= limit => Err(Limit::Concurrency { limit }),
             _ => Ok(()),
         }

@@ -5,6 +5,7 @@
 //! recorded is refused.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::amounts::Amounts;
 use crate::clock::WallClock;
 use crate::keys::{AuditPolicy, Endpoint, UnixMillis};
 use crate::ports::{Finished, HUNG_UP, Outcome};
-use crate::refusals::Refusals;
+use crate::refusals::{Refusals, Who};
 use crate::store::{Closed, Opened, Spending, Store, StoreError, Written};
 use crate::{Call, Caller, Redactor};
 
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LARGE: usize = 64 << 10;
 /// When to come again while the store is down.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The address of callers that have none.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Which calls are recorded, and how much of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,14 @@ pub struct Audit {
     scope: AuditScope,
     redactor: Arc<Redactor>,
     refusals: Refusals,
+}
+
+/// Why a row is not written.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) failure: Failure,
+    /// Whether it may be committed yet.
+    pub(crate) pending: bool,
 }
 
 /// What is known of a call that never was one.
@@ -84,6 +95,11 @@ impl Audit {
         &self.store
     }
 
+    /// The clock that it goes by.
+    pub(crate) fn clock(&self) -> &dyn WallClock {
+        &*self.clock
+    }
+
     /// The time of day, as rows have it.
     pub fn now(&self) -> UnixMillis {
         self.clock.now()
@@ -112,13 +128,13 @@ impl Audit {
         }
     }
 
-    /// Commits the RX row. The upstream may be asked once this has resolved.
+    /// Queues the RX row. The upstream may be asked once this has resolved.
     pub(crate) async fn open(
         &self,
         call: &mut Call,
         received: UnixMillis,
         reserved: Spending,
-    ) -> Result<(), Failure> {
+    ) -> Result<Written, Failure> {
         let body = call.body.take().filter(|_| self.keeps_bodies(&call.caller));
         let unread = Unread {
             id: call.id,
@@ -137,7 +153,15 @@ impl Audit {
             Some(body) => Some(self.redact(body).await?),
             None => None,
         };
-        committed(self.store.open(opened)).await
+        Ok(self.store.open(opened))
+    }
+
+    /// Closes a call that came to nothing while its RX row was on its way. Nobody waits: if the
+    /// one row is written so will be the other, and nothing of the call stays open.
+    pub(crate) fn close_unasked(&self, finished: &Finished<'_>, received: UnixMillis) {
+        let mut closed = self.closed(finished, received);
+        closed.spending = Some(Spending::default());
+        drop(self.store.close(closed));
     }
 
     /// Commits the TX row. The caller may have the end of the answer once this has resolved.
@@ -150,13 +174,16 @@ impl Audit {
         overrun: bool,
     ) -> Result<(), Failure> {
         let mut closed = self.closed(finished, received);
-        closed.body = match body {
-            Some(body) => Some(self.redact(Bytes::from(body)).await?),
-            None => None,
-        };
+        if let Some(body) = body {
+            // The row must be there, if need be without what was said.
+            match self.redact(Bytes::from(body)).await {
+                Ok(body) => closed.body = Some(body),
+                Err(failure) => tracing::error!(call = %closed.id, ?failure, "no body recorded"),
+            }
+        }
         closed.spending = spending;
         closed.overrun = overrun;
-        committed(self.store.close(closed)).await
+        committed(self.store.close(closed)).await.map_err(|unwritten| unwritten.failure)
     }
 
     /// Strikes credentials out of what was said. Large texts go to a thread of their own.
@@ -178,28 +205,25 @@ impl Audit {
         drop(self.store.settle(id, spending));
     }
 
-    /// Records a call that was refused, or left, before it was one: a row for holders of keys and
-    /// for callers of this machine, a count for strangers.
+    /// Records a call that was refused, or left, before it was one: a row for holders of keys, for
+    /// whoever has the token, and for callers of this machine, up to a rate; a count for all else.
     pub(crate) fn refuse(&self, unread: &Unread<'_>, finished: &Finished<'_>) {
         let now = self.clock.now();
         if self.scope == AuditScope::Keys && unread.caller.is_none_or(|caller| caller.key.is_none())
         {
             return;
         }
-        let known = unread.caller.filter(|caller| caller.authenticated || caller.loopback);
         let reason = match finished.outcome {
             Outcome::Failed(failure, _) => failure.kind.as_str(),
             Outcome::Answered | Outcome::HungUp => "hung_up",
         };
-        let key = unread.caller.and_then(|caller| caller.key.as_ref()).map(|key| key.key.id);
-        let row = match (unread.caller, key) {
-            (Some(caller), Some(_)) => self.refusals.note(now, reason, caller.address, key),
-            (Some(caller), None) if known.is_none() => {
-                self.refusals.note(now, reason, caller.address, None)
-            }
-            _ => true,
+        let who = match unread.caller {
+            Some(Caller { key: Some(key), .. }) => Who::Holder(key.key.id),
+            Some(caller) if caller.authenticated || caller.loopback => Who::Known,
+            Some(_) | None => Who::Stranger,
         };
-        if row {
+        let address = unread.caller.map_or(NOWHERE, |caller| caller.address);
+        if self.refusals.note(now, reason, address, who) {
             let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
             let received = now.saturating_sub(elapsed);
             let mut closed = self.closed(finished, received);
@@ -253,14 +277,13 @@ impl Audit {
 impl Unread<'_> {
     fn opened(&self, received: UnixMillis) -> Box<Opened> {
         let key = self.caller.and_then(|caller| caller.key.as_deref());
-        let nowhere = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         Box::new(Opened {
             id: self.id,
             received,
             key: key.map(|key| key.key.id),
             tenant: key.map(|key| key.key.tenant.clone()),
             sandbox: key.is_some_and(|key| key.key.kind == crate::keys::KeyKind::Sandbox),
-            address: self.caller.map_or(nowhere, |caller| caller.address),
+            address: self.caller.map_or(NOWHERE, |caller| caller.address),
             agent: self.caller.and_then(|caller| caller.agent.as_deref()).map(Into::into),
             dialect: self.dialect,
             endpoint: self.endpoint,
@@ -282,10 +305,14 @@ fn redacted(redactor: &Redactor, text: Bytes) -> Bytes {
     }
 }
 
-async fn committed(written: Written) -> Result<(), Failure> {
-    let outcome = tokio::time::timeout(PATIENCE, written).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(StoreError::Down("it does not answer".into())));
-    outcome.map_err(|error| unavailable(&error))
+/// Waits for a row, but not for ever.
+pub(crate) async fn committed(written: Written) -> Result<(), Unwritten> {
+    let (error, pending) = match tokio::time::timeout(PATIENCE, written).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => (error, false),
+        Err(_) => (StoreError::Down("it does not answer".into()), true),
+    };
+    Err(Unwritten { failure: unavailable(&error), pending })
 }
 
 /// What callers are told while nothing can be recorded. The cause may name files, and stays here.

@@ -21,7 +21,7 @@ use crate::admission::{Admission, Ask, Bill, bound_output};
 use crate::audit::{Audit, Unread};
 use crate::end::{End, unread};
 use crate::keys::{Endpoint, KeyKind};
-use crate::ports::{EventSink, Order, Outcome, Received, Seen};
+use crate::ports::{EventSink, Order, Outcome, Received, Seen, UpstreamStatus};
 use crate::recorded::{Recorded, deliver};
 use crate::successor::succeed;
 use crate::takeover::{Guarded, Keeper, ReplayGuard, same};
@@ -58,6 +58,9 @@ pub struct GatewayParts {
     /// Cancelling it fails the calls in flight and refuses new ones.
     pub stop: CancellationToken,
 }
+
+/// A way of admission.
+type Admit = for<'a> fn(&Arc<Admission>, &Ask<'a>) -> Result<Arc<Bill>, Failure>;
 
 /// Admits calls and runs them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -149,17 +152,27 @@ impl Gateway {
             input_tokens: call.input_tokens,
             body: call.body.as_deref(),
         });
-        let bill = match self.admit(&call) {
+        let replays = replays.as_ref().filter(|_| !parts.stop.is_cancelled());
+        if let Some(replays) = replays.filter(|replays| replays.has(&call)) {
+            // An answer that is paid for is not refused for what it would cost.
+            let bill = match self.admit(&call, Admission::admit_successor) {
+                Ok(bill) => bill,
+                Err(failure) => return Err(self.turn_away(&call, received, failure)),
+            };
+            let recorded = Recorded::new(Arc::clone(&self.shared), bill, received);
+            if let Some(claim) = replays.claim(&call) {
+                let (door, running) = Door::open(&call, None);
+                parts.tasks.spawn(succeed(recorded, call, claim, door));
+                return Ok(running);
+            }
+            // Somebody else was faster, so this call is like any other.
+            recorded.give_back();
+        }
+        let bill = match self.admit(&call, Admission::admit) {
             Ok(bill) => bill,
             Err(failure) => return Err(self.turn_away(&call, received, failure)),
         };
         let recorded = Recorded::new(Arc::clone(&self.shared), bill, received);
-        let replays = replays.as_ref().filter(|_| !parts.stop.is_cancelled());
-        if let Some(claim) = replays.and_then(|replays| replays.claim(&call)) {
-            let (door, running) = Door::open(&call, None);
-            parts.tasks.spawn(succeed(recorded, call, claim, door));
-            return Ok(running);
-        }
         if let Err(failure) = self.ready_for(&call.caller) {
             recorded.give_back();
             return Err(self.turn_away(&call, received, failure));
@@ -171,10 +184,10 @@ impl Gateway {
     }
 
     /// Takes what the call needs of every limit.
-    fn admit(&self, call: &Call) -> Result<Option<Arc<Bill>>, Failure> {
+    fn admit(&self, call: &Call, how: Admit) -> Result<Option<Arc<Bill>>, Failure> {
         self.open()?;
         let Some(admission) = &self.shared.parts.admission else { return Ok(None) };
-        admission.admit(&ask(&call.caller, &call.request, call.input_tokens)).map(Some)
+        how(admission, &ask(&call.caller, &call.request, call.input_tokens)).map(Some)
     }
 
     /// Records a call that was read and is refused.
@@ -252,8 +265,9 @@ impl Shared {
     fn upstream_of(&self, caller: &Caller) -> &dyn Upstream {
         let sandbox = caller.key.as_ref().is_some_and(|key| key.key.kind == KeyKind::Sandbox);
         match &self.parts.sandbox {
-            Some(echo) if sandbox => &**echo,
-            _ => &*self.parts.upstream,
+            _ if !sandbox => &*self.parts.upstream,
+            Some(echo) => &**echo,
+            None => &NoSandbox,
         }
     }
 }
@@ -299,6 +313,33 @@ pub struct Refusal<'a> {
     pub status: u16,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// Answers holders of sandbox keys where there is no sandbox: with nothing.
+#[derive(Debug)]
+struct NoSandbox;
+
+impl Upstream for NoSandbox {
+    fn ready(&self) -> Result<(), Failure> {
+        let message = "This bridge has no sandbox, and a sandbox key reaches nothing else.";
+        Err(Failure::new(FailureKind::NotReady, message))
+    }
+
+    fn statuses(&self) -> Vec<UpstreamStatus> {
+        Vec::new()
+    }
+
+    fn models(&self) -> Vec<ModelName> {
+        Vec::new()
+    }
+
+    fn complete<'a>(
+        &'a self,
+        _: &'a Order,
+        _: &'a mut EventSink,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(std::future::ready(self.ready()))
+    }
 }
 
 pub(crate) fn stopping() -> Failure {
@@ -380,11 +421,15 @@ async fn run(
 ) {
     let shared = recorded.shared();
     let deadline = recorded.received() + call.deadline;
-    if let Err(failure) = recorded.open(&mut call).await {
-        if let Some(guarded) = guarded {
-            guarded.failed(same(&failure));
+    let (caller, limit) = (Arc::clone(&call.caller), call.deadline);
+    let gone = nobody_waits(door.sender.clone(), guarded.as_deref());
+    let mut cut_short = Box::pin(recorded.cut_short(&caller, limit, gone));
+    if let Err(unopened) = recorded.open(&mut call, &mut cut_short).await {
+        drop(cut_short);
+        if let (Some(guarded), Some(failure)) = (guarded, &unopened.why) {
+            guarded.failed(same(failure));
         }
-        return recorded.refuse(&call, failure, door.failed);
+        return recorded.refuse(&call, unopened, door.failed);
     }
     let keeper = guarded.as_deref().map(Guarded::keeper);
     let mut sinks = door.sinks(&call, keeper.as_ref(), &shared);
@@ -396,14 +441,17 @@ async fn run(
         deadline,
         bill: recorded.bill().cloned(),
     };
-    let mut ended = tokio::select! {
-        biased;
-        ended = answer(shared.upstream_of(&call.caller), &order, &mut sinks) => ended,
-        () = nobody_waits(&door.sender, guarded.as_deref()) => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(late(call.deadline))),
-        () = shared.parts.stop.cancelled() => Err(Some(stopping())),
-        failure = recorded.key_ends(&call.caller) => Err(Some(failure)),
+    // Nobody is asked for a call that has ended while it was opened.
+    let mut ended = if let Some(why) = (&mut cut_short).now_or_never() {
+        Err(why)
+    } else {
+        tokio::select! {
+            biased;
+            ended = answer(shared.upstream_of(&caller), &order, &mut sinks) => ended,
+            why = &mut cut_short => Err(why),
+        }
     };
+    drop(cut_short);
     let answered = ended.is_ok();
     if answered && sinks.iter().any(|sink| sink.unheard) {
         ended = Err(None);
@@ -422,10 +470,8 @@ async fn run(
         _ => None,
     };
     // Of several replies some may be whole although another has failed.
-    if on_record {
-        deliver(&door.sender, held, deadline, &shared.parts.stop).await;
-    }
-    if let Err(Some(failure)) = ended {
+    let late = if on_record { deliver(&call, &recorded, &door.sender, held).await } else { None };
+    if let Some(failure) = ended.err().flatten().or(late) {
         // A door that has gone does not mind.
         let _ = door.failed.send(Box::new(failure));
     }
@@ -436,7 +482,7 @@ async fn run(
 }
 
 /// Resolves when neither the door nor anybody in its place wants the answer.
-async fn nobody_waits(sender: &mpsc::Sender<Box<ChoiceEvents>>, guarded: Option<&Guarded>) {
+async fn nobody_waits(sender: mpsc::Sender<Box<ChoiceEvents>>, guarded: Option<&Guarded>) {
     sender.closed().await;
     if let Some(guarded) = guarded {
         Box::pin(guarded.abandoned()).await;

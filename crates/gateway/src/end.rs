@@ -54,12 +54,14 @@ impl End {
 
     fn add(&mut self, seen: Seen, transcripts: &mut Vec<crate::transcript::Transcript>) {
         self.asked |= seen.asked || seen.first.is_some();
-        self.usage.input += seen.usage.input;
-        self.usage.output += seen.usage.output;
-        self.usage.cached_input += seen.usage.cached_input;
-        self.usage.cache_write += seen.usage.cache_write;
-        self.usage.reasoning += seen.usage.reasoning;
-        self.usage.estimated |= seen.usage.estimated;
+        // What upstreams report is not believed to be within reason.
+        let (sum, more) = (&mut self.usage, &seen.usage);
+        sum.input = sum.input.saturating_add(more.input);
+        sum.output = sum.output.saturating_add(more.output);
+        sum.cached_input = sum.cached_input.saturating_add(more.cached_input);
+        sum.cache_write = sum.cache_write.saturating_add(more.cache_write);
+        sum.reasoning = sum.reasoning.saturating_add(more.reasoning);
+        sum.estimated |= more.estimated;
         self.losses = self.losses.union(seen.losses);
         self.bytes_out += seen.bytes_out;
         self.first = match (self.first, seen.first) {
@@ -79,8 +81,9 @@ impl End {
         transcripts.extend(seen.transcript);
     }
 
-    /// Says that the answer is another call's, which has spent the tokens.
+    /// Says that the answer is another call's, which has asked for it and spent the tokens.
     pub(crate) fn replays(&mut self, earlier: CallId) {
+        self.asked = false;
         self.replay_of = Some(earlier);
         self.usage = Usage { estimated: self.usage.estimated, ..Usage::default() };
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::token::{InstallSecret, Shown, TokenError};
@@ -64,7 +65,22 @@ pub struct ActiveKey {
     pub revoked: bool,
     /// Cancelled when the key is revoked, with whatever it depends on; not by the clock.
     pub ended: CancellationToken,
-    last_used: Arc<AtomicI64>,
+    life: Arc<Life>,
+}
+
+/// What all snapshots of a key share.
+#[derive(Debug)]
+struct Life {
+    used: AtomicI64,
+    /// When the key ends by time, as it is now: calls that run are told when that is changed.
+    ends: watch::Sender<UnixMillis>,
+}
+
+impl Life {
+    fn new(used: UnixMillis) -> Arc<Self> {
+        let ends = watch::Sender::new(UnixMillis::MAX);
+        Arc::new(Self { used: AtomicI64::new(used), ends })
+    }
 }
 
 /// One of the levels whose bounds a key must keep.
@@ -125,9 +141,10 @@ impl Keyring {
     /// Takes what a store has loaded.
     pub fn load(&self, install: InstallSecret, loaded: Loaded) {
         let used = loaded.last_used.into_iter();
-        let used = used.map(|(id, at)| (id, Arc::new(AtomicI64::new(at)))).collect();
+        let lives = used.map(|(id, at)| (id, Life::new(at))).collect();
         let snapshot =
-            Snapshot::build(Ok(install), loaded.keys, loaded.tenants, &used, &HashMap::new());
+            Snapshot::build(Ok(install), loaded.keys, loaded.tenants, &lives, &HashMap::new());
+        snapshot.tell();
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -149,7 +166,7 @@ impl Keyring {
             return Err(Denied::Unknown);
         }
         key.alive(now)?;
-        key.last_used.store(now, Ordering::Relaxed);
+        key.life.used.store(now, Ordering::Relaxed);
         Ok(Arc::clone(key))
     }
 
@@ -176,14 +193,13 @@ impl Keyring {
                 tenants.remove(id);
             }
         }
-        let last_used =
-            old.keys.iter().map(|(id, key)| (*id, Arc::clone(&key.last_used))).collect();
+        let lives = old.keys.iter().map(|(id, key)| (*id, Arc::clone(&key.life))).collect();
         let ended = old.keys.iter().map(|(id, key)| (*id, key.ended.clone())).collect();
         let new = Snapshot::build(
             old.install.clone(),
             keys.into_values().collect(),
             tenants.into_values().collect(),
-            &last_used,
+            &lives,
             &ended,
         );
         let gone: Vec<CancellationToken> = old
@@ -193,7 +209,9 @@ impl Keyring {
             .map(|(_, key)| key.ended.clone())
             .collect();
         // New calls are refused before running ones end, so that none slips in between.
-        self.snapshot.store(Arc::new(new));
+        let new = Arc::new(new);
+        self.snapshot.store(Arc::clone(&new));
+        new.tell();
         for key in gone {
             key.cancel();
         }
@@ -205,7 +223,7 @@ impl Snapshot {
         install: Result<InstallSecret, Arc<str>>,
         keys: Vec<VirtualKey>,
         tenants: Vec<Tenant>,
-        last_used: &HashMap<KeyId, Arc<AtomicI64>>,
+        lives: &HashMap<KeyId, Arc<Life>>,
         ended: &HashMap<KeyId, CancellationToken>,
     ) -> Self {
         let tenants: HashMap<TenantId, Arc<Tenant>> =
@@ -214,10 +232,9 @@ impl Snapshot {
         let keys: HashMap<KeyId, Arc<ActiveKey>> = by_id
             .values()
             .map(|key| {
-                let last_used = last_used.get(&key.id).cloned().unwrap_or_default();
+                let life = lives.get(&key.id).cloned().unwrap_or_else(|| Life::new(0));
                 let ended = ended.get(&key.id).cloned().filter(|ended| !ended.is_cancelled());
-                let active =
-                    ActiveKey::new(key, &by_id, &tenants, last_used, ended.unwrap_or_default());
+                let active = ActiveKey::new(key, &by_id, &tenants, life, ended.unwrap_or_default());
                 (key.id, Arc::new(active))
             })
             .collect();
@@ -225,6 +242,15 @@ impl Snapshot {
         let model_keys = by_id.values().any(|key| calls(key.kind));
         let admin_keys = by_id.values().any(|key| key.kind == KeyKind::Admin);
         Self { install, keys, tenants, model_keys, admin_keys }
+    }
+
+    /// Tells calls that run when their keys end now.
+    fn tell(&self) {
+        for key in self.keys.values() {
+            let changes =
+                |ends: &mut UnixMillis| std::mem::replace(ends, key.expires) != key.expires;
+            key.life.ends.send_if_modified(changes);
+        }
     }
 
     /// The secret under which tokens are digested; fails with the reason while nothing is known.
@@ -269,7 +295,7 @@ impl ActiveKey {
         key: &VirtualKey,
         keys: &HashMap<KeyId, VirtualKey>,
         tenants: &HashMap<TenantId, Arc<Tenant>>,
-        last_used: Arc<AtomicI64>,
+        life: Arc<Life>,
         ended: CancellationToken,
     ) -> Self {
         let mut scopes = Vec::new();
@@ -320,15 +346,20 @@ impl ActiveKey {
             expires,
             revoked,
             ended,
-            last_used,
+            life,
         }
+    }
+
+    /// When it ends by time, as it is now and not as it was in this snapshot.
+    pub(crate) fn ends(&self) -> watch::Receiver<UnixMillis> {
+        self.life.ends.subscribe()
     }
 
     /// Whether it can be used at a time, and if not, why.
     pub fn alive(&self, now: UnixMillis) -> Result<(), Denied> {
         if self.revoked || self.ended.is_cancelled() {
             Err(Denied::Revoked)
-        } else if now >= self.expires {
+        } else if now >= *self.life.ends.borrow() {
             Err(Denied::Expired)
         } else {
             Ok(())
@@ -346,6 +377,6 @@ impl ActiveKey {
 
     /// When it was shown last; `None` if never.
     pub fn last_used(&self) -> Option<UnixMillis> {
-        Some(self.last_used.load(Ordering::Relaxed)).filter(|at| *at > 0)
+        Some(self.life.used.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 }

@@ -153,11 +153,14 @@ impl EventSink {
             self.seen.note(event);
         }
         let kept = self.keeper.as_ref().is_some_and(|keeper| keeper.keep(self.choice, &events));
-        let ends = matches!(events.last(), Some(CompletionEvent::Finished { .. }));
+        let ends = events.iter().any(|event| matches!(event, CompletionEvent::Finished { .. }));
         let batch = ChoiceEvents { choice: self.choice, events };
-        let sent = if self.holds && ends {
+        let sent = if self.holds && (ends || self.held.is_some()) {
             let gone = self.sender.is_closed();
-            self.held = Some(batch);
+            match &mut self.held {
+                Some(held) => held.events.extend(batch.events),
+                None => self.held = Some(batch),
+            }
             if gone { Err(()) } else { Ok(()) }
         } else {
             self.sender.send(Box::new(batch)).await.map_err(drop)

@@ -6,12 +6,11 @@ use std::time::Duration;
 use model::Failure;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Bill, Settled};
-use crate::audit::{Audit, unavailable};
-use crate::clock::WallClock;
-use crate::complete::Shared;
+use crate::audit::{Audit, Unwritten, committed, unavailable};
+use crate::clock::{SystemClock, WallClock};
+use crate::complete::{Shared, late, stopping};
 use crate::end::End;
 use crate::keyring::Denied;
 use crate::keys::UnixMillis;
@@ -30,6 +29,15 @@ pub(crate) struct Recorded {
     received: Instant,
     /// The same by the time of day.
     at: UnixMillis,
+}
+
+/// Why a call has no RX half.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    /// What ends the call; `None` stands for a door that has gone.
+    pub(crate) why: Option<Failure>,
+    /// Whether it may be committed yet.
+    pending: bool,
 }
 
 impl Recorded {
@@ -55,6 +63,23 @@ impl Recorded {
         self.shared.parts.audit.as_ref().filter(|audit| audit.records(&call.caller))
     }
 
+    /// Resolves when a call must end whatever its upstream does, with why; `None` stands for a door
+    /// that has gone.
+    pub(crate) async fn cut_short(
+        &self,
+        caller: &Caller,
+        limit: Duration,
+        gone: impl Future<Output = ()>,
+    ) -> Option<Failure> {
+        tokio::select! {
+            biased;
+            () = gone => None,
+            () = tokio::time::sleep_until(self.received + limit) => Some(late(limit)),
+            () = self.shared.parts.stop.cancelled() => Some(stopping()),
+            failure = self.key_ends(caller) => Some(failure),
+        }
+    }
+
     /// Gives back all that was taken: the call has come to nothing.
     pub(crate) fn give_back(&self) {
         if let Some(bill) = &self.bill {
@@ -62,28 +87,48 @@ impl Recorded {
         }
     }
 
-    /// Commits the RX half. Nothing may be asked of an upstream before.
-    pub(crate) async fn open(&self, call: &mut Call) -> Result<(), Failure> {
+    /// Commits the RX half, unless the call is cut short before. Nothing may be asked of an upstream
+    /// before.
+    pub(crate) async fn open(
+        &self,
+        call: &mut Call,
+        cut_short: impl Future<Output = Option<Failure>>,
+    ) -> Result<(), Unopened> {
         let Some(audit) = self.audit(call) else { return Ok(()) };
         let reserved = self.bill.as_ref().map(|bill| bill.reserved().clone());
         // On the heap: calls that wait do not carry room for it.
-        Box::pin(audit.open(call, self.at, reserved.unwrap_or_default())).await
+        let opened = Box::pin(audit.open(call, self.at, reserved.unwrap_or_default())).await;
+        let written = opened.map_err(|failure| Unopened { why: Some(failure), pending: false })?;
+        let committed = Box::pin(committed(written));
+        tokio::select! {
+            biased;
+            outcome = committed => outcome.map_err(|Unwritten { failure, pending }| {
+                Unopened { why: Some(failure), pending }
+            }),
+            why = cut_short => Err(Unopened { why, pending: true }),
+        }
     }
 
-    /// Ends a call whose RX half could not be written.
+    /// Ends a call whose RX half could not be written, or not in time.
     pub(crate) fn refuse(
         &self,
         call: &Call,
-        failure: Failure,
+        unopened: Unopened,
         failed: oneshot::Sender<Box<Failure>>,
     ) {
         self.give_back();
         let end = End::new(self.received, call.request.losses, Vec::new());
-        let status = (call.status_of)(&failure);
-        let outcome = Outcome::Failed(&failure, status);
-        self.shared.parts.log.finished(&end.finished(call, outcome));
-        // A door that has gone does not mind.
-        let _ = failed.send(Box::new(failure));
+        let Unopened { why, pending } = unopened;
+        let ended = Err(why);
+        let finished = end.finished(call, outcome(call, &ended));
+        self.shared.parts.log.finished(&finished);
+        if let Some(audit) = self.audit(call).filter(|_| pending) {
+            audit.close_unasked(&finished, self.at);
+        }
+        if let Err(Some(failure)) = ended {
+            // A door that has gone does not mind.
+            let _ = failed.send(Box::new(failure));
+        }
     }
 
     /// Settles the call and commits the TX half; `None` stands for a door that has gone. An answer
@@ -100,10 +145,10 @@ impl Recorded {
             .bill
             .as_ref()
             .map(|bill| bill.end(call.id, end.asked, &end.usage, end.model(), self.audit(call)));
-        let (spending, overrun) = match settled {
-            Some(Settled::Now(spending, overrun)) => (Some(spending), overrun),
-            Some(Settled::Later) => (None, false),
-            None => (Some(Spending::default()), false),
+        let (spending, overrun, later) = match settled {
+            Some(Settled::Now(spending, overrun)) => (Some(spending), overrun, None),
+            Some(Settled::Later(later)) => (None, false, Some(later)),
+            None => (Some(Spending::default()), false, None),
         };
         let body = end.body.take();
         let finished = end.finished(call, outcome(call, &ended));
@@ -112,6 +157,7 @@ impl Recorded {
             return (ended, true);
         };
         let written = Box::pin(audit.close(&finished, self.at, body, spending, overrun)).await;
+        drop(later);
         let on_record = written.is_ok();
         let ended = match (written, ended) {
             (Err(failure), Ok(())) => Err(Some(failure)),
@@ -124,17 +170,23 @@ impl Recorded {
     /// Resolves when the caller's key ends: by the clock, or because somebody ends it.
     pub(crate) async fn key_ends(&self, caller: &Caller) -> Failure {
         let Some(key) = &caller.key else { return std::future::pending().await };
-        let clock = self.shared.parts.admission.as_ref().map(|admission| admission.clock());
+        let parts = &self.shared.parts;
+        let clock = parts.admission.as_ref().map(|admission| admission.clock());
+        let clock = clock.or_else(|| parts.audit.as_ref().map(|audit| audit.clock()));
+        let mut changes = key.ends();
         let ends = async {
             loop {
-                let now = clock.map_or(0, WallClock::now);
+                let expires = *changes.borrow_and_update();
+                let now = clock.map_or_else(|| SystemClock.now(), WallClock::now);
                 if let Err(denied) = key.alive(now) {
                     return denied.failure();
                 }
-                let left = u64::try_from(key.expires.saturating_sub(now)).unwrap_or(u64::MAX);
+                let left = u64::try_from(expires.saturating_sub(now)).unwrap_or(u64::MAX);
                 let nap = NAP.min(Duration::from_millis(left.max(1)));
                 tokio::select! {
                     () = key.ended.cancelled() => return Denied::Revoked.failure(),
+                    // The key holds the sender.
+                    _ = changes.changed() => {}
                     () = tokio::time::sleep(nap) => {}
                 }
             }
@@ -151,25 +203,24 @@ fn outcome<'a>(call: &Call, ended: &'a Result<(), Option<Failure>>) -> Outcome<'
     }
 }
 
-/// Hands the door what was held back until it was on record.
+/// Hands the door what was held back until it was on record. A door that is too slow to take it
+/// finds a failure in its place, not a stream that just ends.
 pub(crate) async fn deliver(
-    door: &mpsc::Sender<Box<ChoiceEvents>>,
+    call: &Call,
+    recorded: &Recorded,
+    sender: &mpsc::Sender<Box<ChoiceEvents>>,
     held: Vec<ChoiceEvents>,
-    deadline: Instant,
-    stop: &CancellationToken,
-) {
+) -> Option<Failure> {
+    let deadline = recorded.received + call.deadline;
     for batch in held {
-        // A door that is too slow to take it finds a stream without its end.
-        let sent = tokio::select! {
+        tokio::select! {
             biased;
-            sent = door.send(Box::new(batch)) => sent.is_ok(),
-            () = tokio::time::sleep_until(deadline) => false,
-            () = stop.cancelled() => false,
-        };
-        if !sent {
-            return;
+            sent = sender.send(Box::new(batch)) => sent.ok()?,
+            () = tokio::time::sleep_until(deadline) => return Some(late(call.deadline)),
+            () = recorded.shared.parts.stop.cancelled() => return Some(stopping()),
         }
     }
+    None
 }
 
 impl Denied {

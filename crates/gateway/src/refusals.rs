@@ -1,7 +1,8 @@
 //! Refusals that get no row of their own, counted.
 //!
 //! Whoever knocks without a key must not be able to fill the record: all such refusals of a
-//! minute that look alike are one number. Holders of keys get a row for each, up to a rate.
+//! minute that look alike are one number. Others get a row for each, up to a rate: holders of keys
+//! each for themselves, and all callers of this machine and whoever has the token together.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::keys::{KeyId, UnixMillis};
 use crate::store::RefusalCount;
 
-/// Refusals in a second of one key that get a row each.
+/// Refusals in a second of one key, or of all that are known without one, that get a row each.
 const ROWS: u32 = 10;
 /// Groups that are told apart in a minute; the rest falls into one of its reason.
 const GROUPS: usize = 1024;
@@ -28,7 +29,18 @@ pub(crate) struct Refusals {
 struct State {
     counts: HashMap<(UnixMillis, &'static str, IpNet, Option<KeyId>), u64>,
     /// The second, and rows in it.
-    rows: HashMap<KeyId, (UnixMillis, u32)>,
+    rows: HashMap<Option<KeyId>, (UnixMillis, u32)>,
+}
+
+/// Who was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Anybody.
+    Stranger,
+    /// Somebody on this machine, or with the token.
+    Known,
+    /// The holder of a key.
+    Holder(KeyId),
 }
 
 impl Refusals {
@@ -38,10 +50,11 @@ impl Refusals {
         now: UnixMillis,
         reason: &'static str,
         address: IpAddr,
-        key: Option<KeyId>,
+        who: Who,
     ) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = key {
+        let key = if let Who::Holder(key) = who { Some(key) } else { None };
+        if who != Who::Stranger {
             let second = now.div_euclid(1000);
             let (at, rows) = state.rows.entry(key).or_default();
             if *at != second {
@@ -97,7 +110,7 @@ fn everywhere(address: IpAddr) -> IpNet {
 
 #[cfg(test)]
 mod tests {
-    use super::{GROUPS, ROWS, Refusals};
+    use super::{GROUPS, ROWS, Refusals, Who};
     use crate::keys::KeyId;
 
     #[test]
@@ -105,9 +118,9 @@ mod tests {
         let refusals = Refusals::default();
         for last in 0..200 {
             let address = format!("10.0.0.{last}").parse().unwrap();
-            assert!(!refusals.note(59_999, "unauthenticated", address, None));
+            assert!(!refusals.note(59_999, "unauthenticated", address, Who::Stranger));
         }
-        refusals.note(60_000, "unauthenticated", "10.0.0.1".parse().unwrap(), None);
+        refusals.note(60_000, "unauthenticated", "10.0.0.1".parse().unwrap(), Who::Stranger);
         let over = refusals.take(60_000, false);
         assert_eq!(over.len(), 1);
         assert_eq!((over[0].count, over[0].network.to_string()), (200, "10.0.0.0/24".to_owned()));
@@ -120,9 +133,10 @@ mod tests {
         let refusals = Refusals::default();
         let key = KeyId::from_entropy([1; 12]);
         let address = "::1".parse().unwrap();
-        let rows = (0..25).filter(|_| refusals.note(5, "forbidden", address, Some(key))).count();
+        let rows =
+            (0..25).filter(|_| refusals.note(5, "forbidden", address, Who::Holder(key))).count();
         assert_eq!(rows, ROWS as usize);
-        assert!(refusals.note(1005, "forbidden", address, Some(key)));
+        assert!(refusals.note(1005, "forbidden", address, Who::Holder(key)));
         assert_eq!(refusals.take(1005, true)[0].count, 25 - u64::from(ROWS));
     }
 
@@ -131,7 +145,7 @@ mod tests {
         let refusals = Refusals::default();
         for net in 0..(2 * GROUPS) {
             let address = format!("10.{}.{}.1", net / 256, net % 256).parse().unwrap();
-            refusals.note(5, "unauthenticated", address, None);
+            refusals.note(5, "unauthenticated", address, Who::Stranger);
         }
         let all = refusals.take(5, true);
         assert!(all.len() <= GROUPS + 1);

@@ -1,9 +1,11 @@
 //! A call that takes over the answer of an earlier one.
 
+use std::sync::Arc;
+
 use model::{CompletionRequest, Failure};
 
 use crate::Call;
-use crate::complete::{Door, late, stopping};
+use crate::complete::Door;
 use crate::end::End;
 use crate::recorded::{Recorded, deliver};
 use crate::takeover::Claim;
@@ -12,8 +14,11 @@ use crate::takeover::Claim;
 /// has a record of its own, in which no token is spent.
 pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim, door: Door) {
     let shared = recorded.shared();
-    if let Err(failure) = recorded.open(&mut call).await {
-        return recorded.refuse(&call, failure, door.failed);
+    let (caller, limit) = (Arc::clone(&call.caller), call.deadline);
+    let sender = door.sender.clone();
+    let mut cut_short = Box::pin(recorded.cut_short(&caller, limit, sender.closed()));
+    if let Err(unopened) = recorded.open(&mut call, &mut cut_short).await {
+        return recorded.refuse(&call, unopened, door.failed);
     }
     // The other call holds all that is needed to answer both.
     call.request = CompletionRequest {
@@ -23,8 +28,7 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
         ..CompletionRequest::default()
     };
     call.memory = None;
-    let (sender, mut sinks) = (door.sender.clone(), door.sinks(&call, None, &shared));
-    let deadline = recorded.received() + call.deadline;
+    let mut sinks = door.sinks(&call, None, &shared);
     let answered = async {
         for batch in claim.answer().await.map_err(Some)? {
             if let Some(sink) = sinks.get_mut(usize::from(batch.choice)) {
@@ -36,20 +40,16 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
     let ended = tokio::select! {
         biased;
         ended = answered => ended,
-        () = sender.closed() => Err(None),
-        () = tokio::time::sleep_until(deadline) => Err(Some(late(call.deadline))),
-        () = shared.parts.stop.cancelled() => Err(Some(stopping())),
-        failure = recorded.key_ends(&call.caller) => Err(Some(failure)),
+        why = &mut cut_short => Err(why),
     };
+    drop(cut_short);
     let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();
     let mut end = End::new(recorded.received(), call.request.losses, sinks);
     end.replays(claim.of());
     drop(claim);
     let (ended, on_record) = recorded.close(&call, end, ended).await;
-    if on_record {
-        deliver(&sender, held, deadline, &shared.parts.stop).await;
-    }
-    if let Err(Some(failure)) = ended {
+    let late = if on_record { deliver(&call, &recorded, &sender, held).await } else { None };
+    if let Some(failure) = ended.err().flatten().or(late) {
         // A door that has gone does not mind.
         let _ = door.failed.send(Box::new(failure));
     }

@@ -96,6 +96,12 @@ impl ReplayGuard {
         Some(Guarded { guard: Arc::clone(self), signature, entry })
     }
 
+    /// Whether there is such a sampling to take over for a call.
+    pub(crate) fn has(&self, call: &Call) -> bool {
+        let signature = Signature::of(call).filter(|_| !call.stream);
+        signature.is_some_and(|signature| lock(&self.known).contains_key(&signature))
+    }
+
     /// Takes over the sampling of an earlier call, if there is one with the signature of this one.
     pub(crate) fn claim(&self, call: &Call) -> Option<Claim> {
         let signature = Signature::of(call).filter(|_| !call.stream)?;

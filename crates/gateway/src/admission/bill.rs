@@ -38,6 +38,8 @@ struct State {
     late: Tokens,
     /// The call's own end: requests and tokens, and who is told of the sum.
     ended: Option<Ended>,
+    /// Whether the call has given back what it had at once.
+    left: bool,
     settled: bool,
 }
 
@@ -58,12 +60,13 @@ pub struct Outstanding {
 }
 
 /// How a call is settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Settled {
     /// Now, and this is what it spent. The flag says whether that is more than was reserved.
     Now(Spending, bool),
-    /// Later, when a sampling that is still out has been heard of.
-    Later,
+    /// Later, when a sampling that is still out has been heard of, and not before this is dropped:
+    /// the store must have heard of the end first.
+    Later(Outstanding),
 }
 
 impl Bill {
@@ -82,7 +85,8 @@ impl Bill {
             output: tokens.output / choices,
         };
         let holds = std::mem::take(&mut taken.holds);
-        let state = State { holds, out: 0, late: Tokens::default(), ended: None, settled: false };
+        let late = Tokens::default();
+        let state = State { holds, out: 0, late, ended: None, left: false, settled: false };
         let (model, state) = (ask.model.into(), Mutex::new(state));
         Self { admission, policy, model, taken, reserved, per_reply, state }
     }
@@ -101,15 +105,18 @@ impl Bill {
     /// The call has ended and is known to have used this. Settles it, unless a sampling is still
     /// out; then the last one does.
     pub(crate) fn end(
-        &self,
+        self: &Arc<Self>,
         id: CallId,
         asked: bool,
         usage: &Usage,
         model: Option<&str>,
         audit: Option<&Arc<Audit>>,
     ) -> Settled {
-        self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
         let mut state = self.lock();
+        if state.settled {
+            return Settled::Now(Spending::default(), false);
+        }
+        self.leave(&mut state);
         let tokens = Tokens {
             input: usage.input.saturating_add(usage.cache_write),
             cached_input: usage.cached_input,
@@ -123,18 +130,22 @@ impl Bill {
             audit: audit.cloned(),
         });
         if state.out > 0 {
-            return Settled::Later;
+            state.out += 1;
+            let cost = Some(Tokens::default());
+            return Settled::Later(Outstanding { bill: Arc::clone(self), cost });
         }
         match self.settle(&mut state) {
             Some((spending, overrun, _)) => Settled::Now(spending, overrun),
-            None => Settled::Later,
+            None => Settled::Now(Spending::default(), false),
         }
     }
 
-    /// Gives back all that was taken, as if the call had never been.
+    /// Gives back all that was taken, as if the call had never been. A call that has ended is
+    /// settled by its end.
     pub(crate) fn give_back(&self) {
         let mut state = self.lock();
-        if !std::mem::replace(&mut state.settled, true) {
+        if !state.left {
+            (state.left, state.settled) = (true, true);
             let holds = std::mem::take(&mut state.holds);
             self.admission.give_back(&self.taken, holds);
         }
@@ -161,6 +172,12 @@ impl Bill {
                 || truth.cost > self.reserved.amounts.cost);
         let spending = Spending { amounts: truth, ..self.reserved.clone() };
         Some((spending, overrun, ended))
+    }
+
+    fn leave(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.left, true) {
+            self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
+        }
     }
 
     fn owes(&self) -> bool {
@@ -197,10 +214,12 @@ impl Drop for Bill {
         if state.settled {
             return;
         }
+        self.leave(&mut state);
         let holds = std::mem::take(&mut state.holds);
         drop(state);
-        self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
-        self.admission.settle(&self.taken, holds, &self.reserved.amounts);
+        // In the windows also what is not owed.
+        let counted = Amounts { tokens: self.taken.tokens, ..self.reserved.amounts };
+        self.admission.settle(&self.taken, holds, &counted);
     }
 }
 

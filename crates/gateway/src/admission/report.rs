@@ -1,6 +1,6 @@
 //! What is left, for the headers of replies and for reports of usage.
 
-use super::{Admission, uses_budget};
+use super::{Admission, named, uses_budget};
 use crate::budgets::{Left, WallTime};
 use crate::keyring::{ActiveKey, Scope};
 use crate::keys::ScopeId;
@@ -52,7 +52,7 @@ impl Admission {
         let bound = |scope: &Scope| {
             scope.bounds.requests_per_minute.is_some() || scope.bounds.tokens_per_minute.is_some()
         };
-        let rule = policy.model(model);
+        let rule = policy.model(named(model));
         if rule.is_none() && !scopes.iter().any(bound) {
             return Rates::default();
         }

@@ -219,6 +219,11 @@ impl Meter {
         self.find_first_end();
     }
 
+    /// The latest time that the meter was told.
+    pub const fn latest(&self) -> WallTime {
+        self.latest
+    }
+
     /// Sets what was spent in the present window of a span, as the ledger knows it.
     pub fn load(&mut self, span: Span, spent: Amounts) {
         if let Some(count) = self.counts.get_mut(span as usize) {

@@ -13,9 +13,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Admission;
 use crate::{
-    BoxFuture, Call, CallLog, Caller, EventSink, Finished, Gateway, GatewayLimits, GatewayParts,
-    HungUp, Order, Outcome, Received, Upstream, UpstreamStatus,
+    Audit, BoxFuture, Call, CallLog, Caller, EventSink, Finished, Gateway, GatewayLimits,
+    GatewayParts, HungUp, Order, Outcome, Outstanding, Received, Upstream, UpstreamStatus,
 };
 
 /// The deadline of every call in these tests.
@@ -30,6 +31,10 @@ pub(super) enum Step {
     Forever,
     Fail(FailureKind),
     Panic,
+    /// Says that an upstream was asked.
+    Asked,
+    /// Leaves a sampling behind that outlives the call.
+    Out,
 }
 
 /// The steps of a whole answer in one batch.
@@ -74,6 +79,8 @@ pub(super) struct Scripted {
     pub(super) sent: AtomicUsize,
     /// Answers that were dropped before their end.
     pub(super) dropped: AtomicUsize,
+    /// Samplings that are out.
+    pub(super) out: Mutex<Vec<Outstanding>>,
 }
 
 struct Answering<'a> {
@@ -107,7 +114,7 @@ impl Upstream for Scripted {
 
     fn complete<'a>(
         &'a self,
-        _: &'a Order,
+        order: &'a Order,
         sink: &'a mut EventSink,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
@@ -132,6 +139,11 @@ impl Upstream for Scripted {
                         break;
                     }
                     Step::Panic => panic!("scripted"),
+                    Step::Asked => sink.asked(),
+                    Step::Out => {
+                        let out = order.bill.as_ref().expect("a bill").outstanding();
+                        self.out.lock().unwrap().push(out);
+                    }
                 }
             }
             answering.ended = true;
@@ -231,12 +243,23 @@ impl House {
     }
 
     fn build(scripts: Vec<Vec<Step>>, replay_guard: bool) -> Self {
+        Self::kept(scripts, replay_guard, None, None)
+    }
+
+    /// With a durable record, and with limits.
+    pub(super) fn kept(
+        scripts: Vec<Vec<Step>>,
+        replay_guard: bool,
+        audit: Option<Arc<Audit>>,
+        admission: Option<Arc<Admission>>,
+    ) -> Self {
         let upstream = Arc::new(Scripted {
             scripts,
             not_ready: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
+            out: Mutex::default(),
         });
         let log = Arc::new(Recording::default());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -244,8 +267,8 @@ impl House {
             upstream: Arc::clone(&upstream) as Arc<dyn Upstream>,
             sandbox: None,
             log: Arc::clone(&log) as Arc<dyn CallLog>,
-            audit: None,
-            admission: None,
+            audit,
+            admission,
             limits: GatewayLimits { replay_guard },
             tasks: tasks.clone(),
             stop: stop.clone(),

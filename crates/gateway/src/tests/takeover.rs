@@ -52,6 +52,13 @@ async fn read(mut running: Running) -> Result<String, FailureKind> {
     Ok(text)
 }
 
+/// Starts a call that hangs up once its upstream was asked.
+async fn hang_up(house: &House, call: Call) {
+    let running = start(house, call);
+    house.settle().await;
+    drop(running);
+}
+
 fn asked(house: &House) -> usize {
     house.upstream.started.load(Ordering::Relaxed)
 }
@@ -202,14 +209,14 @@ async fn everything_else_samples_anew() {
     ];
     for call in others {
         let house = House::new(slow(1));
-        drop(start(&house, first()));
+        hang_up(&house, first()).await;
         assert_eq!(read(start(&house, call)).await.as_deref(), Ok("the answer"));
         assert_eq!(asked(&house), 2);
         assert!(house.records().await.iter().all(|record| record.replay_of.is_none()));
     }
     // First unstreamed: nothing is kept, and its hang-up is told at once.
     let house = House::new(slow(5));
-    drop(start(&house, second()));
+    hang_up(&house, second()).await;
     house.settle().await;
     assert_eq!(cancelled(&house), 1);
     assert_eq!(read(start(&house, second())).await.as_deref(), Ok("the answer"));
@@ -217,7 +224,7 @@ async fn everything_else_samples_anew() {
     // Switched off.
     let house = House::unguarded(slow(5));
     assert!(house.gateway.replay_hasher().is_none());
-    drop(start(&house, first()));
+    hang_up(&house, first()).await;
     house.settle().await;
     assert_eq!(cancelled(&house), 1);
     assert_eq!(read(start(&house, second())).await.as_deref(), Ok("the answer"));
@@ -355,9 +362,10 @@ async fn what_is_held_is_bounded() {
     // So many streams and no more are guarded.
     let house = House::new(slow(30));
     let keyed = |body| Some(ReplayKey { body, ..KEY });
-    for body in 0..300 {
-        drop(start(&house, Call { replay: keyed(body), ..first() }));
-    }
+    let streams = (0..300).map(|body| start(&house, Call { replay: keyed(body), ..first() }));
+    let streams: Vec<_> = streams.collect();
+    house.settle().await;
+    drop(streams);
     house.settle().await;
     assert_eq!(cancelled(&house), 300 - 256);
     sleep(3 * SECOND).await;

@@ -1,0 +1,84 @@
+//! What is reserved.
+
+use super::{Ask, Family, ask};
+use crate::admission::bound_output;
+use crate::keys::KeyKind;
+
+fn tokens(family: &Family, input_tokens: u64, max_output: Option<u64>, choices: u64) -> u64 {
+    let key = family.key();
+    let ask = Ask { input_tokens, max_output, choices, ..ask(&key) };
+    let (reserved, outcome) = family.admission().explain(&ask);
+    assert!(outcome.is_ok());
+    let bill = family.admission().admit(&ask).unwrap();
+    assert_eq!(bill.reserved().amounts, reserved);
+    assert_eq!((reserved.requests, reserved.cost), (1, reserved.tokens * 1_000));
+    reserved.tokens
+}
+
+#[test]
+fn the_input_and_the_least_of_what_is_asked_allowed_and_expected() {
+    let mut family = Family::new();
+    assert_eq!(tokens(&family, 7, Some(100), 1), 107);
+    assert_eq!(tokens(&family, 7, Some(128_000), 1), 7 + 4096);
+    assert_eq!(tokens(&family, 7, None, 1), 7 + 4096);
+    assert_eq!(tokens(&family, 7, Some(u64::MAX), 3), 3 * (7 + 4096));
+    assert_eq!(tokens(&family, 7, Some(0), 2), 14);
+    family.policy.expected_output = 50;
+    assert_eq!(tokens(&family, 7, Some(100), 1), 57);
+    family.tenant.bounds.max_output = Some(20);
+    family.child.bounds.max_output = Some(30);
+    assert_eq!(tokens(&family, 7, Some(100), 2), 2 * 27);
+}
+
+#[test]
+fn all_that_is_asked_where_nothing_may_overspend() {
+    let mut family = Family::new();
+    family.policy.hard = true;
+    assert_eq!(tokens(&family, 7, Some(128_000), 2), 2 * 128_007);
+    assert_eq!(tokens(&family, 7, None, 1), 7 + 8192);
+    family.top.bounds.max_output = Some(1000);
+    assert_eq!(tokens(&family, 7, Some(128_000), 1), 1007);
+    assert_eq!(tokens(&family, 7, None, 1), 1007);
+}
+
+#[test]
+fn amounts_beyond_all_measure_are_refused_where_there_is_a_bound() {
+    let mut family = Family::new();
+    family.policy.hard = true;
+    family.tenant.bounds.tokens_per_minute = Some(u64::MAX);
+    let key = family.key();
+    let ask = Ask { max_output: Some(u64::MAX), input_tokens: u64::MAX, choices: 128, ..ask(&key) };
+    let admission = family.admission();
+    let bill = admission.admit(&ask).unwrap();
+    assert_eq!(bill.reserved().amounts.tokens, u64::MAX);
+    assert!(admission.admit(&ask).is_err());
+    drop(bill);
+    family.tenant.bounds.tokens_per_minute = Some(1 << 40);
+    let key = family.key();
+    let ask = Ask { key: Some(&key), ..ask };
+    assert!(family.admission().admit(&ask).is_err());
+}
+
+#[test]
+fn what_is_asked_is_lowered_to_what_is_allowed_and_said_so() {
+    let mut family = Family::new();
+    family.top.bounds.max_output = Some(50);
+    let key = family.key();
+    for (asked, clamped) in [(None, false), (Some(50), false), (Some(51), true), (Some(0), false)] {
+        let mut request = model::CompletionRequest::default();
+        request.params.max_tokens = asked;
+        bound_output(&key, &mut request);
+        assert_eq!(request.params.max_tokens, Some(asked.unwrap_or(50).min(50)));
+        assert_eq!(request.losses.contains(model::Loss::MaxTokensClamped), clamped);
+    }
+}
+
+#[test]
+fn a_sandbox_reserves_no_money_of_anybody() {
+    let mut family = Family::new();
+    family.child.kind = KeyKind::Sandbox;
+    let key = family.key();
+    let bill = family.admission().admit(&ask(&key)).unwrap();
+    assert_eq!(bill.reserved().amounts, crate::amounts::Amounts::default());
+    assert!(bill.reserved().scopes.is_empty());
+}
