@@ -2,6 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use gateway::AuditScope;
 use http::StatusCode;
 use model::{Dialect, Failure, FailureKind};
 use serde::Serialize;
@@ -16,6 +17,19 @@ struct Ready<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<Vec<Host>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Record>,
+}
+
+/// How the record of calls is.
+#[derive(Serialize)]
+struct Record {
+    /// `full`, `metadata` or `off`.
+    mode: &'static str,
+    /// Writes that wait.
+    queued: usize,
+    /// Bytes of its files.
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -79,10 +93,20 @@ pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Resp
             })
             .collect()
     });
+    let audit = doors.gateway().audit().filter(|_| details).map(|audit| {
+        let state = audit.store().state();
+        let mode = match audit.scope() {
+            AuditScope::Full => "full",
+            AuditScope::Metadata => "metadata",
+            AuditScope::Keys => "off",
+        };
+        Record { mode, queued: state.queued, bytes: state.bytes }
+    });
     let body = Ready {
         status: if failure.is_none() { "ready" } else { "not ready" },
         reason: failure.as_ref().filter(|_| details).map(|failure| failure.message.as_str()),
         hosts,
+        audit,
     };
     // A struct of strings and numbers always serialises.
     let body = serde_json::to_vec(&body).unwrap_or_default();

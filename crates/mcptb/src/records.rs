@@ -169,11 +169,6 @@ const NOT_OPEN: &str = "it is not open yet";
 pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Problem> {
     let calendar = Calendar::new(&sections.time_zone)
         .map_err(|error| Problem::new(error.to_string(), "set time_zone in mcptb.toml"))?;
-    let glob = |pattern: &str| {
-        pattern.parse().map_err(|error| {
-            Problem::new(format!("the pattern `{pattern}`: {error}"), "use * and ? in it")
-        })
-    };
     let mut prices = Vec::new();
     for (pattern, price) in sections.prices.iter() {
         let price = Price {
@@ -183,7 +178,7 @@ pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Pro
             per_request: price.per_request,
             multiplier: price.multiplier,
         };
-        prices.push((glob(&pattern.to_string())?, price));
+        prices.push((pattern.clone(), price));
     }
     let mut models = Vec::new();
     for (pattern, limits) in sections.models.iter() {
@@ -194,7 +189,7 @@ pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Pro
             tokens_per_minute: limits.tokens_per_minute,
             concurrency: narrow(limits.concurrency),
         };
-        models.push((glob(&pattern.to_string())?, limits));
+        models.push((pattern.clone(), limits));
     }
     Ok(Policy {
         calendar,

@@ -83,6 +83,12 @@ impl FromStr for Glob {
     }
 }
 
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Debug for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
@@ -126,7 +132,25 @@ mod tests {
         assert!(!glob("ab").covers(&glob("a?")));
     }
 
+    /// The definition, without thought for time.
+    fn naive(pattern: &[char], name: &[char]) -> bool {
+        match (pattern, name) {
+            ([], []) => true,
+            (['*', rest @ ..], _) => (0..=name.len()).any(|from| naive(rest, &name[from..])),
+            (['?', rest @ ..], [_, name @ ..]) => naive(rest, name),
+            ([one, rest @ ..], [other, name @ ..]) => one == other && naive(rest, name),
+            _ => false,
+        }
+    }
+
     proptest! {
+        #[test]
+        fn matches_as_defined(pattern in "[ab*?é]{1,8}", name in "[abé*?]{0,8}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            let expected = naive(&chars(&pattern), &chars(&name));
+            prop_assert_eq!(glob(&pattern).matches(&name), expected);
+        }
+
         /// Whatever fits the inner pattern fits one that covers it.
         #[test]
         fn cover_is_sound(outer in "[ab*?]{1,6}", inner in "[ab*?]{1,6}", name in "[ab]{0,8}") {

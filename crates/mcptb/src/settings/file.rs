@@ -11,10 +11,10 @@ use std::path::Path;
 use crate::cli::Problem;
 
 mod audit;
+mod by_model;
 mod document;
 mod example;
 mod flags;
-mod glob;
 mod place;
 mod prices;
 mod sections;

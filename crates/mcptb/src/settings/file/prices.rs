@@ -5,10 +5,11 @@
 //! is the cost of any number of tokens. The same number is nano-dollars for a thousand tokens and
 //! micro-dollars for a million.
 
+use gateway::keys::Glob;
 use serde_json::{Value as Json, json};
 
+use super::by_model::ByModel;
 use super::document::{Entry, Table, Value, printable};
-use super::glob::{ByModel, Glob};
 use super::{Fault, suggestion, units};
 
 /// Decimals of a price for a million tokens, and of a multiplier.
@@ -80,7 +81,7 @@ pub(super) fn by_model<T>(
                 format!("a name with a dot needs quotes: [{section}.\"gpt-4.1\"]"),
             ));
         }
-        let pattern = Glob::new(&entry.name).ok_or_else(|| {
+        let pattern = entry.name.parse::<Glob>().map_err(|_| {
             Fault::new(
                 entry.line,
                 format!("{shown} names no models"),

@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::Fault;
 use super::audit::Audit;
+use super::by_model::ByModel;
 use super::document::{Entry, Value};
-use super::glob::ByModel;
 use super::prices::{ModelLimits, Price, by_model};
 
 /// The names of everything here, at the top of the file.
