@@ -166,6 +166,36 @@ pub struct VirtualKey {
     pub bounds: Bounds,
 }
 
+impl VirtualKey {
+    /// A key without bounds, made at a time; it makes no child keys, and all of its calls are kept.
+    pub fn new(
+        kind: KeyKind,
+        tenant: TenantId,
+        id: KeyId,
+        digest: SecretDigest,
+        created: UnixMillis,
+    ) -> Self {
+        Self {
+            id,
+            tenant,
+            parent: None,
+            kind,
+            name: String::new(),
+            notes: String::new(),
+            created,
+            expires: None,
+            revoked: None,
+            digest,
+            earlier: None,
+            uses: None,
+            can_mint: false,
+            priority: 0,
+            audit: AuditPolicy::Full,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
 /// Who keys belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
@@ -181,4 +211,18 @@ pub struct Tenant {
     pub weight: u16,
     /// What all of its keys together may do.
     pub bounds: Bounds,
+}
+
+impl Tenant {
+    /// A tenant without bounds, made at a time.
+    pub fn new(id: TenantId, created: UnixMillis) -> Self {
+        Self {
+            id,
+            notes: String::new(),
+            created,
+            revoked: None,
+            weight: 1,
+            bounds: Bounds::default(),
+        }
+    }
 }

@@ -184,22 +184,13 @@ impl Inner {
         let audit = parent.map_or(AuditPolicy::Full, |parent| parent.audit);
         let parent = parent.map(|parent| &parent.key);
         let mut key = VirtualKey {
-            id,
-            tenant,
             parent: parent.map(|parent| parent.id),
-            kind,
-            name: String::new(),
-            notes: String::new(),
-            created: self.clock.now(),
             expires: parent.and_then(|parent| parent.expires),
-            revoked: None,
-            digest,
-            earlier: None,
             uses: parent.and_then(|parent| parent.uses),
-            can_mint: false,
             priority: parent.map_or(DEFAULT_PRIORITY, |parent| parent.priority),
             audit,
             bounds: parent.map_or_else(Bounds::default, |parent| parent.bounds.clone()),
+            ..VirtualKey::new(kind, tenant, id, digest, self.clock.now())
         };
         fields.apply(&mut key);
         if let Some(parent) = parent {

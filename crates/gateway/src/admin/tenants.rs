@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fields::{NewTenant, TenantFields};
 use super::{Admin, AdminError, Inner};
-use crate::keys::{Bounds, Tenant, TenantId};
+use crate::keys::{Tenant, TenantId};
 use crate::store::{Actor, Change};
 
 /// The tenant of keys that nothing was said of.
@@ -99,14 +99,7 @@ impl Inner {
     }
 
     fn tenant_blank(&self, id: TenantId) -> Tenant {
-        Tenant {
-            id,
-            notes: String::new(),
-            created: self.clock.now(),
-            revoked: None,
-            weight: 1,
-            bounds: Bounds::default(),
-        }
+        Tenant::new(id, self.clock.now())
     }
 
     fn tenant(&self, id: &TenantId) -> Result<Arc<Tenant>, AdminError> {

@@ -4,7 +4,7 @@ use model::Secret;
 
 use super::{Denied, Keyring, MAX_DEPTH};
 use crate::keys::token::{Entropy, InstallSecret, Minted, mint};
-use crate::keys::{AuditPolicy, Bounds, KeyId, KeyKind, Tenant, VirtualKey};
+use crate::keys::{KeyId, KeyKind, Tenant, VirtualKey};
 use crate::store::{Change, Loaded};
 
 fn install() -> InstallSecret {
@@ -18,35 +18,15 @@ fn minted(kind: KeyKind, seed: u8) -> Minted {
 fn key(kind: KeyKind, seed: u8, parent: Option<KeyId>) -> (VirtualKey, Secret<String>) {
     let Minted { id, token, digest } = minted(kind, seed);
     let key = VirtualKey {
-        id,
-        tenant: "team".parse().unwrap(),
         parent,
-        kind,
-        name: String::new(),
-        notes: String::new(),
-        created: 0,
-        expires: None,
-        revoked: None,
-        digest,
-        earlier: None,
-        uses: None,
         can_mint: true,
-        priority: 0,
-        audit: AuditPolicy::Full,
-        bounds: Bounds::default(),
+        ..VirtualKey::new(kind, "team".parse().unwrap(), id, digest, 0)
     };
     (key, token)
 }
 
 fn team() -> Tenant {
-    Tenant {
-        id: "team".parse().unwrap(),
-        notes: String::new(),
-        created: 0,
-        revoked: None,
-        weight: 2,
-        bounds: Bounds::default(),
-    }
+    Tenant { weight: 2, ..Tenant::new("team".parse().unwrap(), 0) }
 }
 
 fn ring(keys: Vec<VirtualKey>) -> Keyring {

@@ -11,7 +11,7 @@ use crate::amounts::{Amounts, Budget, Span, Unit};
 use crate::clock::WallClock;
 use crate::keyring::{ActiveKey, Keyring};
 use crate::keys::token::{Entropy, InstallSecret, mint};
-use crate::keys::{AuditPolicy, Bounds, KeyId, KeyKind, Tenant, UnixMillis, VirtualKey};
+use crate::keys::{Bounds, KeyId, KeyKind, Tenant, UnixMillis, VirtualKey};
 use crate::policy::{ModelLimits, Policy, Price};
 use crate::store::Loaded;
 
@@ -54,36 +54,18 @@ fn line(kind: KeyKind, bounds: [Bounds; 3], uses: Option<u64>) -> Arc<ActiveKey>
         let entropy = Entropy { secret: Secret::new([seed; 32]), id: [seed; 12] };
         let minted = mint(kind, &entropy, &install);
         VirtualKey {
-            id: minted.id,
-            tenant: "team".parse().unwrap(),
             parent,
-            kind,
-            name: String::new(),
-            notes: String::new(),
-            created: 0,
-            expires: None,
-            revoked: None,
-            digest: minted.digest,
-            earlier: None,
             uses,
             can_mint: true,
-            priority: 0,
-            audit: AuditPolicy::Full,
             bounds,
+            ..VirtualKey::new(kind, "team".parse().unwrap(), minted.id, minted.digest, 0)
         }
     };
     let [own, above, team] = bounds;
     let parent = key(1, None, above);
     let child = key(2, Some(parent.id), own);
     let id = child.id;
-    let team = Tenant {
-        id: "team".parse().unwrap(),
-        notes: String::new(),
-        created: 0,
-        revoked: None,
-        weight: 1,
-        bounds: team,
-    };
+    let team = Tenant { bounds: team, ..Tenant::new("team".parse().unwrap(), 0) };
     let (keys, tenants) = (vec![parent, child], vec![team]);
     let ring = Keyring::new(install, Loaded { keys, tenants, ..Loaded::default() });
     Arc::clone(ring.snapshot().key(id).unwrap())

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crate::clock::WallClock;
 use crate::keyring::{ActiveKey, Keyring};
 use crate::keys::token::InstallSecret;
-use crate::keys::{
-    AuditPolicy, Bounds, KeyId, KeyKind, SecretDigest, Tenant, UnixMillis, VirtualKey,
-};
+use crate::keys::{KeyId, KeyKind, SecretDigest, Tenant, UnixMillis, VirtualKey};
 use crate::store::Loaded;
 
 /// The morning of a day in the middle of a month.
@@ -37,35 +35,21 @@ impl WallClock for Hands {
 /// A key without bounds.
 pub(crate) fn key(seed: u8, parent: Option<&VirtualKey>) -> VirtualKey {
     VirtualKey {
-        id: KeyId::from_entropy([seed; 12]),
-        tenant: "team".parse().unwrap(),
         parent: parent.map(|parent| parent.id),
-        kind: KeyKind::Model,
-        name: String::new(),
-        notes: String::new(),
-        created: 0,
-        expires: None,
-        revoked: None,
-        digest: SecretDigest([0; 32]),
-        earlier: None,
-        uses: None,
         can_mint: true,
-        priority: 0,
-        audit: AuditPolicy::Full,
-        bounds: Bounds::default(),
+        ..VirtualKey::new(
+            KeyKind::Model,
+            "team".parse().unwrap(),
+            KeyId::from_entropy([seed; 12]),
+            SecretDigest([0; 32]),
+            0,
+        )
     }
 }
 
 /// Its tenant, without bounds.
 pub(crate) fn team() -> Tenant {
-    Tenant {
-        id: "team".parse().unwrap(),
-        notes: String::new(),
-        created: 0,
-        revoked: None,
-        weight: 1,
-        bounds: Bounds::default(),
-    }
+    Tenant::new("team".parse().unwrap(), 0)
 }
 
 /// All keys of one tenant.

@@ -10,7 +10,7 @@ use gateway::admission::Admission;
 use gateway::clock::WallClock;
 use gateway::keyring::Keyring;
 use gateway::keys::token::{Entropy, InstallSecret, mint};
-use gateway::keys::{AuditPolicy, Bounds, KeyKind, Tenant, UnixMillis, VirtualKey};
+use gateway::keys::{Bounds, KeyKind, Tenant, UnixMillis, VirtualKey};
 use gateway::policy::Policy;
 use gateway::store::Loaded;
 use gateway::{
@@ -153,22 +153,9 @@ pub(crate) fn key(kind: KeyKind, seed: u8, bounds: Bounds) -> (VirtualKey, Strin
     let entropy = Entropy { secret: Secret::new([seed; 32]), id: [seed; 12] };
     let minted = mint(kind, &entropy, &install());
     let key = VirtualKey {
-        id: minted.id,
-        tenant: "team".parse().unwrap(),
-        parent: None,
-        kind,
         name: format!("key {seed}"),
-        notes: String::new(),
-        created: 0,
-        expires: None,
-        revoked: None,
-        digest: minted.digest,
-        earlier: None,
-        uses: None,
-        can_mint: false,
-        priority: 0,
-        audit: AuditPolicy::Full,
         bounds,
+        ..VirtualKey::new(kind, "team".parse().unwrap(), minted.id, minted.digest, 0)
     };
     (key, minted.token.expose().clone())
 }
@@ -222,14 +209,7 @@ impl Reply {
 impl House {
     pub(crate) fn new(plan: Plan) -> Self {
         let Plan { keys, team, policy, auth, params, counted } = plan;
-        let team = Tenant {
-            id: "team".parse().unwrap(),
-            notes: String::new(),
-            created: 0,
-            revoked: None,
-            weight: 1,
-            bounds: team,
-        };
+        let team = Tenant { bounds: team, ..Tenant::new("team".parse().unwrap(), 0) };
         let loaded = Loaded { keys, tenants: vec![team], ..Loaded::default() };
         let keyring = Arc::new(Keyring::new(install(), loaded));
         let (host, echo) = (Scripted::new("editor"), Scripted::new("echo"));

@@ -95,16 +95,10 @@ pub(crate) fn closed(number: u32) -> Closed {
 
 pub(crate) fn key(number: u8) -> VirtualKey {
     VirtualKey {
-        id: key_id(number),
-        tenant: "team".parse().unwrap(),
         parent: Some(key_id(99)),
-        kind: KeyKind::Sandbox,
         name: "für \"Tests\"".to_owned(),
         notes: "a\nb".to_owned(),
-        created: START,
         expires: Some(START + 5),
-        revoked: None,
-        digest: SecretDigest([number; 32]),
         earlier: Some((SecretDigest([7; 32]), START + 9)),
         uses: Some(u64::MAX),
         can_mint: true,
@@ -124,16 +118,21 @@ pub(crate) fn key(number: u8) -> VirtualKey {
                 Budget { unit: Unit::Requests, span: Span::Total, limit: 0 },
             ],
         },
+        ..VirtualKey::new(
+            KeyKind::Sandbox,
+            "team".parse().unwrap(),
+            key_id(number),
+            SecretDigest([number; 32]),
+            START,
+        )
     }
 }
 
 pub(crate) fn tenant(name: &str) -> Tenant {
     Tenant {
-        id: name.parse().unwrap(),
-        notes: String::new(),
-        created: START,
         revoked: Some(START + 1),
         weight: 3,
         bounds: Bounds { max_body: Some(5), ..Bounds::default() },
+        ..Tenant::new(name.parse().unwrap(), START)
     }
 }

@@ -4,31 +4,14 @@ use model::Secret;
 use proptest::prelude::*;
 
 use super::{Entropy, InstallSecret, Shown, TokenError, mint, remint};
-use crate::keys::{AuditPolicy, Bounds, KeyKind, VirtualKey};
+use crate::keys::{KeyKind, VirtualKey};
 
 fn entropy(byte: u8) -> Entropy {
     Entropy { secret: Secret::new([byte; 32]), id: [byte; 12] }
 }
 
 fn key(kind: KeyKind, minted: &super::Minted) -> VirtualKey {
-    VirtualKey {
-        id: minted.id,
-        tenant: "team".parse().unwrap(),
-        parent: None,
-        kind,
-        name: String::new(),
-        notes: String::new(),
-        created: 0,
-        expires: None,
-        revoked: None,
-        digest: minted.digest,
-        earlier: None,
-        uses: None,
-        can_mint: false,
-        priority: 0,
-        audit: AuditPolicy::Full,
-        bounds: Bounds::default(),
-    }
+    VirtualKey::new(kind, "team".parse().unwrap(), minted.id, minted.digest, 0)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway::clock::WallClock;
 use gateway::keyring::Keyring;
 use gateway::keys::token::{Entropy, InstallSecret, mint};
-use gateway::keys::{AuditPolicy, Bounds, KeyKind, Tenant, UnixMillis, VirtualKey};
+use gateway::keys::{KeyKind, Tenant, UnixMillis, VirtualKey};
 use gateway::store::{Change, Loaded};
 use model::{FailureKind, Secret};
 
@@ -31,24 +31,7 @@ fn install() -> InstallSecret {
 fn key(kind: KeyKind, seed: u8) -> (VirtualKey, String) {
     let entropy = Entropy { secret: Secret::new([seed; 32]), id: [seed; 12] };
     let minted = mint(kind, &entropy, &install());
-    let key = VirtualKey {
-        id: minted.id,
-        tenant: "team".parse().unwrap(),
-        parent: None,
-        kind,
-        name: String::new(),
-        notes: String::new(),
-        created: 0,
-        expires: None,
-        revoked: None,
-        digest: minted.digest,
-        earlier: None,
-        uses: None,
-        can_mint: false,
-        priority: 0,
-        audit: AuditPolicy::Full,
-        bounds: Bounds::default(),
-    };
+    let key = VirtualKey::new(kind, "team".parse().unwrap(), minted.id, minted.digest, 0);
     (key, minted.token.expose().clone())
 }
 
@@ -73,14 +56,7 @@ fn expired() -> VirtualKey {
 }
 
 fn ring(keys: Vec<VirtualKey>) -> Keyring {
-    let team = Tenant {
-        id: "team".parse().unwrap(),
-        notes: String::new(),
-        created: 0,
-        revoked: None,
-        weight: 1,
-        bounds: Bounds::default(),
-    };
+    let team = Tenant::new("team".parse().unwrap(), 0);
     Keyring::new(install(), Loaded { keys, tenants: vec![team], ..Loaded::default() })
 }
 
