@@ -341,7 +341,7 @@ fn default_tenant(kind: KeyKind) -> Result<TenantId, AdminError> {
 
 /// An admin key that ends, or that holds in some networks only, must not make or change admin
 /// keys: it could get around its own bounds.
-fn check_unbounded(snapshot: &Snapshot, by: &Actor) -> Result<(), AdminError> {
+pub(super) fn check_unbounded(snapshot: &Snapshot, by: &Actor) -> Result<(), AdminError> {
     let Actor::Key(id) = by else { return Ok(()) };
     let unbounded = snapshot.key(*id).is_some_and(|key| {
         let networks = key.scopes.iter().any(|scope| !scope.bounds.networks.is_empty());

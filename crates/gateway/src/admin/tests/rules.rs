@@ -196,6 +196,32 @@ async fn an_admin_key_takes_no_bound_that_would_never_hold() {
 }
 
 #[tokio::test]
+async fn an_admin_key_cannot_lift_the_bounds_of_its_own_tenant() {
+    let house = House::new();
+    let networks = |nets: &[&str]| TenantFields {
+        bounds: BoundsFields {
+            networks: Some(nets.iter().map(|net| net.parse().unwrap()).collect()),
+            ..BoundsFields::default()
+        },
+        ..TenantFields::default()
+    };
+    let admin = house.create(NewKey { kind: Some(KeyKind::Admin), ..NewKey::default() }).await;
+    let model = house.create(NewKey::default()).await;
+    let own = admin.key.key.tenant.clone();
+    house.admin.tenant_edit(own.clone(), networks(&["10.0.0.0/8"]), Actor::Machine).await.unwrap();
+    let by = Actor::Key(admin.key.key.id);
+    for wider in [&[][..], &["0.0.0.0/0"]] {
+        let edited = house.admin.tenant_edit(own.clone(), networks(wider), by.clone()).await;
+        assert!(matches!(edited, Err(AdminError::Forbidden(_))), "{edited:?}");
+    }
+    // Those of others are its work, and without bounds it may also change its own.
+    let other = model.key.key.tenant.clone();
+    house.admin.tenant_edit(other, networks(&["10.0.0.0/8"]), by.clone()).await.unwrap();
+    house.admin.tenant_edit(own.clone(), networks(&[]), Actor::Machine).await.unwrap();
+    house.admin.tenant_edit(own, networks(&["10.0.0.0/8"]), by).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_bounded_admin_key_cannot_get_around_its_bounds() {
     let house = House::new();
     let make = |fields| NewKey { kind: Some(KeyKind::Admin), fields, ..NewKey::default() };
