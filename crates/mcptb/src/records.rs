@@ -4,6 +4,8 @@
 //! Nothing is opened before: a throw-away sibling of a probing host must leave no trace. While the
 //! store cannot be opened the bridge answers 503 and tries again.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Problem;
 use crate::settings::{AuditDurability, BudgetMode, Config, Sections};
+
+#[cfg(test)]
+mod tests;
 
 /// How often the store is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -89,21 +94,13 @@ impl Records {
         let _tell = opened.clone().drop_guard();
         let mut complained = false;
         loop {
-            match self.try_open().await {
+            match self.attempt().await {
                 Ok(true) => break,
-                // Nothing to keep, and no keys.
-                Ok(false) => {
-                    if self.keyring.snapshot().install().is_err() {
-                        let unused = InstallSecret::new([0; 32]);
-                        self.keyring.load(unused, Loaded::default());
-                    }
-                }
+                Ok(false) => {}
                 Err(why) => {
                     if !std::mem::replace(&mut complained, true) {
                         tracing::warn!("the records cannot be opened, calls get 503: {why}");
                     }
-                    self.store.still_shut(why.clone());
-                    self.keyring.still_unavailable(why);
                 }
             }
             opened.cancel();
@@ -121,6 +118,28 @@ impl Records {
         }
     }
 
+    /// Tries once to open the store, and says what that means for callers. False where it is not
+    /// wanted.
+    async fn attempt(&self) -> Result<bool, String> {
+        let outcome = self.try_open().await;
+        match &outcome {
+            Ok(true) => {}
+            // Nothing to keep, and no keys.
+            Ok(false) => {
+                if self.keyring.snapshot().install().is_err() {
+                    let unused = InstallSecret::new([0; 32]);
+                    self.keyring.load(unused, Loaded::default());
+                }
+            }
+            Err(why) => {
+                self.store.still_shut(why.as_str());
+                // Also where there were none before: somebody may have made some meanwhile.
+                self.keyring.withdraw(why.as_str());
+            }
+        }
+        outcome
+    }
+
     /// Opens the store and loads what has to be in memory. False where it is not wanted.
     async fn try_open(&self) -> Result<bool, String> {
         let wanted = self.wanted;
@@ -128,7 +147,7 @@ impl Records {
             return if wanted { Err(NO_PLACE.to_owned()) } else { Ok(false) };
         };
         let opening = tokio::task::spawn_blocking(move || {
-            if wanted || options.dir.join(DATABASE).exists() {
+            if wanted || is_there(&options.dir.join(DATABASE))? {
                 Sqlite::open(options).map(Some)
             } else {
                 Ok(None)
@@ -164,6 +183,18 @@ impl Records {
 const NO_PLACE: &str = "this account has no folder for keys and records; name one with --data-dir \
                         or MCPTB_DATA_DIR, or do without a record: --audit off";
 const NOT_OPEN: &str = "it is not open yet";
+
+/// Whether a file is there. Where that cannot be told there may be keys in it, and nobody may be
+/// let in as if there were none.
+fn is_there(path: &Path) -> Result<bool, OpenError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(source) => Err(OpenError::Io { path: path.to_owned(), source }),
+    }
+}
 
 /// What the configuration says about limits and prices.
 pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Problem> {
