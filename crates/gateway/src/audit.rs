@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use model::{CallId, Dialect, Failure, FailureKind, Retry};
 
@@ -50,7 +51,7 @@ pub struct Audit {
     store: Arc<dyn Store>,
     clock: Arc<dyn WallClock>,
     scope: AuditScope,
-    redactor: Arc<Redactor>,
+    redactor: ArcSwap<Redactor>,
     refusals: Refusals,
 }
 
@@ -80,8 +81,18 @@ impl Audit {
         scope: AuditScope,
         redactor: Redactor,
     ) -> Self {
-        let redactor = Arc::new(redactor);
+        let redactor = ArcSwap::from_pointee(redactor);
         Self { store, clock, scope, redactor, refusals: Refusals::default() }
+    }
+
+    /// Strikes out by this one from now on: the secrets of this bridge may change while it runs.
+    pub fn set_redactor(&self, redactor: Redactor) {
+        self.redactor.store(Arc::new(redactor));
+    }
+
+    /// What credentials are struck out by now.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        self.redactor.load_full()
     }
 
     /// Which calls are recorded.
@@ -193,9 +204,9 @@ impl Audit {
     /// Strikes credentials out of what was said. Large texts go to a thread of their own.
     async fn redact(&self, text: Bytes) -> Result<Bytes, Failure> {
         if text.len() <= LARGE {
-            return Ok(redacted(&self.redactor, text));
+            return Ok(redacted(&self.redactor.load(), text));
         }
-        let redactor = Arc::clone(&self.redactor);
+        let redactor = self.redactor.load_full();
         let redacting = tokio::task::spawn_blocking(move || redacted(&redactor, text));
         redacting.await.map_err(|error| {
             Failure::new(FailureKind::Internal, "The record of the call could not be made.")
@@ -249,7 +260,7 @@ impl Audit {
     /// since those are put in the wrong field too.
     fn foreign(&self, text: &str, most: usize) -> Box<str> {
         let text = head(text, LARGE);
-        let redacted = self.redactor.redact(text.as_bytes()).text;
+        let redacted = self.redactor.load().redact(text.as_bytes()).text.into_owned();
         head(&String::from_utf8_lossy(&redacted), most).into()
     }
 

@@ -17,6 +17,7 @@ use gateway::keys::token::InstallSecret;
 use gateway::policy::{ModelLimits, Policy, Price};
 use gateway::store::{Loaded, Store};
 use gateway::{Audit, AuditScope, Redactor};
+use model::Secret;
 use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,8 @@ pub(crate) struct Records {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) audit: Arc<Audit>,
+    /// What the operator wants struck out, as it was at the start.
+    pub(crate) patterns: Vec<String>,
     /// How it is opened, where there is a place for it.
     options: Option<OpenOptions>,
     /// Whether the store is opened although nobody has made a key.
@@ -64,11 +67,7 @@ impl Records {
         };
         options.max_age = Some(audit.max_age);
         options.max_bytes = std::num::NonZeroU64::new(audit.max_bytes);
-        let redactor = Redactor::new(&audit.redact).map_err(|error| {
-            Problem::new(error.to_string(), "change redact under [audit] in mcptb.toml")
-        })?;
-        let token = config.access.token.as_ref();
-        let redactor = redactor.with_exact(token.map(|token| token.expose().as_bytes()));
+        let redactor = redactor(&audit.redact, config.access.token.as_slice())?;
         let store = Arc::new(Late::shut(NOT_OPEN));
         let clock = Arc::new(SystemClock);
         let admission = Admission::new(policy(config, &config.sections)?, clock.clone());
@@ -82,6 +81,7 @@ impl Records {
                 redactor,
             )),
             store,
+            patterns: audit.redact.clone(),
             options: config.data_dir.is_some().then_some(options),
             wanted: scope != AuditScope::Keys,
         }))
@@ -183,6 +183,17 @@ impl Records {
 const NO_PLACE: &str = "this account has no folder for keys and records; name one with --data-dir \
                         or MCPTB_DATA_DIR, or do without a record: --audit off";
 const NOT_OPEN: &str = "it is not open yet";
+
+/// What strikes out the operator's patterns and the tokens of this bridge.
+pub(crate) fn redactor(
+    patterns: &[String],
+    tokens: &[Secret<String>],
+) -> Result<Redactor, Problem> {
+    let redactor = Redactor::new(patterns).map_err(|error| {
+        Problem::new(error.to_string(), "change redact under [audit] in mcptb.toml")
+    })?;
+    Ok(redactor.with_exact(tokens.iter().map(Secret::expose)))
+}
 
 /// Whether a file is there. Where that cannot be told there may be keys in it, and nobody may be
 /// let in as if there were none.
