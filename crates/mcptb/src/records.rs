@@ -166,8 +166,9 @@ impl Records {
         }
         self.admission.load(&store).await.map_err(|error| error.to_string())?;
         let install = store.install_secret().clone();
-        self.store.open_with(Arc::new(store));
+        // The keys first: a key that is made meanwhile finds the secret that belongs to this store.
         self.keyring.load(install, loaded);
+        self.store.open_with(Arc::new(store));
         Ok(true)
     }
 
