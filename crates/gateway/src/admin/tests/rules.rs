@@ -1,6 +1,7 @@
 //! Each rule of administering by itself.
 
 use super::*;
+use crate::admin::keys::CHANGES;
 
 fn bounded() -> KeyFields {
     KeyFields {
@@ -437,4 +438,37 @@ async fn keys_are_listed_newest_first_by_the_page() {
     house.admin.key_revoke(seen[0], Actor::Machine).await.unwrap();
     let dead = KeyFilter { alive: Some(false), ..KeyFilter::default() };
     assert_eq!(house.admin.key_list(&dead, None, 9).items.len(), 1);
+}
+
+#[tokio::test]
+async fn holders_cannot_fill_the_record_with_keys() {
+    let house = House::new();
+    let top = house.parent(KeyFields::default()).await;
+    let mint = async |holder| house.admin.key_mint(holder, KeyFields::default()).await;
+    let minting = KeyFields { can_mint: Some(true), ..KeyFields::default() };
+    let below = house.admin.key_mint(top, minting).await.unwrap().key.key.id;
+    // A key below counts as the one above.
+    let mut done = 1;
+    let refused = loop {
+        assert!(done <= CHANGES, "nothing holds it back");
+        let holder = if done % 4 == 1 { below } else { top };
+        match mint(holder).await {
+            Ok(made) => {
+                done += 1;
+                match house.admin.child_revoke(top, made.key.key.id).await {
+                    Ok(_) => done += 1,
+                    Err(refused) => break refused,
+                }
+            }
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, AdminError::Conflict(_)), "{refused:?}");
+    assert_eq!(done, CHANGES);
+    // Others, and administrators, go on; and so does it in the next minute.
+    let other = house.parent(KeyFields::default()).await;
+    mint(other).await.unwrap();
+    house.admin.key_revoke(below, Actor::Machine).await.unwrap();
+    house.clock.advance(HOUR / 60);
+    mint(top).await.unwrap();
 }
