@@ -7,6 +7,7 @@
 //! that fails leaves everything as it was. Changes run one at a time, each as a task of its own:
 //! whoever asked for one and went away must not leave a committed change that counts for nobody.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
@@ -102,6 +103,8 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// The check of the journal that runs, if one does.
     verifying: Lock<Option<Progress>>,
+    /// The minute, and what holders did in it, by the top of their line.
+    done: Lock<(UnixMillis, HashMap<KeyId, u32>)>,
 }
 
 impl Admin {
@@ -114,8 +117,8 @@ impl Admin {
         randomness: Arc<dyn Randomness>,
         tasks: TaskTracker,
     ) -> Self {
-        let (turn, verifying) = (tokio::sync::Mutex::default(), Lock::default());
-        let inner = Inner { store, keyring, clock, randomness, tasks, turn, verifying };
+        let (turn, verifying, done) = Default::default();
+        let inner = Inner { store, keyring, clock, randomness, tasks, turn, verifying, done };
         Self { inner: Arc::new(inner) }
     }
 

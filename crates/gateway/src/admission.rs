@@ -167,7 +167,7 @@ impl Admission {
             Terms::Successor => Tokens::default(),
             Terms::Paid | Terms::Free => reserved_tokens(ask, scopes, &policy),
         };
-        let reserved = policy.amounts(ask.model, 1, tokens);
+        let reserved = reserved_amounts(ask, tokens, &policy);
         let taken = self.take(terms, ask, scopes, &policy, &reserved)?;
         // Who does not pay spends nothing, whatever it counts.
         let (owed, scopes) = match terms {
@@ -185,7 +185,7 @@ impl Admission {
         let ask = &Ask { model: named(ask.model), ..*ask };
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
-        let reserved = policy.amounts(ask.model, 1, reserved_tokens(ask, scopes, &policy));
+        let reserved = reserved_amounts(ask, reserved_tokens(ask, scopes, &policy), &policy);
         let outcome = check_model(ask).and_then(|()| {
             let mut state = self.lock();
             let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
@@ -414,6 +414,15 @@ fn reserved_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
         input: ask.input_tokens.saturating_mul(ask.choices),
         cached_input: 0,
         output: output.saturating_mul(ask.choices),
+    }
+}
+
+/// What those tokens may cost. Where nothing may overspend, that is the price of the dearest model.
+fn reserved_amounts(ask: &Ask<'_>, tokens: Tokens, policy: &Policy) -> Amounts {
+    if policy.hard {
+        policy.most(ask.model, 1, tokens)
+    } else {
+        policy.amounts(ask.model, 1, tokens)
     }
 }
 

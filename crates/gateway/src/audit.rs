@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use model::{CallId, Dialect, Failure, FailureKind, Retry};
 
@@ -24,6 +25,10 @@ use crate::{Call, Caller, Redactor};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Texts above this size are not searched on the threads that answer calls.
 const LARGE: usize = 64 << 10;
+/// The longest name and the longest message of a row, in bytes. What is longer is cut off: a row is
+/// kept also where bodies are not.
+const NAME: usize = 256;
+const MESSAGE: usize = 2048;
 /// When to come again while the store is down.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The address of callers that have none.
@@ -46,7 +51,7 @@ pub struct Audit {
     store: Arc<dyn Store>,
     clock: Arc<dyn WallClock>,
     scope: AuditScope,
-    redactor: Arc<Redactor>,
+    redactor: ArcSwap<Redactor>,
     refusals: Refusals,
 }
 
@@ -76,8 +81,18 @@ impl Audit {
         scope: AuditScope,
         redactor: Redactor,
     ) -> Self {
-        let redactor = Arc::new(redactor);
+        let redactor = ArcSwap::from_pointee(redactor);
         Self { store, clock, scope, redactor, refusals: Refusals::default() }
+    }
+
+    /// Strikes out by this one from now on: the secrets of this bridge may change while it runs.
+    pub fn set_redactor(&self, redactor: Redactor) {
+        self.redactor.store(Arc::new(redactor));
+    }
+
+    /// What credentials are struck out by now.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        self.redactor.load_full()
     }
 
     /// Which calls are recorded.
@@ -144,7 +159,7 @@ impl Audit {
             model: call.request.model.as_str(),
             bytes_in: call.bytes_in,
         };
-        let mut opened = unread.opened(received);
+        let mut opened = self.opened(&unread, received);
         opened.stream = call.stream;
         opened.messages = u32::try_from(call.request.messages.len()).unwrap_or(u32::MAX);
         opened.input_tokens = call.input_tokens;
@@ -189,9 +204,9 @@ impl Audit {
     /// Strikes credentials out of what was said. Large texts go to a thread of their own.
     async fn redact(&self, text: Bytes) -> Result<Bytes, Failure> {
         if text.len() <= LARGE {
-            return Ok(redacted(&self.redactor, text));
+            return Ok(redacted(&self.redactor.load(), text));
         }
-        let redactor = Arc::clone(&self.redactor);
+        let redactor = self.redactor.load_full();
         let redacting = tokio::task::spawn_blocking(move || redacted(&redactor, text));
         redacting.await.map_err(|error| {
             Failure::new(FailureKind::Internal, "The record of the call could not be made.")
@@ -229,7 +244,7 @@ impl Audit {
             let mut closed = self.closed(finished, received);
             closed.ended = now;
             closed.spending = Some(Spending::default());
-            self.store.refuse(unread.opened(received), closed);
+            self.store.refuse(self.opened(unread, received), closed);
         }
     }
 
@@ -239,6 +254,39 @@ impl Audit {
         if !counts.is_empty() {
             self.store.count_refusals(counts);
         }
+    }
+
+    /// What somebody else wrote, as it may stand in a row: not too long, and without credentials,
+    /// since those are put in the wrong field too.
+    fn foreign(&self, text: &str, most: usize) -> Box<str> {
+        let text = head(text, LARGE);
+        let redacted = self.redactor.load().redact(text.as_bytes()).text.into_owned();
+        head(&String::from_utf8_lossy(&redacted), most).into()
+    }
+
+    fn opened(&self, unread: &Unread<'_>, received: UnixMillis) -> Box<Opened> {
+        let caller = unread.caller;
+        let key = caller.and_then(|caller| caller.key.as_deref());
+        Box::new(Opened {
+            id: unread.id,
+            received,
+            key: key.map(|key| key.key.id),
+            tenant: key.map(|key| key.key.tenant.clone()),
+            sandbox: key.is_some_and(|key| key.key.kind == crate::keys::KeyKind::Sandbox),
+            address: caller.map_or(NOWHERE, |caller| caller.address),
+            agent: caller
+                .and_then(|caller| caller.agent.as_deref())
+                .map(|agent| self.foreign(agent, MESSAGE)),
+            dialect: unread.dialect,
+            endpoint: unread.endpoint,
+            model: self.foreign(unread.model, NAME),
+            stream: false,
+            messages: 0,
+            bytes_in: unread.bytes_in as u64,
+            input_tokens: 0,
+            reserved: Spending { amounts: Amounts::default(), ..Spending::default() },
+            body: None,
+        })
     }
 
     fn closed(&self, finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
@@ -254,8 +302,8 @@ impl Audit {
             id: finished.id,
             first_byte: first,
             ended: self.clock.now(),
-            model_served: finished.model_served.map(Into::into),
-            upstream: finished.upstream.map(Into::into),
+            model_served: finished.model_served.map(|model| self.foreign(model, NAME)),
+            upstream: finished.upstream.map(|name| self.foreign(name, NAME)),
             replay_of: finished.replay_of,
             status,
             stop_reason: finished.stop_reason.map(model::StopReason::as_str),
@@ -267,35 +315,16 @@ impl Audit {
             losses: finished.losses.to_string().into(),
             bytes_out: finished.bytes_out as u64,
             failure: failure.map(|failure| failure.kind.as_str()),
-            message: failure.map(|failure| failure.message.as_str().into()),
+            message: failure.map(|failure| self.foreign(&failure.message, MESSAGE)),
             body: None,
             spending: None,
         })
     }
 }
 
-impl Unread<'_> {
-    fn opened(&self, received: UnixMillis) -> Box<Opened> {
-        let key = self.caller.and_then(|caller| caller.key.as_deref());
-        Box::new(Opened {
-            id: self.id,
-            received,
-            key: key.map(|key| key.key.id),
-            tenant: key.map(|key| key.key.tenant.clone()),
-            sandbox: key.is_some_and(|key| key.key.kind == crate::keys::KeyKind::Sandbox),
-            address: self.caller.map_or(NOWHERE, |caller| caller.address),
-            agent: self.caller.and_then(|caller| caller.agent.as_deref()).map(Into::into),
-            dialect: self.dialect,
-            endpoint: self.endpoint,
-            model: self.model.into(),
-            stream: false,
-            messages: 0,
-            bytes_in: self.bytes_in as u64,
-            input_tokens: 0,
-            reserved: Spending { amounts: Amounts::default(), ..Spending::default() },
-            body: None,
-        })
-    }
+/// The first bytes of a text, up to the end of a character.
+fn head(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 fn redacted(redactor: &Redactor, text: Bytes) -> Bytes {

@@ -131,11 +131,9 @@ impl Keyring {
         Self { snapshot: ArcSwap::from_pointee(snapshot) }
     }
 
-    /// Says anew why nothing is known.
-    pub fn still_unavailable(&self, why: impl Into<Arc<str>>) {
-        if self.snapshot.load().install.is_err() {
-            self.snapshot.store(Self::unavailable(why).snapshot.into_inner());
-        }
+    /// Nothing is known any more, and why: nobody is let in until something is loaded.
+    pub fn withdraw(&self, why: impl Into<Arc<str>>) {
+        self.snapshot.store(Self::unavailable(why).snapshot.into_inner());
     }
 
     /// Takes what a store has loaded.

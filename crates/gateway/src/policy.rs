@@ -103,6 +103,14 @@ impl Policy {
         }
     }
 
+    /// The most that tokens come to, whichever model answers: a host chooses that itself, and the
+    /// name that a caller gives may have no price or a low one.
+    pub fn most(&self, model: &str, requests: u64, tokens: Tokens) -> Amounts {
+        let named = self.amounts(model, requests, tokens);
+        let dearest = self.prices.iter().map(|(_, price)| price.of(requests, tokens)).max();
+        Amounts { cost: named.cost.max(dearest.unwrap_or(0)), ..named }
+    }
+
     /// The limits of a model, with the pattern that they are counted under.
     pub fn model(&self, model: &str) -> Option<(&Glob, &ModelLimits)> {
         self.models

@@ -37,10 +37,11 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
         }
         Ok(())
     };
+    // First whether it still may have it: the answer may be there already, and the key may not.
     let ended = tokio::select! {
         biased;
-        ended = answered => ended,
         why = &mut cut_short => Err(why),
+        ended = answered => ended,
     };
     drop(cut_short);
     let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();

@@ -23,7 +23,7 @@ use http::header::{ALLOW, CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use model::{CallId, Dialect};
 
 use crate::body::{BodyBudget, BodyLimits, read_body};
-use crate::doors::{Doors, no_such_route};
+use crate::doors::{Doors, no_such_route, peer};
 use crate::headers;
 use crate::rules::LiveRules;
 
@@ -170,7 +170,8 @@ impl Rooms {
         }
         let (head, body) = request.into_parts();
         let unread = headers::announce_body(&head.headers);
-        match self.take(path, door, &head, body).await {
+        let taken = self.take(path, door, &head, body).await;
+        match taken.map_err(|refused| refused.told_at(door)) {
             Ok(Answer(status, body)) => self.sign(headers::json(status, body)),
             Err(refused) => {
                 let mut response = refused.response();
@@ -214,7 +215,15 @@ impl Rooms {
         body: Body,
     ) -> Result<Answer, Refused> {
         if let Err(why) = self.doors.admin.keyring().snapshot().install() {
-            return Err(AdminError::Store(StoreError::Down(Arc::clone(why))).into());
+            let why = match &self.doors.access {
+                AdminAccess::Machine => Arc::clone(why),
+                // Whoever asks is not known yet, and the reason may name files.
+                AdminAccess::Keys(rules) => {
+                    rules.now().access.locate(peer(head), head)?;
+                    "the keys are not loaded".into()
+                }
+            };
+            return Err(AdminError::Store(StoreError::Down(why)).into());
         }
         let by = self.enter(door, head)?;
         let here = || ROUTES.iter().filter(move |route| route.path == path);

@@ -5,7 +5,7 @@
 use dialects::{anthropic_messages, openai_chat, openai_completions, tokens};
 use gateway::Caller;
 use gateway::keys::Endpoint;
-use model::{CompletionRequest, Dialect, Failure};
+use model::{CompletionRequest, Dialect, Failure, FailureKind};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::doors::Doors;
@@ -14,6 +14,9 @@ use crate::reply::ReplyShape;
 use crate::responses;
 use crate::rules::DoorRules;
 use crate::version::version;
+
+/// The longest name of a model, in bytes.
+const LONGEST_NAME: usize = 256;
 
 /// A door that leads to a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl CallDoor {
     pub(crate) fn read(self, doors: &Doors, arrived: Arrived<'_>) -> Result<Asked, Failure> {
         let (body, headers) = (arrived.body, &arrived.head.headers);
         let mode = params_mode(headers, arrived.rules.params)?;
-        match self {
+        let asked = match self {
             Self::Chat => {
                 let chat = openai_chat::read_request(body, mode)?;
                 let (include_usage, calls) = (chat.include_usage, chat.calls);
@@ -88,7 +91,8 @@ impl CallDoor {
                 let reply = ReplyShape::Messages { done_marker: doors.settings().anthropic_done };
                 Ok(Asked { request: messages.request, stream: messages.stream, reply })
             }
-        }
+        };
+        asked.and_then(with_short_name)
     }
 
     /// Our estimate of the tokens in a request.
@@ -100,4 +104,13 @@ impl CallDoor {
             Dialect::OpenAiChat | Dialect::OpenAiResponses => estimate,
         }
     }
+}
+
+/// Every event of a stream repeats the name of the model.
+fn with_short_name(asked: Asked) -> Result<Asked, Failure> {
+    if asked.request.model.as_str().len() > LONGEST_NAME {
+        let message = format!("model: longer than {LONGEST_NAME} bytes");
+        return Err(Failure::new(FailureKind::BadRequest, message).with_param("model"));
+    }
+    Ok(asked)
 }

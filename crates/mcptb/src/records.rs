@@ -4,6 +4,8 @@
 //! Nothing is opened before: a throw-away sibling of a probing host must leave no trace. While the
 //! store cannot be opened the bridge answers 503 and tries again.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +17,15 @@ use gateway::keys::token::InstallSecret;
 use gateway::policy::{ModelLimits, Policy, Price};
 use gateway::store::{Loaded, Store};
 use gateway::{Audit, AuditScope, Redactor};
+use model::Secret;
 use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Problem;
 use crate::settings::{AuditDurability, BudgetMode, Config, Sections};
+
+#[cfg(test)]
+mod tests;
 
 /// How often the store is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -37,6 +43,8 @@ pub(crate) struct Records {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) audit: Arc<Audit>,
+    /// What the operator wants struck out, as it was at the start.
+    pub(crate) patterns: Vec<String>,
     /// How it is opened, where there is a place for it.
     options: Option<OpenOptions>,
     /// Whether the store is opened although nobody has made a key.
@@ -59,11 +67,7 @@ impl Records {
         };
         options.max_age = Some(audit.max_age);
         options.max_bytes = std::num::NonZeroU64::new(audit.max_bytes);
-        let redactor = Redactor::new(&audit.redact).map_err(|error| {
-            Problem::new(error.to_string(), "change redact under [audit] in mcptb.toml")
-        })?;
-        let token = config.access.token.as_ref();
-        let redactor = redactor.with_exact(token.map(|token| token.expose().as_bytes()));
+        let redactor = redactor(&audit.redact, config.access.token.as_slice())?;
         let store = Arc::new(Late::shut(NOT_OPEN));
         let clock = Arc::new(SystemClock);
         let admission = Admission::new(policy(config, &config.sections)?, clock.clone());
@@ -77,6 +81,7 @@ impl Records {
                 redactor,
             )),
             store,
+            patterns: audit.redact.clone(),
             options: config.data_dir.is_some().then_some(options),
             wanted: scope != AuditScope::Keys,
         }))
@@ -89,21 +94,13 @@ impl Records {
         let _tell = opened.clone().drop_guard();
         let mut complained = false;
         loop {
-            match self.try_open().await {
+            match self.attempt().await {
                 Ok(true) => break,
-                // Nothing to keep, and no keys.
-                Ok(false) => {
-                    if self.keyring.snapshot().install().is_err() {
-                        let unused = InstallSecret::new([0; 32]);
-                        self.keyring.load(unused, Loaded::default());
-                    }
-                }
+                Ok(false) => {}
                 Err(why) => {
                     if !std::mem::replace(&mut complained, true) {
                         tracing::warn!("the records cannot be opened, calls get 503: {why}");
                     }
-                    self.store.still_shut(why.clone());
-                    self.keyring.still_unavailable(why);
                 }
             }
             opened.cancel();
@@ -121,6 +118,28 @@ impl Records {
         }
     }
 
+    /// Tries once to open the store, and says what that means for callers. False where it is not
+    /// wanted.
+    async fn attempt(&self) -> Result<bool, String> {
+        let outcome = self.try_open().await;
+        match &outcome {
+            Ok(true) => {}
+            // Nothing to keep, and no keys.
+            Ok(false) => {
+                if self.keyring.snapshot().install().is_err() {
+                    let unused = InstallSecret::new([0; 32]);
+                    self.keyring.load(unused, Loaded::default());
+                }
+            }
+            Err(why) => {
+                self.store.still_shut(why.as_str());
+                // Also where there were none before: somebody may have made some meanwhile.
+                self.keyring.withdraw(why.as_str());
+            }
+        }
+        outcome
+    }
+
     /// Opens the store and loads what has to be in memory. False where it is not wanted.
     async fn try_open(&self) -> Result<bool, String> {
         let wanted = self.wanted;
@@ -128,7 +147,7 @@ impl Records {
             return if wanted { Err(NO_PLACE.to_owned()) } else { Ok(false) };
         };
         let opening = tokio::task::spawn_blocking(move || {
-            if wanted || options.dir.join(DATABASE).exists() {
+            if wanted || is_there(&options.dir.join(DATABASE))? {
                 Sqlite::open(options).map(Some)
             } else {
                 Ok(None)
@@ -147,8 +166,9 @@ impl Records {
         }
         self.admission.load(&store).await.map_err(|error| error.to_string())?;
         let install = store.install_secret().clone();
-        self.store.open_with(Arc::new(store));
+        // The keys first: a key that is made meanwhile finds the secret that belongs to this store.
         self.keyring.load(install, loaded);
+        self.store.open_with(Arc::new(store));
         Ok(true)
     }
 
@@ -164,6 +184,29 @@ impl Records {
 const NO_PLACE: &str = "this account has no folder for keys and records; name one with --data-dir \
                         or MCPTB_DATA_DIR, or do without a record: --audit off";
 const NOT_OPEN: &str = "it is not open yet";
+
+/// What strikes out the operator's patterns and the tokens of this bridge.
+pub(crate) fn redactor(
+    patterns: &[String],
+    tokens: &[Secret<String>],
+) -> Result<Redactor, Problem> {
+    let redactor = Redactor::new(patterns).map_err(|error| {
+        Problem::new(error.to_string(), "change redact under [audit] in mcptb.toml")
+    })?;
+    Ok(redactor.with_exact(tokens.iter().map(Secret::expose)))
+}
+
+/// Whether a file is there. Where that cannot be told there may be keys in it, and nobody may be
+/// let in as if there were none.
+fn is_there(path: &Path) -> Result<bool, OpenError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(source) => Err(OpenError::Io { path: path.to_owned(), source }),
+    }
+}
 
 /// What the configuration says about limits and prices.
 pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Problem> {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bridge::warn_of_exposure;
 use crate::cli::Problem;
-use crate::records::{Records, policy};
+use crate::records::{Records, policy, redactor};
 use crate::settings::{Config, Effective, Layers, Loaded, Sections, Stamp};
 use crate::telemetry::LevelControl;
 
@@ -222,7 +222,8 @@ impl Reloader {
         let token = |access: &http_doors::access::AccessRules| {
             access.token.as_ref().map(|token| token.expose().clone())
         };
-        if token(&before.access) != token(&config.access) {
+        let changed_token = token(&before.access) != token(&config.access);
+        if changed_token {
             changed.insert("token".to_owned());
         }
         // Their order counts as well, and is not seen by name.
@@ -247,6 +248,12 @@ impl Reloader {
         config.access.keys.clone_from(&before.access.keys);
         // Refused before anything is exchanged, if it cannot be.
         let policy = policy(&config, &config.sections)?;
+        if changed_token {
+            // Callers may go on saying the earlier one for a while.
+            let tokens = [&before.access, &config.access].map(|access| access.token.clone());
+            let tokens: Vec<_> = tokens.into_iter().flatten().collect();
+            self.records.audit.set_redactor(redactor(&self.records.patterns, &tokens)?);
+        }
         self.records.admission.set_policy(policy);
         self.rules.replace(DoorRules {
             access: config.access,

@@ -1,6 +1,7 @@
 //! Making, changing and ending keys.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::fields::{KeyFields, NewKey};
@@ -20,6 +21,11 @@ pub const DEFAULT_PRIORITY: u8 = 100;
 /// Keys that the holders of one line may have at once, ended ones too. Each change of a key goes
 /// over all keys.
 pub(super) const LINE: usize = if cfg!(test) { 12 } else { 1000 };
+
+/// What the holders of one line may make and end in a minute. Each leaves a row that stays, and
+/// rows must not push the calls of others out of the record.
+pub(super) const CHANGES: u32 = 60;
+const MINUTE: UnixMillis = 60_000;
 
 impl Admin {
     /// Makes a key. A tenant that does not exist yet is made first; without one the key belongs
@@ -75,6 +81,9 @@ impl Admin {
         self.change(move |inner| async move {
             if !is_below(&inner.snapshot(), id, holder) {
                 return Err(AdminError::NotFound("key"));
+            }
+            if inner.key(id)?.key.revoked.is_none() {
+                inner.count_change(&inner.snapshot(), holder)?;
             }
             inner.key_revoke(id, Actor::Key(holder)).await
         })
@@ -139,6 +148,7 @@ impl Inner {
             return Err(AdminError::Forbidden("This key may not make child keys."));
         }
         self.check_child(&snapshot, parent, &fields)?;
+        self.count_change(&snapshot, holder)?;
         self.make_room(&snapshot, parent, &by).await?;
         let (kind, tenant) = (parent.key.kind, parent.key.tenant.clone());
         self.issue(kind, tenant, Some(parent), &fields, by).await
@@ -299,6 +309,25 @@ impl Inner {
         }
     }
 
+    /// Counts what a holder is about to do, or says that it was enough for this minute.
+    fn count_change(&self, snapshot: &Snapshot, holder: KeyId) -> Result<(), AdminError> {
+        let top = snapshot.key(holder).and_then(|key| line(snapshot, &key.key).last().copied());
+        let top = top.map_or(holder, |top| top.key.id);
+        let now = self.clock.now().div_euclid(MINUTE);
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.0 != now {
+            *done = (now, HashMap::new());
+        }
+        let count = done.1.entry(top).or_default();
+        if *count >= CHANGES {
+            return Err(AdminError::Conflict(format!(
+                "{CHANGES} keys were made or ended in this minute. Wait for the next one."
+            )));
+        }
+        *count += 1;
+        Ok(())
+    }
+
     /// Holders make keys by program and seldom clean up: where a line is full, the oldest of its
     /// keys that has ended, and that nothing hangs on, makes room.
     async fn make_room(
@@ -332,7 +361,7 @@ fn default_tenant(kind: KeyKind) -> Result<TenantId, AdminError> {
 
 /// An admin key that ends, or that holds in some networks only, must not make or change admin
 /// keys: it could get around its own bounds.
-fn check_unbounded(snapshot: &Snapshot, by: &Actor) -> Result<(), AdminError> {
+pub(super) fn check_unbounded(snapshot: &Snapshot, by: &Actor) -> Result<(), AdminError> {
     let Actor::Key(id) = by else { return Ok(()) };
     let unbounded = snapshot.key(*id).is_some_and(|key| {
         let networks = key.scopes.iter().any(|scope| !scope.bounds.networks.is_empty());

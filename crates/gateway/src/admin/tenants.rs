@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::fields::{NewTenant, TenantFields};
+use super::keys::check_unbounded;
 use super::{Admin, AdminError, Inner};
-use crate::keys::{Tenant, TenantId};
+use crate::keyring::ActiveKey;
+use crate::keys::{KeyKind, Tenant, TenantId};
 use crate::store::{Actor, Change};
 
 /// The tenant of keys that nothing was said of.
@@ -42,9 +44,16 @@ impl Admin {
         by: Actor,
     ) -> Result<Arc<Tenant>, AdminError> {
         self.change(move |inner| async move {
-            inner.check_actor(&inner.snapshot(), &by)?;
+            let snapshot = inner.snapshot();
+            inner.check_actor(&snapshot, &by)?;
             fields.check()?;
             let old = inner.tenant(&id)?;
+            let administers =
+                |key: &Arc<ActiveKey>| key.key.tenant == id && key.key.kind == KeyKind::Admin;
+            if snapshot.keys().any(administers) {
+                // What bounds a tenant bounds its keys.
+                check_unbounded(&snapshot, &by)?;
+            }
             let mut tenant = (*old).clone();
             fields.apply(&mut tenant);
             if tenant == *old {

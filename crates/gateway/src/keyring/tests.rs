@@ -113,10 +113,15 @@ fn before_it_is_loaded_nobody_is_told_that_a_key_is_bad() {
     let (first, token) = key(KeyKind::Model, 1, None);
     let show = |ring: &Keyring| ring.identify(token.expose().as_bytes(), 1).map(|key| key.key.id);
     assert_eq!(show(&ring), Err(Denied::Unavailable));
-    ring.still_unavailable("disk full");
+    ring.withdraw("disk full");
     assert_eq!(ring.snapshot().install().unwrap_err().as_ref(), "disk full");
     let id = first.id;
-    ring.load(install(), Loaded { keys: vec![first], tenants: vec![team()], ..Loaded::default() });
-    ring.still_unavailable("too late");
+    let loaded = Loaded { keys: vec![first], tenants: vec![team()], ..Loaded::default() };
+    ring.load(install(), loaded.clone());
+    assert_eq!(show(&ring), Ok(id));
+    ring.withdraw("gone");
+    assert_eq!(show(&ring), Err(Denied::Unavailable));
+    assert!(!ring.snapshot().has_model_keys());
+    ring.load(install(), loaded);
     assert_eq!(show(&ring), Ok(id));
 }

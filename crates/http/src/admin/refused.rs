@@ -12,6 +12,7 @@ use http::header::{HeaderValue, RETRY_AFTER};
 use model::Failure;
 use serde::Serialize;
 
+use super::routes::Door;
 use crate::headers;
 
 /// Seconds after which a store that was down may be tried again.
@@ -72,6 +73,16 @@ impl Refused {
 
     pub(super) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(param.into(), message.into())
+    }
+
+    /// The same, without what only administrators may know: why a store is down may name files.
+    pub(super) fn told_at(self, door: Door) -> Self {
+        match (self, door) {
+            (Self::Admin(AdminError::Store(StoreError::Down(_))), Door::Children) => {
+                Self::Admin(AdminError::Store(StoreError::Down("it cannot be written".into())))
+            }
+            (refused, _) => refused,
+        }
     }
 
     pub(super) fn status(&self) -> StatusCode {

@@ -104,8 +104,20 @@ impl House {
     }
 
     pub(crate) async fn with(access: AccessRules) -> Self {
+        let keyring = Keyring::new(InstallSecret::new([7; 32]), Loaded::default());
+        let mut house = Self::of(access, keyring);
+        house.document = house.socket("GET", "/admin/v1/openapi.json", None).await.json;
+        house
+    }
+
+    /// One whose keys are not known, and why.
+    pub(crate) fn shut(why: &'static str) -> Self {
+        Self::of(AccessRules::default(), Keyring::unavailable(why))
+    }
+
+    fn of(access: AccessRules, keyring: Keyring) -> Self {
         let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SetClock::at(NOW)));
-        let keyring = Arc::new(Keyring::new(InstallSecret::new([7; 32]), Loaded::default()));
+        let keyring = Arc::new(keyring);
         let tasks = TaskTracker::new();
         let admin = Admin::new(
             Arc::clone(&store) as Arc<dyn Store>,
@@ -130,9 +142,7 @@ impl House {
             router_with(gateway(tasks), settings(live), Some(doors(rules, AdminPaths::All)));
         let socket = admin_router(doors(AdminAccess::Machine, AdminPaths::Admin));
         let (document, tokens) = (Value::Null, RefCell::default());
-        let mut house = Self { admin, store, clock, public, socket, document, tokens };
-        house.document = house.socket("GET", "/admin/v1/openapi.json", None).await.json;
-        house
+        Self { admin, store, clock, public, socket, document, tokens }
     }
 
     /// Every method of every path, without those of other doors.

@@ -183,3 +183,31 @@ async fn the_socket_of_the_owner_needs_no_key() {
     // It has no door for holders: nobody there holds a key.
     assert_eq!(house.socket("GET", "/v1/keys", None).await.error(), (404, "unknown_url", None));
 }
+
+#[tokio::test]
+async fn nobody_is_told_of_files_while_the_keys_are_not_known() {
+    let house = House::shut("/home/somebody/mcptb/audit.db is full");
+    let foreign = [("origin", "https://attacker.example")];
+    let rebound = [("host", "attacker.example")];
+    for path in ["/admin/v1/status", "/v1/keys"] {
+        let reply = house.knock("GET", path, &[], None).await;
+        assert_eq!(reply.error(), (503, "store_unavailable", None), "{path}");
+        assert!(!reply.json.to_string().contains("somebody"), "{path}: {}", reply.json);
+        // Nor are web pages told anything.
+        for headers in [foreign, rebound] {
+            assert_eq!(house.knock("GET", path, &headers, None).await.status, 403, "{path}");
+        }
+    }
+    let owner = house.socket("GET", "/admin/v1/status", None).await;
+    assert!(owner.text("/error/message").contains("is full"));
+}
+
+#[tokio::test]
+async fn holders_of_keys_are_not_told_why_the_store_is_down() {
+    let house = House::new().await;
+    let minter = house.key(key(KeyKind::Model, minting(KeyFields::default()))).await;
+    house.store.fail(Some("/home/somebody/mcptb/audit.db is full"));
+    let reply = house.call(&minter, "POST", "/v1/keys", Some(serde_json::json!({}))).await;
+    assert_eq!(reply.error(), (503, "store_unavailable", None));
+    assert!(!reply.json.to_string().contains("somebody"), "{}", reply.json);
+}

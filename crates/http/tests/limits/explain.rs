@@ -111,6 +111,23 @@ async fn an_admitted_call_is_told_in_full() {
 }
 
 #[tokio::test]
+async fn no_model_has_a_name_that_would_fill_a_stream() {
+    let house = House::new(Plan::default());
+    for (endpoint, way) in WAYS {
+        for (length, status) in [(256, 200), (257, 400)] {
+            let body = request(endpoint, &"m".repeat(length));
+            assert_eq!(ask(&house, endpoint, None, &body).await.status, status, "{endpoint}");
+        }
+        let mut body = request(endpoint, &"m".repeat(10_000));
+        body["stream"] = json!(true);
+        let reply = house.send(way, None, &[], body.to_string()).await;
+        assert_eq!(reply.status, 400, "{endpoint}");
+        assert!(message(&reply).len() < 300, "{endpoint}");
+    }
+    assert_eq!(house.host.asked(), 0);
+}
+
+#[tokio::test]
 async fn nobody_is_asked_for_no_tokens() {
     let house = House::new(Plan::default());
     let mut body = request("messages", "auto");

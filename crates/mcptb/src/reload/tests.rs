@@ -20,6 +20,7 @@ struct House {
     folder: TempDir,
     reloader: Reloader,
     rules: LiveRules,
+    records: Arc<Records>,
 }
 
 impl House {
@@ -42,8 +43,8 @@ impl House {
             access: config.access,
             params: config.params,
         });
-        let reloader = Reloader::new(layers, running, rules.clone(), level, records);
-        Self { folder, reloader, rules }
+        let reloader = Reloader::new(layers, running, rules.clone(), level, Arc::clone(&records));
+        Self { folder, reloader, rules, records }
     }
 
     fn path(&self) -> PathBuf {
@@ -175,6 +176,9 @@ fn a_new_token_in_the_same_file_is_a_change() {
     let rules = house.rules.now();
     let token = rules.access.token.as_ref().map(|token| token.expose().as_str());
     assert_eq!(token, Some("the-other-of-two-long-tokens"));
+    // Neither of them gets into the record.
+    let text = "a the-first-of-two-long-tokens b the-other-of-two-long-tokens c";
+    assert_eq!(house.records.audit.redactor().redact(text.as_bytes()).count, 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Each rule of administering by itself.
 
 use super::*;
+use crate::admin::keys::CHANGES;
 
 fn bounded() -> KeyFields {
     KeyFields {
@@ -193,6 +194,32 @@ async fn an_admin_key_takes_no_bound_that_would_never_hold() {
     let minting = KeyFields { can_mint: Some(true), ..KeyFields::default() };
     let error = house.admin.key_create(admin(minting), Actor::Machine).await.unwrap_err();
     assert_eq!(field(&error), "can_mint");
+}
+
+#[tokio::test]
+async fn an_admin_key_cannot_lift_the_bounds_of_its_own_tenant() {
+    let house = House::new();
+    let networks = |nets: &[&str]| TenantFields {
+        bounds: BoundsFields {
+            networks: Some(nets.iter().map(|net| net.parse().unwrap()).collect()),
+            ..BoundsFields::default()
+        },
+        ..TenantFields::default()
+    };
+    let admin = house.create(NewKey { kind: Some(KeyKind::Admin), ..NewKey::default() }).await;
+    let model = house.create(NewKey::default()).await;
+    let own = admin.key.key.tenant.clone();
+    house.admin.tenant_edit(own.clone(), networks(&["10.0.0.0/8"]), Actor::Machine).await.unwrap();
+    let by = Actor::Key(admin.key.key.id);
+    for wider in [&[][..], &["0.0.0.0/0"]] {
+        let edited = house.admin.tenant_edit(own.clone(), networks(wider), by.clone()).await;
+        assert!(matches!(edited, Err(AdminError::Forbidden(_))), "{edited:?}");
+    }
+    // Those of others are its work, and without bounds it may also change its own.
+    let other = model.key.key.tenant.clone();
+    house.admin.tenant_edit(other, networks(&["10.0.0.0/8"]), by.clone()).await.unwrap();
+    house.admin.tenant_edit(own.clone(), networks(&[]), Actor::Machine).await.unwrap();
+    house.admin.tenant_edit(own, networks(&["10.0.0.0/8"]), by).await.unwrap();
 }
 
 #[tokio::test]
@@ -411,4 +438,37 @@ async fn keys_are_listed_newest_first_by_the_page() {
     house.admin.key_revoke(seen[0], Actor::Machine).await.unwrap();
     let dead = KeyFilter { alive: Some(false), ..KeyFilter::default() };
     assert_eq!(house.admin.key_list(&dead, None, 9).items.len(), 1);
+}
+
+#[tokio::test]
+async fn holders_cannot_fill_the_record_with_keys() {
+    let house = House::new();
+    let top = house.parent(KeyFields::default()).await;
+    let mint = async |holder| house.admin.key_mint(holder, KeyFields::default()).await;
+    let minting = KeyFields { can_mint: Some(true), ..KeyFields::default() };
+    let below = house.admin.key_mint(top, minting).await.unwrap().key.key.id;
+    // A key below counts as the one above.
+    let mut done = 1;
+    let refused = loop {
+        assert!(done <= CHANGES, "nothing holds it back");
+        let holder = if done % 4 == 1 { below } else { top };
+        match mint(holder).await {
+            Ok(made) => {
+                done += 1;
+                match house.admin.child_revoke(top, made.key.key.id).await {
+                    Ok(_) => done += 1,
+                    Err(refused) => break refused,
+                }
+            }
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, AdminError::Conflict(_)), "{refused:?}");
+    assert_eq!(done, CHANGES);
+    // Others, and administrators, go on; and so does it in the next minute.
+    let other = house.parent(KeyFields::default()).await;
+    mint(other).await.unwrap();
+    house.admin.key_revoke(below, Actor::Machine).await.unwrap();
+    house.clock.advance(HOUR / 60);
+    mint(top).await.unwrap();
 }

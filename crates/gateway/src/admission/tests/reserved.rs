@@ -1,7 +1,10 @@
 //! What is reserved.
 
-use super::{Ask, Family, ask};
+use model::{CallId, Usage};
+
+use super::{Ask, Family, Settled, ask};
 use crate::admission::bound_output;
+use crate::amounts::{Budget, Span, Unit};
 use crate::keys::KeyKind;
 
 fn tokens(family: &Family, input_tokens: u64, max_output: Option<u64>, choices: u64) -> u64 {
@@ -39,6 +42,33 @@ fn all_that_is_asked_where_nothing_may_overspend() {
     family.top.bounds.max_output = Some(1000);
     assert_eq!(tokens(&family, 7, Some(128_000), 1), 1007);
     assert_eq!(tokens(&family, 7, None, 1), 1007);
+}
+
+#[test]
+fn a_name_without_a_price_overspends_no_hard_budget() {
+    let mut family = Family::new();
+    family.policy.hard = true;
+    let price = |nanos| super::per_token(nanos);
+    family.policy.prices =
+        vec![("cheap".parse().unwrap(), price(1)), ("dear-*".parse().unwrap(), price(1_000))];
+    // Enough for one answer of the dear model, which may come whatever is asked for.
+    let cost = Budget { unit: Unit::Cost, span: Span::Day, limit: 150_000 };
+    family.tenant.bounds.budgets = vec![cost];
+    let key = family.key();
+    for model in ["auto", "", "unknown", "cheap", "dear-1"] {
+        let admission = family.admission();
+        let ask = Ask { model, input_tokens: 10, max_output: Some(90), ..ask(&key) };
+        let bill = admission.admit(&ask).unwrap();
+        assert_eq!(bill.reserved().amounts.cost, 100_000, "{model}");
+        assert!(admission.admit(&ask).is_err(), "{model}");
+        let usage = Usage { input: 10, output: 90, ..Usage::default() };
+        let Settled::Now(spent, overrun) =
+            bill.end(CallId::generate(), true, &usage, Some("dear-1"), None)
+        else {
+            panic!("nothing is out")
+        };
+        assert_eq!((spent.amounts.cost, overrun), (100_000, false), "{model}");
+    }
 }
 
 #[test]

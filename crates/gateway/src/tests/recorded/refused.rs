@@ -87,3 +87,24 @@ async fn a_call_that_admission_refuses_has_a_row_and_asks_nobody() {
     assert_eq!((books.started(), books.store.opened().len()), (0, 0));
     books.assert_spent(0, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_credential_and_no_long_text_stands_in_a_row() {
+    let secret = format!("sk-ant-api03-{}", "a1".repeat(20));
+    let mut poor = crate::tests::keys::key(1, None);
+    poor.bounds.models = vec!["other".parse().unwrap()];
+    let key = active(&[poor], &team());
+    let books = Books::of(vec![whole("never")], Fate::Commits, Fate::Commits, key);
+    let mut asked = books.call();
+    asked.request.model = model::ModelAlias::new(format!("{secret} {}", "é".repeat(100_000)));
+    let agent = Some(format!("curl {secret}"));
+    asked.caller = Arc::new(Caller { agent, ..(*asked.caller).clone() });
+    books.house.gateway.complete(asked).map(drop).unwrap_err();
+    let [(opened, closed)] = books.store.refused().try_into().unwrap();
+    assert!(opened.model.starts_with("[redacted:") && opened.model.len() <= 256);
+    let message = closed.message.unwrap();
+    assert!(message.contains("does not allow the model `[redacted:"), "{message}");
+    for text in [&*opened.model, &message, opened.agent.as_deref().unwrap()] {
+        assert!(!text.contains("sk-ant"), "{text}");
+    }
+}

@@ -140,3 +140,17 @@ async fn it_ends_with_its_own_hang_up_key_and_record() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_there_is_not_for_a_key_that_has_ended() {
+    let books = Books::new(slow(), Fate::Commits, Fate::Commits);
+    let first = books.first();
+    tokio::time::sleep(9 * SECOND).await;
+    drop(first);
+    tokio::time::sleep(2 * SECOND).await;
+    let mut second = books.second().expect("admitted");
+    // Before its task has run: its row is committed, the answer is there, and the key has ended.
+    books.key.ended.cancel();
+    let (text, failure) = read(&mut second).await;
+    assert_eq!((text.as_str(), failure.unwrap().kind), ("", FailureKind::Unauthenticated));
+}
