@@ -105,6 +105,7 @@ impl Records {
     }
 
     /// The folder of keys and records.
+    #[cfg(unix)]
     pub(crate) fn folder(&self) -> Option<&std::path::Path> {
         self.options.as_ref().map(|options| options.dir.as_path())
     }
