@@ -82,6 +82,9 @@ mod tests {
         let mut table = Table::new(&[("NAME", Flush::Left), ("CALLS", Flush::Right)]);
         table.row(&["一二三".to_owned(), "7".to_owned()]);
         table.row(&["a\u{1b}[2J".to_owned(), "1234567".to_owned()]);
-        assert_eq!(table.text(), "NAME        CALLS\n一二三            7\na\\u001b[2J  1234567\n");
+        assert_eq!(
+            table.text(),
+            "NAME          CALLS\n一二三            7\na\\u001b[2J  1234567\n"
+        );
     }
 }

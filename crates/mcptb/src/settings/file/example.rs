@@ -112,9 +112,11 @@ fn stand_in(name: &str) -> Json {
     match name {
         "token_file" => json!("token"),
         "tls_cert" => json!("cert.pem"),
+        "data_dir" => json!("data"),
         "tls_key" => json!("key.pem"),
         "max_tokens_cap" => json!(16_384),
         "pref_intelligence" | "pref_speed" | "pref_cost" => json!(0.5),
+        "admin_addr" => json!("127.0.0.1:8001"),
         _ => json!(""),
     }
 }
