@@ -82,4 +82,5 @@ fn listen(folder: &std::path::Path) -> std::io::Result<tokio::net::UnixListener>
 
 /// There is none here.
 #[cfg(not(unix))]
+#[expect(clippy::unused_async, reason = "elsewhere it serves")]
 pub(crate) async fn serve(_: Arc<Records>, _: Router, _: TaskTracker, _: CancellationToken) {}

@@ -30,8 +30,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 const COUNTS: Duration = Duration::from_secs(15);
 /// The longest wait for the last commit, at the end.
 const LAST_COMMIT: Duration = Duration::from_millis(600);
-/// The longest wait for changes of keys that are on their way to the store, at the end.
-const LAST_CHANGES: Duration = Duration::from_millis(300);
 /// The database's file in the data folder.
 pub(crate) const DATABASE: &str = "audit.db";
 
@@ -187,11 +185,14 @@ impl Records {
 
     /// Commits what is left. After the last call.
     pub(crate) async fn close(&self) {
-        self.changes.close();
-        // Whoever waits for one has gone, or is told nothing: what is written counts next time.
-        let _ = tokio::time::timeout(LAST_CHANGES, self.changes.wait()).await;
-        self.audit.flush_refusals(true);
-        if tokio::time::timeout(LAST_COMMIT, self.store.shut_down()).await.is_err() {
+        let last = async {
+            // A change on its way to the store would find it shut.
+            self.changes.close();
+            self.changes.wait().await;
+            self.audit.flush_refusals(true);
+            self.store.shut_down().await;
+        };
+        if tokio::time::timeout(LAST_COMMIT, last).await.is_err() {
             tracing::warn!("the last records were not committed in time");
         }
     }

@@ -244,3 +244,18 @@ async fn local(folder: &Path, make: bool) -> Result<Way, Problem> {
         tokio::time::sleep(LOOK).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Ask;
+
+    #[test]
+    fn what_is_asked_for_stays_one_parameter() {
+        let ask = Ask::get("/calls").query(&[
+            ("text", Some("a&b=c d/é")),
+            ("key", None),
+            ("to", Some("2027-01-15T08:00:00Z")),
+        ]);
+        assert_eq!(ask.path, "/calls?text=a%26b%3Dc%20d%2F%C3%A9&to=2027-01-15T08%3A00%3A00Z");
+    }
+}

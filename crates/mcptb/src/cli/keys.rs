@@ -200,7 +200,23 @@ fn create(args: CreateArgs, matches: &ArgMatches) -> Result<(), Problem> {
     put(&mut body, "parent", args.parent.map(Json::from));
     args.fields.write(&[], &mut body);
     let client = Client::open(&args.reach, matches, true)?;
-    issue(&client, &Ask::post(PATH, &Json::Object(body)), place, &args.reach)
+    issue(&client, &Ask::post(PATH, &Json::Object(body)), place, &args.reach)?;
+    if !args.admin && is_first(&client)? {
+        note(
+            "mcptb: from now on every caller has to show a key or the token, unless --auth \
+             open-loopback is set",
+        );
+    }
+    Ok(())
+}
+
+/// Whether there is one key that calls, and no more.
+fn is_first(client: &Client) -> Result<bool, Problem> {
+    let mut count = 0;
+    for kind in ["model", "sandbox"] {
+        count += pages::all(client, &Ask::get(PATH).query(&[("kind", Some(kind))]), Some(2))?.len();
+    }
+    Ok(count == 1)
 }
 
 /// A key with its token.
@@ -250,9 +266,6 @@ fn issue(client: &Client, ask: &Ask, place: TokenPlace, reach: &Reach) -> Result
         print(&format!("Use it: mcptb keys list --url {url} --key-file {named}\n"));
     } else {
         print(&format!("Use it: curl {url}/v1/models -H \"Authorization: Bearer {shell}\"\n"));
-        note(
-            "From now on every caller of this bridge has to show a key, unless --auth says otherwise.",
-        );
     }
     Ok(())
 }
