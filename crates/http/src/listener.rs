@@ -38,6 +38,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(unix)]
+mod local;
+
+#[cfg(unix)]
+pub use local::serve_local;
+
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
 /// hyper panics below this size of its read buffer.
@@ -104,14 +110,8 @@ pub async fn serve(
 ) {
     limits.head_timeout = limits.head_timeout.min(FOREVER);
     let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let door = Arc::new(Door {
-        http: http_settings(&limits),
-        tls: tls.map(TlsAcceptor::from),
-        // Turns handlers into routes once and not for each request.
-        router: router.with_state(()),
-        limits,
-        shutdown: shutdown.clone(),
-    });
+    let tls = tls.map(TlsAcceptor::from);
+    let door = Arc::new(Door::new(router, tls, limits, shutdown.clone()));
     let mut stop = pin!(shutdown.cancelled());
     let mut pause = FIRST_PAUSE;
     loop {
@@ -186,6 +186,17 @@ struct Door {
 }
 
 impl Door {
+    fn new(
+        router: Router,
+        tls: Option<TlsAcceptor>,
+        limits: ServeLimits,
+        shutdown: CancellationToken,
+    ) -> Self {
+        // Turns handlers into routes once and not for each request.
+        let router = router.with_state(());
+        Self { http: http_settings(&limits), tls, router, limits, shutdown }
+    }
+
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
@@ -195,7 +206,7 @@ impl Door {
         // Events are written whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.http(stream, peer).await,
+            None => self.http(stream, Some(peer)).await,
             Some(tls) => {
                 // Boxed, or every plain connection would hold room for a handshake.
                 let handshake = Box::pin(timeout(self.limits.tls_handshake, tls.accept(stream)));
@@ -205,7 +216,7 @@ impl Door {
                     shaken = handshake => shaken,
                 };
                 match shaken {
-                    Ok(Ok(stream)) => Box::pin(self.http(stream, peer)).await,
+                    Ok(Ok(stream)) => Box::pin(self.http(stream, Some(peer))).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
                 }
@@ -214,13 +225,14 @@ impl Door {
         drop(slot);
     }
 
-    async fn http<S>(&self, stream: S, peer: SocketAddr)
+    /// Serves one connection. On a local socket there is no address at the other end.
+    async fn http<S>(&self, stream: S, peer: Option<SocketAddr>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let io = TokioIo::new(Patient::new(stream, self.limits.head_timeout));
-        let service =
-            WithPeer { peer: Peer(peer), router: TowerToHyperService::new(self.router.clone()) };
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = WithPeer { peer: peer.map(Peer), router };
         let mut connection = self.http.serve_connection(io, service);
         let ended = tokio::select! {
             biased;
@@ -234,7 +246,7 @@ impl Door {
             (&mut connection).await
         };
         if let Err(error) = ended {
-            tracing::debug!(%peer, %error, "the connection ended early");
+            tracing::debug!(?peer, %error, "the connection ended early");
         }
         let stream = connection.into_parts().io.into_inner();
         tokio::select! {
@@ -260,7 +272,7 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 
 /// The router, told who is at the other end.
 struct WithPeer {
-    peer: Peer,
+    peer: Option<Peer>,
     router: TowerToHyperService<Router>,
 }
 
@@ -270,7 +282,9 @@ impl Service<Request<Incoming>> for WithPeer {
     type Future = TowerToHyperServiceFuture<Router, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         self.router.call(request)
     }
 }

@@ -14,6 +14,7 @@ use crate::reload::{Reloader, Running};
 use crate::settings::{Config, Layers, Loaded};
 use crate::telemetry::{self, CallLines, LevelControl, LineQueue};
 use crate::wiring::Parts;
+use crate::{control, listen};
 
 /// How long the end waits for calls to tell their callers; hosts kill us soon after.
 const LAST_CALLS: Duration = Duration::from_secs(1);
@@ -84,6 +85,7 @@ async fn live(
     parts.background.spawn(end_on_signal(signal.clone()));
     parts.calls.spawn({
         let (http, router) = (parts.http.clone(), parts.router.clone());
+        let (admin, control) = (parts.admin.clone(), parts.control.clone());
         let (calls, stop) = (parts.calls.clone(), parts.stop.clone());
         let attached = parts.attached.clone();
         let (records, background) = (Arc::clone(&parts.records), parts.background.clone());
@@ -96,6 +98,11 @@ async fn live(
             }
             if let Some(listener) = http.bind(&stop).await {
                 open_records(&records, &background, &stop).await;
+                calls.spawn(control::serve(records, control, calls.clone(), stop.clone()));
+                if let Some((address, router)) = admin {
+                    let doors = (router, tls.clone(), serve);
+                    calls.spawn(listen::serve_admin(address, doors, calls.clone(), stop.clone()));
+                }
                 http.serve(listener, tls, router, serve, calls, stop).await;
             }
         }
@@ -156,6 +163,14 @@ pub(crate) fn warn_of_exposure(config: &Config) {
     let required = config.access.auth == http_doors::access::AuthMode::Required;
     if required && config.access.token.is_none() {
         tracing::warn!("--auth required without a token refuses everybody; set MCPTB_TOKEN");
+    }
+    let apart = config.admin_address.filter(|address| !address.ip().is_loopback());
+    if let Some(address) = apart.filter(|_| config.tls.is_none()) {
+        tracing::warn!(
+            %address,
+            "the admin API is reachable over the network without TLS, and admin keys with it; set \
+             --tls-cert and --tls-key, or let --admin-addr name an address of this machine"
+        );
     }
     if config.address.ip().is_loopback() {
         return;

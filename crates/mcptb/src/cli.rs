@@ -3,13 +3,27 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::settings::{Layers, Settings};
 use crate::{bridge, demo};
 
+mod audit;
+mod bounds;
+mod client;
 mod config;
+mod keys;
+mod pages;
+mod shell;
+mod show;
+mod status;
+mod table;
+mod tenants;
+mod token;
+mod usage;
 
+/// Refused, or a finding.
+const EXIT_REFUSED: u8 = 1;
 /// Wrong use, as in most command-line programs.
 const EXIT_USAGE: u8 = 2;
 
@@ -33,6 +47,23 @@ enum Command {
     /// Checks, shows or begins a configuration file.
     #[command(subcommand)]
     Config(Box<config::ConfigCommand>),
+    /// Makes, shows, changes and ends keys.
+    #[command(subcommand)]
+    Keys(Box<keys::KeysCommand>),
+    /// Makes, shows, changes and ends tenants: owners of keys, with bounds over all of them.
+    #[command(subcommand)]
+    Tenants(Box<tenants::TenantsCommand>),
+    /// Sums what was spent.
+    Usage(Box<usage::UsageArgs>),
+    /// Shows, follows, exports and checks the record of calls.
+    #[command(subcommand)]
+    Audit(Box<audit::AuditCommand>),
+    /// Tells how the store is, and how many keys there are.
+    Status(status::StatusArgs),
+    /// Prints completions for a shell.
+    Completions(shell::CompletionsArgs),
+    /// Prints a man page: of mcptb, or of one of its commands.
+    Man(shell::ManArgs),
 }
 
 /// Parses the command line and runs it.
@@ -43,6 +74,13 @@ pub(crate) fn run() -> ExitCode {
     let outcome = match cli.command {
         Some(Command::Demo(settings)) => demo::run(&settings),
         Some(Command::Config(command)) => config::run(&command, &matches),
+        Some(Command::Keys(command)) => keys::run(*command, innermost(&matches)),
+        Some(Command::Tenants(command)) => tenants::run(*command, innermost(&matches)),
+        Some(Command::Usage(args)) => usage::run(&args, innermost(&matches)),
+        Some(Command::Audit(command)) => audit::run(&command, innermost(&matches)),
+        Some(Command::Status(args)) => status::run(&args, innermost(&matches)),
+        Some(Command::Completions(args)) => Ok(shell::completions(&args, Cli::command())),
+        Some(Command::Man(args)) => shell::man(&args, Cli::command()),
         None if std::io::stdin().is_terminal() => Err(Problem::new(
             "mcptb is started by an MCP host, not from a terminal.",
             "add it to your editor, for example in .vscode/mcp.json:\n  \
@@ -56,9 +94,28 @@ pub(crate) fn run() -> ExitCode {
         Err(problem) => {
             // Nothing can be done where stderr is closed.
             let _ = writeln!(std::io::stderr(), "mcptb: {}\nhint: {}", problem.what, problem.hint);
-            ExitCode::from(EXIT_USAGE)
+            ExitCode::from(problem.code)
         }
     }
+}
+
+/// The matches of the command itself, below those that lead to it.
+fn innermost(mut matches: &ArgMatches) -> &ArgMatches {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    matches
+}
+
+/// Writes to stdout. A reader that has gone wants no more.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Says something on stderr, which is not for scripts.
+fn note(text: &str) {
+    // Nothing can be done where it is closed.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Why the program does not start: what is wrong, and what to do.
@@ -66,10 +123,16 @@ pub(crate) fn run() -> ExitCode {
 pub(crate) struct Problem {
     pub(crate) what: String,
     pub(crate) hint: String,
+    code: u8,
 }
 
 impl Problem {
     pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: hint.into() }
+        Self { what: what.into(), hint: hint.into(), code: EXIT_USAGE }
+    }
+
+    /// Something that was well said and is not done.
+    pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: EXIT_REFUSED, ..Self::new(what, hint) }
     }
 }

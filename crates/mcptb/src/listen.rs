@@ -96,6 +96,37 @@ impl HttpSide {
     }
 }
 
+/// A router, its TLS and its limits.
+type Doors = (Router, Option<Arc<ServerConfig>>, ServeLimits);
+
+/// Binds the admin API's own address, retrying every second, and serves it until `stop`.
+pub(crate) async fn serve_admin(
+    address: SocketAddr,
+    (router, tls, limits): Doors,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let mut said = false;
+    loop {
+        match listener::bind(address) {
+            Ok(listener) => {
+                let address = listener.local_addr().unwrap_or(address);
+                tracing::info!(%address, "listening for administrators");
+                return listener::serve(listener, tls, router, limits, tasks, stop).await;
+            }
+            Err(error) if !said => {
+                said = true;
+                tracing::warn!(%address, %error, "the admin API cannot listen; trying again");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(RETRY) => {}
+        }
+    }
+}
+
 impl BridgeView for HttpSide {
     fn url(&self) -> Option<String> {
         let bound = self.lock().bound?;

@@ -2,7 +2,9 @@
 
 mod bridge;
 mod cli;
+mod control;
 mod demo;
+mod entropy;
 mod listen;
 mod records;
 mod reload;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::admin::Admin;
 use gateway::admission::Admission;
 use gateway::budgets::Calendar;
 use gateway::clock::SystemClock;
@@ -20,8 +21,10 @@ use gateway::{Audit, AuditScope, Redactor};
 use model::Secret;
 use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cli::Problem;
+use crate::entropy::SystemRandomness;
 use crate::settings::{AuditDurability, BudgetMode, Config, Sections};
 
 #[cfg(test)]
@@ -34,7 +37,7 @@ const COUNTS: Duration = Duration::from_secs(15);
 /// The longest wait for the last commit, at the end.
 const LAST_COMMIT: Duration = Duration::from_millis(600);
 /// The database's file in the data folder.
-const DATABASE: &str = "audit.db";
+pub(crate) const DATABASE: &str = "audit.db";
 
 /// What is remembered, and who may do what.
 #[derive(Debug)]
@@ -45,6 +48,12 @@ pub(crate) struct Records {
     pub(crate) audit: Arc<Audit>,
     /// What the operator wants struck out, as it was at the start.
     pub(crate) patterns: Vec<String>,
+    /// What makes, changes and ends keys.
+    pub(crate) admin: Admin,
+    /// Changes on their way to the store.
+    changes: TaskTracker,
+    /// Cancelled when the store is open.
+    pub(crate) open: CancellationToken,
     /// How it is opened, where there is a place for it.
     options: Option<OpenOptions>,
     /// Whether the store is opened although nobody has made a key.
@@ -71,8 +80,19 @@ impl Records {
         let store = Arc::new(Late::shut(NOT_OPEN));
         let clock = Arc::new(SystemClock);
         let admission = Admission::new(policy(config, &config.sections)?, clock.clone());
+        let keyring = Arc::new(Keyring::unavailable(NOT_OPEN));
+        let changes = TaskTracker::new();
         Ok(Arc::new(Self {
-            keyring: Arc::new(Keyring::unavailable(NOT_OPEN)),
+            admin: Admin::new(
+                Arc::clone(&store) as Arc<dyn Store>,
+                Arc::clone(&keyring),
+                clock.clone(),
+                Arc::new(SystemRandomness),
+                changes.clone(),
+            ),
+            changes,
+            open: CancellationToken::new(),
+            keyring,
             admission: Arc::new(admission),
             audit: Arc::new(Audit::new(
                 Arc::clone(&store) as Arc<dyn Store>,
@@ -87,18 +107,28 @@ impl Records {
         }))
     }
 
+    /// The folder of keys and records.
+    #[cfg(unix)]
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
+        self.options.as_ref().map(|options| options.dir.as_path())
+    }
+
     /// Opens the store, tries again until that works, and then writes down what was counted of
     /// refusals, until `stop`. `opened` is cancelled when the doors may open: when the store is
     /// there, is not wanted, or has refused once.
     pub(crate) async fn run(self: Arc<Self>, opened: CancellationToken, stop: CancellationToken) {
         let _tell = opened.clone().drop_guard();
-        let mut complained = false;
+        let (mut complained, mut tries) = (false, 0_u32);
         loop {
             match self.attempt().await {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(why) => {
-                    if !std::mem::replace(&mut complained, true) {
+                    // While nothing is kept and there are no keys, the command line may hold the
+                    // store for the moment in which it makes the first.
+                    let known = self.keyring.snapshot().install().is_ok();
+                    tries += 1;
+                    if (tries > 1 || !known) && !std::mem::replace(&mut complained, true) {
                         tracing::warn!("the records cannot be opened, calls get 503: {why}");
                     }
                 }
@@ -169,13 +199,20 @@ impl Records {
         // The keys first: a key that is made meanwhile finds the secret that belongs to this store.
         self.keyring.load(install, loaded);
         self.store.open_with(Arc::new(store));
+        self.open.cancel();
         Ok(true)
     }
 
     /// Commits what is left. After the last call.
     pub(crate) async fn close(&self) {
-        self.audit.flush_refusals(true);
-        if tokio::time::timeout(LAST_COMMIT, self.store.shut_down()).await.is_err() {
+        let last = async {
+            // A change on its way to the store would find it shut.
+            self.changes.close();
+            self.changes.wait().await;
+            self.audit.flush_refusals(true);
+            self.store.shut_down().await;
+        };
+        if tokio::time::timeout(LAST_COMMIT, last).await.is_err() {
             tracing::warn!("the last records were not committed in time");
         }
     }
@@ -245,7 +282,7 @@ pub(crate) fn policy(config: &Config, sections: &Sections) -> Result<Policy, Pro
 }
 
 /// An error with its causes, for the log of the operator.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

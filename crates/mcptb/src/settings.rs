@@ -52,12 +52,14 @@ pub(crate) struct Settings {
     /// File that holds the token callers must show (or set `MCPTB_TOKEN`); at least 20 characters.
     #[arg(long, value_name = "PATH", env = "MCPTB_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Folder of keys and records; without it, the usual one for data of your account.
-    #[arg(long, value_name = "PATH", env = "MCPTB_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    folder: DataFolder,
     /// Whether calls are recorded; without it, as the file says, and else on.
     #[arg(long, env = "MCPTB_AUDIT", value_enum)]
     audit: Option<OnOff>,
+    /// Address and port of the admin API, such as 127.0.0.1:8001; without it, it is on --port.
+    #[arg(long, value_name = "ADDR", env = "MCPTB_ADMIN_ADDR")]
+    admin_addr: Option<SocketAddr>,
     /// Who must show the token.
     #[arg(long, env = "MCPTB_AUTH", value_enum, default_value = "auto")]
     auth: Auth,
@@ -162,6 +164,23 @@ pub(crate) struct Settings {
     stdio: Stdio,
 }
 
+/// The flag that names the folder of keys and records.
+#[derive(Debug, Args)]
+pub(crate) struct DataFolder {
+    /// Folder of keys and records; without it, the usual one for data of your account.
+    #[arg(long, value_name = "PATH", env = "MCPTB_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Where the store is, for a command that goes to it by itself.
+#[derive(Debug, Args)]
+pub(crate) struct StorePlace {
+    #[command(flatten)]
+    _file: ConfigPath,
+    #[command(flatten)]
+    _folder: DataFolder,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Auth {
     /// With a token everybody; without one this machine is open and everybody else refused.
@@ -222,6 +241,8 @@ enum Stdio {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) address: SocketAddr,
+    /// The listener of the admin API, where it has one of its own.
+    pub(crate) admin_address: Option<SocketAddr>,
     pub(crate) access: AccessRules,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) host: HostSettings,
@@ -250,6 +271,7 @@ impl Config {
         let deadline = 300 * second;
         Self {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+            admin_address: None,
             access: AccessRules {
                 token: None,
                 keys: None,
@@ -313,6 +335,12 @@ fn colour() -> Colour {
     } else {
         Colour::Terminal
     }
+}
+
+/// The admin key in the environment, for a bridge that is reached by its address.
+pub(crate) fn admin_key() -> Option<Secret<String>> {
+    let key = variable("MCPTB_ADMIN_KEY")?.into_string().ok()?;
+    Some(Secret::new(key.trim().to_owned()))
 }
 
 /// A variable that is set to something other than nothing and `0`.

@@ -19,6 +19,7 @@ mod events;
 mod queue;
 
 pub(crate) use calls::CallLines;
+pub(crate) use escape::Plain;
 pub(crate) use queue::LineQueue;
 
 /// How lines look.

@@ -1,5 +1,6 @@
 //! Puts the rooms together. Decides nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::Router;
 use gateway::clock::SystemClock;
 use gateway::{Gateway, GatewayLimits, GatewayParts};
 use http_doors::access::KeyDoor;
+use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, admin_router};
 use http_doors::{DoorRules, DoorSettings, LiveRules};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +24,7 @@ use crate::telemetry::{CallLines, LineQueue};
 /// The name and version that the bridge gives itself.
 pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-const BRIDGE: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+pub(crate) const BRIDGE: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// How long the status of a stream is held back.
 const GRACE: Duration = Duration::from_secs(3);
@@ -34,6 +36,10 @@ pub(crate) struct Parts {
     pub(crate) pool: Arc<HostPool>,
     pub(crate) http: Arc<HttpSide>,
     pub(crate) router: Router,
+    /// The admin API, where it has a listener of its own.
+    pub(crate) admin: Option<(SocketAddr, Router)>,
+    /// The admin API for whoever can open the control socket.
+    pub(crate) control: Router,
     /// What may change while the doors are open.
     pub(crate) rules: LiveRules,
     /// Keys, limits and the record of calls.
@@ -78,7 +84,18 @@ impl Parts {
             tasks: calls.clone(),
             stop: stop.clone(),
         });
-        let router = http_doors::router(
+        let doors = |access, paths| AdminDoors {
+            admin: records.admin.clone(),
+            access,
+            paths,
+            bridge: BRIDGE,
+        };
+        let apart = config.admin_address.map(|address| {
+            let access = AdminAccess::Keys(rules.clone());
+            (address, admin_router(doors(access, AdminPaths::Admin)))
+        });
+        let beside = if apart.is_some() { AdminPaths::Children } else { AdminPaths::All };
+        let router = http_doors::router_with(
             gateway,
             DoorSettings {
                 rules: rules.clone(),
@@ -89,9 +106,23 @@ impl Parts {
                 anthropic_done: config.anthropic_done,
                 bridge: BRIDGE,
             },
+            Some(doors(AdminAccess::Keys(rules.clone()), beside)),
         );
+        let control = admin_router(doors(AdminAccess::Machine, AdminPaths::Admin));
         let attached = CancellationToken::new();
-        Ok(Self { pool, http, router, rules, records, calls, background, attached, stop })
+        Ok(Self {
+            pool,
+            http,
+            router,
+            admin: apart,
+            control,
+            rules,
+            records,
+            calls,
+            background,
+            attached,
+            stop,
+        })
     }
 
     /// The MCP server for one host connection.

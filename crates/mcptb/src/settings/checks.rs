@@ -32,14 +32,11 @@ impl Settings {
                 "set both for HTTPS, or none",
             ));
         }
-        let data_dir = match &self.data_dir {
-            Some(dir) if dir.as_os_str().is_empty() => None,
-            Some(dir) => std::path::absolute(dir).ok(),
-            None => data_folder(),
-        };
+        let data_dir = data_dir(self.folder.data_dir.as_deref());
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
             address: SocketAddr::new(self.host, self.port),
+            admin_address: self.admin_addr,
             access: AccessRules {
                 token,
                 keys: None,
@@ -139,6 +136,15 @@ impl Settings {
             ));
         }
         Ok(Some(Secret::new(token.to_owned())))
+    }
+}
+
+/// The folder of keys and records: the one that is named, or the usual one.
+pub(super) fn data_dir(named: Option<&std::path::Path>) -> Option<std::path::PathBuf> {
+    match named {
+        Some(dir) if dir.as_os_str().is_empty() => None,
+        Some(dir) => std::path::absolute(dir).ok(),
+        None => data_folder(),
     }
 }
 

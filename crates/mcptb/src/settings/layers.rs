@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use serde_json::{Value as Json, json};
 
 use super::file::{self, FileSettings, Place, Stamp};
-use super::{Config, Settings, variable};
+use super::{Config, Settings, StorePlace, variable};
 use crate::cli::Problem;
 
 /// Flags, variables, and where the file is.
@@ -68,7 +68,16 @@ pub(super) fn command() -> clap::Command {
 impl Layers {
     /// Keeps what flags and variables say.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
-        let command = command();
+        Self::keep(&command(), matches)
+    }
+
+    /// The same for a command that says no more than where the store is. Others of its flags may
+    /// have the names of settings and mean something else.
+    pub(crate) fn of_store(matches: &ArgMatches) -> Self {
+        Self::keep(&StorePlace::augment_args(clap::Command::new("mcptb")), matches)
+    }
+
+    fn keep(command: &clap::Command, matches: &ArgMatches) -> Self {
         let given = command.get_arguments().filter_map(|argument| {
             let name = argument.get_id().as_str();
             let source = match matches.value_source(name)? {
@@ -88,6 +97,17 @@ impl Layers {
     /// Where the file is or would be.
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The folder of keys and records; `None` where this account has none. Reads the file for it,
+    /// and checks nothing else: who looks after keys needs no bridge that could start.
+    pub(crate) fn data_dir(&self) -> Result<Option<std::path::PathBuf>, Problem> {
+        let file = file::read(&self.place)?.unwrap_or_default();
+        let given = self.given.iter().find(|given| given.name == "data_dir");
+        let stated = file.flags.iter().find(|flag| flag.name == "data_dir");
+        let values = given.map(|given| &given.values).or(stated.map(|flag| &flag.values));
+        let named = values.and_then(|values| values.first()).map(std::path::Path::new);
+        Ok(super::checks::data_dir(named))
     }
 
     /// Reads the file and checks everything, or says what is wrong.

@@ -27,6 +27,21 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Prints text without quotes, and escapes what could move a terminal's cursor or forge a line.
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| {
+            if is_unsafe(char) {
+                write!(f, "\\u{:04x}", u32::from(char))
+            } else {
+                f.write_char(char)
+            }
+        })
+    }
+}
+
 fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod desk;
 pub(crate) mod door;
 pub(crate) mod host;
 pub(crate) mod http;
@@ -15,6 +16,7 @@ use std::time::Duration;
 /// How long anything is waited for. Far above what it takes, so that a busy machine fails nothing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+pub(crate) use desk::{Desk, Key};
 pub(crate) use door::Door;
 pub(crate) use host::{FakeHost, Sampling};
 pub(crate) use http::{Call, Reply, Request, Target};

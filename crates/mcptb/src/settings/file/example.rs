@@ -116,6 +116,7 @@ fn stand_in(name: &str) -> Json {
         "tls_key" => json!("key.pem"),
         "max_tokens_cap" => json!(16_384),
         "pref_intelligence" | "pref_speed" | "pref_cost" => json!(0.5),
+        "admin_addr" => json!("127.0.0.1:8001"),
         _ => json!(""),
     }
 }

@@ -1,0 +1,78 @@
+//! The routes in this process, over files that no bridge holds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+use gateway::admin::Admin;
+use gateway::clock::SystemClock;
+use gateway::keyring::Keyring;
+use gateway::store::Store;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, admin_router};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use stores::{Durability, OpenError, OpenOptions, Sqlite};
+use tokio_util::task::TaskTracker;
+
+use super::exchange::Reply;
+use super::{Ask, Problem};
+use crate::entropy::SystemRandomness;
+use crate::records::chain;
+use crate::wiring::BRIDGE;
+
+/// An open store and the routes over it. When it is dropped, what was written is on the disk.
+pub(super) struct Direct {
+    router: Router,
+}
+
+/// What stands at the files.
+pub(super) enum Found {
+    Open(Direct),
+    /// Another program holds them.
+    Held(String),
+}
+
+impl Direct {
+    pub(super) async fn open(folder: &Path) -> Result<Found, Problem> {
+        let mut options = OpenOptions::new(folder);
+        options.durability = Durability::Fsync;
+        let store = match Sqlite::open(options) {
+            Ok(store) => store,
+            Err(OpenError::Locked { holder, .. }) => return Ok(Found::Held(holder)),
+            Err(error) => return Err(unusable(&chain(&error))),
+        };
+        let loaded = store.load().await.map_err(|error| unusable(&error.to_string()))?;
+        let keyring = Arc::new(Keyring::new(store.install_secret().clone(), loaded));
+        let admin = Admin::new(
+            Arc::new(store),
+            keyring,
+            Arc::new(SystemClock),
+            Arc::new(SystemRandomness),
+            TaskTracker::new(),
+        );
+        let (access, paths) = (AdminAccess::Machine, AdminPaths::Admin);
+        let router = admin_router(AdminDoors { admin, access, paths, bridge: BRIDGE });
+        Ok(Found::Open(Self { router }))
+    }
+
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, Problem> {
+        let broken = || Problem::refused("the request cannot be made", "please report this");
+        let request = Request::builder().method(ask.method.clone()).uri(&ask.path);
+        let body = Full::new(Bytes::from(ask.body.clone().unwrap_or_default()));
+        let request = request.body(body).map_err(|_| broken())?;
+        let answered = TowerToHyperService::new(self.router.clone()).call(request).await;
+        let (head, body) = answered.map_err(|never| match never {})?.into_parts();
+        let body = body.collect().await.map_err(|_| broken())?;
+        Ok(Reply { status: head.status, body: body.to_bytes().into() })
+    }
+}
+
+fn unusable(why: &str) -> Problem {
+    Problem::refused(
+        format!("keys and records cannot be opened: {why}"),
+        "name another folder with --data-dir or MCPTB_DATA_DIR, or see docs/keys.md",
+    )
+}

@@ -1,0 +1,230 @@
+//! Keys by command, on files that no bridge holds.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::{Desk, Door, Request};
+
+fn rights(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_fresh_machine_gets_its_first_admin_key() {
+    let desk = Desk::new();
+    let said = desk.fails(1, &["keys", "list"]);
+    assert!(said.contains("keys create"), "{said}");
+    assert!(!desk.folder().exists(), "looking makes nothing");
+    let key = desk.key(&["--admin"]);
+    assert!(key.token.starts_with(&format!("mcptb_admin_{}_", key.id)), "{key:?}");
+    assert_eq!((rights(&key.file), rights(&desk.folder())), (0o600, 0o700));
+    let file = key.file.to_str().unwrap();
+    let before = std::fs::read(&key.file).unwrap();
+    let said = desk.fails(2, &["keys", "create", "--admin", "--out", file]);
+    assert!(said.contains(file), "{said}");
+    assert_eq!(std::fs::read(&key.file).unwrap(), before, "nothing is overwritten");
+    let list = desk.json(&["keys", "list"]);
+    assert_eq!(list["data"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(
+        (&list["data"][0]["id"], &list["data"][0]["kind"]),
+        (&json!(key.id), &json!("admin"))
+    );
+    assert!(desk.text(&["keys", "list"]).contains(&key.id));
+    assert_eq!(desk.json(&["status"])["keys"], json!({"total": 1, "active": 1}));
+}
+
+#[test]
+fn a_token_goes_to_no_pipe() {
+    let desk = Desk::new();
+    let said = desk.fails(2, &["keys", "create"]);
+    assert!(said.contains("--out"), "{said}");
+    assert!(!desk.folder().exists(), "no key is made in vain");
+    let output = desk.run(&["keys", "create", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let all = [output.stdout, output.stderr].concat();
+    let all = String::from_utf8(all).unwrap();
+    assert!(!all.contains("mcptb_") && !all.contains("\"token\""), "{all}");
+    assert!(all.contains("--out FILE"), "{all}");
+    let key = desk.key(&["--name", "ci"]);
+    let args = ["keys", "rotate", &key.id];
+    assert!(desk.fails(2, &args).contains("--out"));
+    for shown in [desk.text(&["keys", "list", "--json"]), desk.text(&["keys", "show", &key.id])] {
+        assert!(!shown.contains("mcptb_"), "{shown}");
+    }
+    // A key that cannot be made leaves no file behind.
+    let file = desk.room.path().join("never.key");
+    let args = ["keys", "create", "--parent", "abcdefghijkl", "--out", file.to_str().unwrap()];
+    let said = desk.fails(1, &args);
+    assert!(said.contains("parent") && !file.exists(), "{said}");
+}
+
+#[test]
+fn a_terminal_shows_the_token_once() {
+    let script = Command::new("script").arg("--version").stdout(Stdio::null()).status();
+    if !script.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no `script` that could give a terminal");
+        return;
+    }
+    let desk = Desk::new();
+    let command = format!("{} keys create --sandbox", env!("CARGO_BIN_EXE_mcptb"));
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .env("MCPTB_DATA_DIR", desk.folder())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("mcptb_test_").count(), 1, "{said}");
+    assert!(said.contains("curl"), "it says how to use it: {said}");
+}
+
+#[test]
+fn every_field_can_be_said_changed_and_taken_away() {
+    let desk = Desk::new();
+    let all = [
+        ["--tenant", "team"],
+        ["--name", "ci"],
+        ["--notes", "for builds"],
+        ["--expires", "7d"],
+        ["--uses", "9"],
+        ["--model", "gpt-*,claude-*"],
+        ["--endpoint", "chat"],
+        ["--network", "10.0.0.0/8"],
+        ["--max-output", "100"],
+        ["--max-body", "10000"],
+        ["--rpm", "60"],
+        ["--tpm", "1000"],
+        ["--concurrency", "2"],
+        ["--budget", "tokens/day=5000"],
+        ["--budget", "cost/month=2.50"],
+        ["--priority", "7"],
+        ["--audit", "metadata"],
+    ];
+    let id = desk.key(&[all.concat().as_slice(), &["--can-mint"]].concat()).id;
+    let key = desk.json(&["keys", "show", &id]);
+    assert_eq!(
+        key["bounds"],
+        json!({
+            "models": ["gpt-*", "claude-*"], "endpoints": ["chat"], "networks": ["10.0.0.0/8"],
+            "max_output": 100, "max_body": 10000, "requests_per_minute": 60,
+            "tokens_per_minute": 1000, "concurrency": 2, "budgets": [
+                {"unit": "tokens", "span": "day", "limit": 5000},
+                {"unit": "cost", "span": "month", "limit": "2.50"}
+            ],
+        })
+    );
+    for (name, value) in [
+        ("tenant", json!("team")),
+        ("name", json!("ci")),
+        ("notes", json!("for builds")),
+        ("uses", json!(9)),
+        ("can_mint", json!(true)),
+        ("priority", json!(7)),
+        ("audit", json!("metadata")),
+    ] {
+        assert_eq!(key[name], value, "{name}");
+    }
+    assert!(key["expires"].is_string(), "{key}");
+    let edited = desk.json(&[
+        "keys",
+        "edit",
+        &id,
+        "--name",
+        "other",
+        "--expires",
+        "never",
+        "--can-mint=false",
+        "--clear",
+        "uses,model,budget",
+        "--rpm",
+        "5",
+    ]);
+    assert_eq!((&edited["name"], &edited["expires"]), (&json!("other"), &json!(null)));
+    assert_eq!((&edited["uses"], &edited["can_mint"]), (&json!(null), &json!(false)));
+    assert_eq!(edited["bounds"]["models"], json!([]));
+    assert_eq!(edited["bounds"]["budgets"], json!([]));
+    assert_eq!(edited["bounds"]["requests_per_minute"], 5);
+    assert_eq!(edited["bounds"]["concurrency"], 2, "what is not said stays");
+    desk.fails(2, &["keys", "edit", &id]);
+    desk.fails(2, &["keys", "create", "--budget", "tokens", "--json"]);
+    let said = desk.fails(1, &["keys", "create", "--budget", "apples/day=1", "--json"]);
+    assert!(said.contains("requests, tokens, cost"), "{said}");
+}
+
+#[test]
+fn keys_and_tenants_live_and_end() {
+    let desk = Desk::new();
+    let made = desk.json(&["tenants", "create", "team", "--weight", "3", "--rpm", "100"]);
+    assert_eq!((&made["weight"], &made["bounds"]["requests_per_minute"]), (&json!(3), &json!(100)));
+    let parent = desk.key(&["--tenant", "team", "--can-mint"]);
+    let child = desk.key(&["--parent", &parent.id, "--rpm", "5"]);
+    let below = desk.json(&["keys", "list", "--parent", &parent.id]);
+    assert_eq!(below["data"][0]["id"], json!(child.id));
+    assert_eq!(desk.json(&["keys", "list", "--limit", "1"])["data"].as_array().unwrap().len(), 1);
+    let rotated = desk.issue(&["keys", "rotate", &child.id, "--overlap", "0s"]);
+    assert_eq!(rotated.id, child.id);
+    assert_ne!(rotated.token, child.token);
+    let said = desk.fails(1, &["keys", "delete", &parent.id]);
+    assert!(said.contains("hint: "), "{said}");
+    assert_eq!(desk.json(&["keys", "revoke", &parent.id])["state"], "revoked");
+    let ended = desk.json(&["keys", "list", "--state", "ended"]);
+    assert_eq!(ended["data"].as_array().unwrap().len(), 2, "the child dies with it: {ended}");
+    for key in [&child, &parent] {
+        assert_eq!(desk.json(&["keys", "delete", &key.id])["deleted"], true);
+        desk.fails(1, &["keys", "show", &key.id]);
+    }
+    assert_eq!(desk.json(&["tenants", "edit", "team", "--clear", "rpm"])["id"], "team");
+    assert_eq!(desk.json(&["tenants", "revoke", "team"])["state"], "revoked");
+    assert_eq!(desk.json(&["tenants", "delete", "team"])["deleted"], true);
+    assert_eq!(desk.json(&["tenants", "list"])["data"], json!([]));
+    assert_eq!(desk.json(&["audit", "verify"])["intact"], true);
+}
+
+#[test]
+fn a_key_made_before_the_bridge_works_in_it() {
+    let desk = Desk::new();
+    let key = desk.key(&[]);
+    let rig = desk.launch().ready();
+    for door in Door::BOTH {
+        assert_eq!(rig.fetch(&door.ask("hi")).status, 401);
+        let mut call = rig.send(&key.on(door.ask("hi")));
+        rig.host.sampling().answer("hello");
+        assert_eq!(door.text(&call.finish()), "hello");
+    }
+    assert_eq!(rig.fetch(&key.on(Request::get("/v1/models"))).status, 200);
+}
+
+#[test]
+fn shells_and_readers_are_served() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        assert!(desk.text(&["completions", shell]).contains("tenants"), "{shell}");
+    }
+    assert!(desk.text(&["man"]).contains(".TH mcptb"));
+    assert!(desk.text(&["man", "keys", "create"]).contains("budget"));
+    desk.fails(2, &["man", "nothing"]);
+    assert!(!desk.folder().exists());
+}
+
+#[test]
+fn a_damaged_record_is_found() {
+    let desk = Desk::new();
+    desk.key(&["--name", "genuine"]);
+    desk.key(&["--name", "second"]);
+    assert_eq!(desk.run(&["audit", "verify"]).status.code(), Some(0));
+    let database = desk.folder().join("audit.db");
+    let bytes = std::fs::read(&database).unwrap();
+    let at = bytes.windows(7).position(|window| window == b"genuine").expect("in the clear");
+    let mut forged = bytes;
+    forged[at..at + 7].copy_from_slice(b"forgery");
+    std::fs::write(&database, forged).unwrap();
+    let output = desk.run(&["audit", "verify", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdict["intact"], false, "{verdict}");
+    assert!(verdict["finding"]["sequence"].is_u64(), "{verdict}");
+}
