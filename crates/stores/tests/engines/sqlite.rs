@@ -12,6 +12,7 @@ mod evidence;
 mod faults;
 mod files;
 mod retention;
+mod texts;
 
 use crate::contract::{Place, every_story, laws};
 
