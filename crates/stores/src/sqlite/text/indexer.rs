@@ -158,8 +158,12 @@ impl Indexer {
         }
         let batch = read(record, index.place(), index.batch_bytes()).map_err(Fault::Record)?;
         if batch.place != index.place() {
-            index.write(batch.entries, batch.place).map_err(Fault::Index)?;
+            let finished = index.write(batch.entries, batch.place).map_err(Fault::Index)?;
             self.backlog.indexed(batch.place.seq, batch.closed);
+            if let Some(piece) = finished {
+                index.keep_log_short(&self.files).map_err(Fault::Index)?;
+                index.join(piece).map_err(Fault::Index)?;
+            }
         }
         index.trim(record).map_err(Fault::Index)?;
         index.keep_log_short(&self.files).map_err(Fault::Index)?;

@@ -134,9 +134,13 @@ impl Index {
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 
-    /// Adds calls, and moves on to a place in the journal, in one transaction. After an error it
-    /// has to be opened anew.
-    pub(super) fn write(&mut self, mut entries: Vec<Entry>, place: Tip) -> rusqlite::Result<()> {
+    /// Adds calls, and moves on to a place in the journal, in one transaction. Says which piece is
+    /// finished now. After an error it has to be opened anew.
+    pub(super) fn write(
+        &mut self,
+        mut entries: Vec<Entry>,
+        place: Tip,
+    ) -> rusqlite::Result<Option<i64>> {
         entries.sort_unstable_by_key(|entry| entry.n);
         let mut full = self.is_piece_full()?;
         let before = self.pieces.last().map(|piece| piece.number);
@@ -158,14 +162,15 @@ impl Index {
             .execute(params![place.seq, place.mac])?;
         self.connection.execute_batch("COMMIT")?;
         self.place = place;
-        if let Some(before) = before
-            && self.pieces.last().is_some_and(|piece| piece.number != before)
-        {
-            // Little is added to it from now on, and one list of each word is quicker than many.
-            let sql = format!("INSERT INTO words_{before} (words_{before}) VALUES ('optimize')");
-            self.connection.execute_batch(&sql)?;
-        }
-        Ok(())
+        let last = self.pieces.last().map(|piece| piece.number);
+        Ok(before.filter(|_| before != last))
+    }
+
+    /// Joins the lists of each word in a piece to one, which is quicker to search: little is added
+    /// to it from now on.
+    pub(super) fn join(&self, piece: i64) -> rusqlite::Result<()> {
+        let sql = format!("INSERT INTO words_{piece} (words_{piece}) VALUES ('optimize')");
+        self.connection.execute_batch(&sql)
     }
 
     /// The piece for a call, which counts it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gateway::store::{CallFilter, Closed, Opened, Store, StoreError};
+use proptest::prelude::*;
 
 use super::{Place, reopen};
 use crate::samples::{START, closed, id, key_id, opened};
@@ -180,4 +181,33 @@ pub(crate) async fn what_is_not_searchable_yet_is_told(place: &impl Place) {
     searchable(&store).await;
     let page = store.calls(text("said"), None, 10).await.unwrap();
     assert_eq!((page.calls.len(), page.lag), (1, 0));
+}
+
+/// Texts in any script.
+pub(crate) fn texts() -> impl Strategy<Value = Vec<String>> {
+    let text = prop_oneof![
+        "\\PC{1,24}",
+        "[\\p{L}\\p{N}\\p{M} ]{1,12}",
+        "[a-cÀ-ÿ\u{300}-\u{303} _'\"*-]{1,16}",
+        "[一-人あ-お]{1,6}",
+    ];
+    prop::collection::vec(text, 1..40)
+}
+
+/// Whatever is said can be searched for, and is found.
+pub(crate) async fn a_text_is_found_by_itself(place: &impl Place, texts: &[String]) {
+    let store = place.open();
+    for (number, said) in (0..).zip(texts) {
+        drop(store.open(asked(number, said).into()));
+        drop(store.close(closed(number).into()));
+    }
+    store.load().await.unwrap();
+    searchable(&store).await;
+    for (number, said) in (0_u32..).zip(texts) {
+        let found = store.calls(text(said), None, 100).await;
+        if !matches!(found, Err(StoreError::Unsupported(_))) {
+            let id = opened(number).id;
+            assert!(found.unwrap().calls.iter().any(|call| call.id == id), "{said:?}");
+        }
+    }
 }
