@@ -95,7 +95,9 @@ async fn measure(arguments: &Arguments, root: &Path) -> Result<(), Fault> {
         let what = format!("256 in flight, {} calls there", calls.number);
         row(&mut out, &what, (arguments.calls * 2, took))?;
     }
+    catch_up(&mut out, &store, root).await?;
     look_up(&mut out, &store, calls.number).await?;
+    search(&mut out, &store, calls.number).await?;
     store.shut_down().await;
     drop(store);
     let start = Instant::now();
@@ -254,6 +256,61 @@ fn closed(id: CallId, number: u32) -> Closed {
         body: Some(text(number ^ 0x5555).into()),
         spending: Some(spending(key(number), number, 506)),
     }
+}
+
+/// Waits until everything is searchable, and says how long that took and what it takes.
+async fn catch_up(out: &mut impl Write, store: &Sqlite, root: &Path) -> Result<(), Fault> {
+    let (start, lag) = (Instant::now(), store.state().text_lag);
+    while store.state().text_lag > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let took = start.elapsed().as_secs_f64();
+    writeln!(out, "| calls not searchable yet after all of that: {lag} | | {took:.2} s |")?;
+    let size = |name| std::fs::metadata(root.join(name)).map_or(0, |found| found.len() >> 20);
+    writeln!(out, "| index {} MiB, database {} MiB | | |", size("text.db"), size("audit.db"))?;
+    Ok(())
+}
+
+async fn search(out: &mut impl Write, store: &Sqlite, calls: u32) -> Result<(), Fault> {
+    let all = CallFilter::default();
+    // The digits in a text stand in few others.
+    let rare = |number: u32| {
+        let text = String::from_utf8_lossy(&text(number)).into_owned();
+        let words = text.split(|letter: char| !letter.is_alphanumeric());
+        words
+            .max_by_key(|word| (word.starts_with(|c: char| c.is_ascii_digit()), word.len()))
+            .map(str::to_owned)
+    };
+    let key = Some(key(3));
+    writeln!(out, "| searches among {calls} calls, 200 of each | | p50 / p99 |")?;
+    for what in
+        ["a rare word", "two common words", "a common word, of a key that failed", "no call"]
+    {
+        let mut times = Vec::new();
+        for round in 0..200_u32 {
+            let number = round.wrapping_mul(2_654_435_761) % calls.max(1);
+            let filter = match what {
+                "a rare word" => CallFilter { text: rare(number), ..all.clone() },
+                "two common words" => {
+                    CallFilter { text: Some("function returns".into()), ..all.clone() }
+                }
+                "no call" => CallFilter { text: Some("absent".into()), ..all.clone() },
+                _ => CallFilter {
+                    text: Some("function".into()),
+                    status: Some(400..600),
+                    key,
+                    ..all.clone()
+                },
+            };
+            let start = Instant::now();
+            store.calls(filter, None, 50).await?;
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        let at = |part: usize| times.get(part).map_or(0.0, |time| time.as_secs_f64() * 1e3);
+        writeln!(out, "| 50 calls with {what} | | {:.2} / {:.2} ms |", at(100), at(197))?;
+    }
+    Ok(())
 }
 
 async fn look_up(out: &mut impl Write, store: &Sqlite, calls: u32) -> Result<(), Fault> {

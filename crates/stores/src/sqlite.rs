@@ -1,8 +1,8 @@
 //! The store in one SQLite file.
 //!
-//! One thread writes, with group commit; a second one moves the write-ahead log; two more read.
-//! See `writer` for how faults heal, `journal` for the chain, and `files` for what lies beside
-//! the database.
+//! One thread writes, with group commit; a second one moves the write-ahead log, a third one keeps
+//! the index of texts; two more read. See `writer` for how faults heal, `journal` for the chain,
+//! `text` for the index, and `files` for what lies beside the database.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -37,6 +37,7 @@ mod recover;
 mod retire;
 mod schema;
 mod stored;
+mod text;
 mod verify;
 mod wire;
 mod write;
@@ -50,6 +51,7 @@ use journal::Sealer;
 use queue::Queue;
 use readers::{Reader, Readers};
 use retire::Bounds;
+use text::{Backlog, Indexer};
 use write::{Altered, Close, Open, Settle, Write};
 use writer::{Health, Writer};
 
@@ -76,9 +78,9 @@ pub struct OpenOptions {
     pub dir: PathBuf,
     /// What survives a power loss.
     pub durability: Durability,
-    /// The most bytes that the database and its log may take, at least 16 MiB; `None` for no
-    /// bound. The oldest calls go first. Keys and the ledger stay: if they alone take it all,
-    /// nothing more can be written.
+    /// The most bytes that the database, the index of texts and their logs may take, at least 16
+    /// MiB; `None` for no bound. A fifth of that is for the index. The oldest calls go first. Keys
+    /// and the ledger stay: if they alone take it all, nothing more can be written.
     pub max_bytes: Option<NonZeroU64>,
     /// How long calls are kept; `None` for ever.
     pub max_age: Option<Duration>,
@@ -116,6 +118,7 @@ pub struct Sqlite {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     health: Arc<Health>,
+    backlog: Arc<Backlog>,
     ended: watch::Receiver<bool>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -134,6 +137,7 @@ impl Sqlite {
             Bounds { bytes: options.max_bytes, age: options.max_age },
         )?;
         let (queue, health) = (Arc::clone(&writer.queue), Arc::clone(&writer.health));
+        let backlog = Arc::clone(&writer.backlog);
         let readers = Arc::new(Readers::default());
         let (end, ended) = watch::channel(false);
         let all = Threads { writer, hold, readers: Arc::clone(&readers), end };
@@ -145,6 +149,7 @@ impl Sqlite {
             queue,
             readers,
             health,
+            backlog,
             ended,
             thread: Mutex::new(Some(thread)),
         })
@@ -187,6 +192,14 @@ impl Threads {
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let mut others = vec![named("store-log").spawn(move || checkpointer.run())?];
+        let backlog = Arc::clone(&writer.backlog);
+        let indexer = Indexer {
+            files: Arc::clone(&writer.files),
+            durability,
+            backlog: Arc::clone(&backlog),
+            bounds: writer.bounds,
+        };
+        others.push(named("store-text").spawn(move || indexer.run())?);
         for _ in 0..readers::THREADS {
             let (readers, path) = (Arc::clone(&readers), path.clone());
             let run = move || Reader::run(&readers, path, durability);
@@ -199,6 +212,7 @@ impl Threads {
             writer.run();
             readers.end();
             signals.end();
+            backlog.end();
             for other in others {
                 if other.join().is_err() {
                     tracing::error!("a thread of the store has panicked");
@@ -298,12 +312,22 @@ impl Store for Sqlite {
         after: Option<Cursor>,
         limit: usize,
     ) -> BoxFuture<'_, Result<CallPage, StoreError>> {
-        if filter.text.is_some() {
-            let error = StoreError::Unsupported("search for text");
-            return Box::pin(async move { Err(error) });
-        }
-        self.readers
-            .read(LOOK_UP, move |connection| reads::calls(connection, &filter, after, limit))
+        let Some(text) = &filter.text else {
+            return self
+                .readers
+                .read(LOOK_UP, move |connection| reads::calls(connection, &filter, after, limit));
+        };
+        let wanted = match text::read_wanted(text) {
+            Ok(wanted) => wanted,
+            Err(what) => return Box::pin(async move { Err(StoreError::Unsupported(what)) }),
+        };
+        // It is read before the index: what that lacks is never less.
+        let lag = self.backlog.lag();
+        let (files, backlog) = (Arc::clone(&self.files), Arc::clone(&self.backlog));
+        self.readers.search(LOOK_UP, files, backlog, move |record, index| {
+            let page = text::search(record, index, &filter, &wanted, after, limit)?;
+            Ok(page.map(|page| CallPage { lag, ..page }))
+        })
     }
 
     fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>> {
@@ -329,7 +353,7 @@ impl Store for Sqlite {
             fault: vitals.fault,
             queued: self.queue.len() + vitals.kept,
             bytes: self.files.bytes(),
-            text_lag: 0,
+            text_lag: self.backlog.lag(),
             retired_calls: vitals.retired,
         }
     }

@@ -69,16 +69,29 @@ pub(super) struct Batch<'a> {
     debits: HashMap<(String, i64), Stored>,
     /// Bytes that it wrote, roughly.
     bytes: usize,
+    /// Calls that it closed.
+    closed: usize,
+}
+
+/// What a batch came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Done {
+    /// Where the journal ends now.
+    pub(super) tip: Tip,
+    /// Bytes that were written, roughly.
+    pub(super) bytes: usize,
+    /// Calls that were closed.
+    pub(super) closed: usize,
 }
 
 impl<'a> Batch<'a> {
     /// Begins a batch; the transaction is the caller's.
     pub(super) fn new(connection: &'a Connection, sealer: &'a Sealer, tip: Tip, now: i64) -> Self {
-        Self { connection, sealer, tip, now, debits: HashMap::new(), bytes: 0 }
+        Self { connection, sealer, tip, now, debits: HashMap::new(), bytes: 0, closed: 0 }
     }
 
-    /// Writes what is gathered, and says where the journal ends now.
-    pub(super) fn finish(self) -> rusqlite::Result<(Tip, usize)> {
+    /// Writes what is gathered.
+    pub(super) fn finish(self) -> rusqlite::Result<Done> {
         let mut totals: HashMap<&str, Stored> = HashMap::new();
         for ((scope, minute), debit) in &self.debits {
             let Stored { requests, tokens, cost } = debit;
@@ -92,7 +105,7 @@ impl<'a> Batch<'a> {
                 .prepare_cached(DEBIT_TOTAL)?
                 .execute(params![scope, requests, tokens, cost])?;
         }
-        Ok((self.tip, self.bytes))
+        Ok(Done { tip: self.tip, bytes: self.bytes, closed: self.closed })
     }
 
     /// When it is written.
@@ -102,6 +115,7 @@ impl<'a> Batch<'a> {
 
     /// Adds a row to the journal.
     pub(super) fn seal(&mut self, row: Fresh<'_>) -> rusqlite::Result<i64> {
+        self.closed += usize::from(row.kind == Kind::Closed);
         self.tip.append(self.connection, self.sealer, row)
     }
 

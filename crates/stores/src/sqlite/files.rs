@@ -14,6 +14,7 @@ use gateway::store::StoreError;
 use super::journal::Tip;
 
 const DATABASE: &str = "audit.db";
+const TEXT: [&str; 3] = ["text.db", "text.db-wal", "text.db-shm"];
 const LOCK: &str = "lock";
 const INSTALL_SECRET: &str = "install.secret";
 const JOURNAL_KEY: &str = "journal.key";
@@ -97,7 +98,8 @@ impl Files {
         let directory = directory.canonicalize().map_err(|source| io_error(directory, source))?;
         let files = Self { directory };
         let hold = files.hold()?;
-        for name in [DATABASE, "audit.db-wal", "audit.db-shm", INSTALL_SECRET, JOURNAL_KEY] {
+        let plain = [DATABASE, "audit.db-wal", "audit.db-shm", INSTALL_SECRET, JOURNAL_KEY];
+        for name in plain.into_iter().chain(TEXT) {
             refuse_link(&files.path(name))?;
         }
         let database = files.database();
@@ -116,7 +118,8 @@ impl Files {
         // SQLite gives its other files the rights of this one.
         private().append(true).open(&database).map_err(|source| io_error(&database, source))?;
         let secret = [INSTALL_SECRET, JOURNAL_KEY, CHECKPOINT, LOCK];
-        for name in secret.into_iter().chain([DATABASE, "audit.db-wal", "audit.db-shm"]) {
+        let databases = [DATABASE, "audit.db-wal", "audit.db-shm"];
+        for name in secret.into_iter().chain(databases).chain(TEXT) {
             make_private(&files.path(name))
                 .map_err(|source| io_error(&files.path(name), source))?;
         }
@@ -128,21 +131,51 @@ impl Files {
         self.path(DATABASE)
     }
 
-    /// Bytes of the database and its log.
+    /// The index of texts.
+    pub(super) fn text(&self) -> PathBuf {
+        self.path(TEXT[0])
+    }
+
+    /// The files of the index of texts.
+    pub(super) fn text_files(&self) -> [PathBuf; 3] {
+        TEXT.map(|name| self.path(name))
+    }
+
+    /// Makes an empty file for the index of texts if there is none. SQLite gives its other files
+    /// the rights of this one.
+    pub(super) fn make_text(&self) -> io::Result<()> {
+        private().append(true).open(self.text()).map(|_| ())
+    }
+
+    /// Bytes of the log of the index of texts.
+    pub(super) fn text_log_bytes(&self) -> u64 {
+        self.size(TEXT[1])
+    }
+
+    /// Bytes of the database, of the index of texts, and of their logs.
     pub(super) fn bytes(&self) -> u64 {
-        let size = |name| fs::metadata(self.path(name)).map_or(0, |found| found.len());
-        size(DATABASE) + size("audit.db-wal")
+        let [text, text_log, _] = TEXT;
+        [DATABASE, "audit.db-wal", text, text_log].map(|name| self.size(name)).iter().sum()
     }
 
     /// Bytes of the log.
     pub(super) fn log_bytes(&self) -> u64 {
-        fs::metadata(self.path("audit.db-wal")).map_or(0, |found| found.len())
+        self.size("audit.db-wal")
     }
 
     /// Which file lies in the place of the database; `None` where there is none. Some systems
     /// do not tell one file from another.
     pub(super) fn identity(&self) -> Option<(u64, u64)> {
         Some(identity(&fs::metadata(self.path(DATABASE)).ok()?))
+    }
+
+    /// Which file is the index of texts; `None` where there is none.
+    pub(super) fn text_identity(&self) -> Option<(u64, u64)> {
+        Some(identity(&fs::metadata(self.text()).ok()?))
+    }
+
+    fn size(&self, name: &str) -> u64 {
+        fs::metadata(self.path(name)).map_or(0, |found| found.len())
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use gateway::BoxFuture;
 use gateway::store::StoreError;
-use rusqlite::{Connection, Error};
+use rusqlite::{Connection, Error, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::Durability;
-use super::connect::{Role, connect, down, is_environment, spoils_connection};
+use super::connect::{Role, connect, down, is_environment, reason, spoils_connection};
+use super::files::Files;
+use super::text::Backlog;
 
 /// Threads that read.
 pub(super) const THREADS: usize = 2;
@@ -55,11 +57,32 @@ impl Readers {
         time: Duration,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
+        self.queue(time, move |reader, deadline| reader.read(deadline, work))
+    }
+
+    /// Reads the record together with the index of texts. An inner error is one of the index.
+    pub(super) fn search<T: Send + 'static>(
+        &self,
+        time: Duration,
+        files: Arc<Files>,
+        backlog: Arc<Backlog>,
+        work: impl FnOnce(&Connection, &Connection) -> rusqlite::Result<Result<T, Error>>
+        + Send
+        + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        self.queue(time, move |reader, deadline| reader.search(deadline, &files, &backlog, work))
+    }
+
+    fn queue<T: Send + 'static>(
+        &self,
+        time: Duration,
+        work: impl FnOnce(&mut Reader, Instant) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
         let (sender, receiver) = oneshot::channel();
         let deadline = Instant::now() + time;
         let job: Job = Box::new(move |reader| {
             if !sender.is_closed() {
-                let _ = sender.send(reader.read(deadline, work));
+                let _ = sender.send(work(reader, deadline));
             }
         });
         let mut inner = self.inner();
@@ -106,12 +129,14 @@ pub(super) struct Reader {
     path: PathBuf,
     durability: Durability,
     connection: Option<Connection>,
+    /// A connection to the index of texts, and which one that was.
+    index: Option<(u64, Connection)>,
 }
 
 impl Reader {
     /// Reads until nothing more is taken.
     pub(super) fn run(readers: &Arc<Readers>, path: PathBuf, durability: Durability) {
-        let mut reader = Self { path, durability, connection: None };
+        let mut reader = Self { path, durability, connection: None, index: None };
         while let Some(job) = readers.next() {
             job(&mut reader);
         }
@@ -130,6 +155,62 @@ impl Reader {
             self.connection = None;
         }
         done.map_err(|error| down(&error))
+    }
+
+    fn search<T>(
+        &mut self,
+        deadline: Instant,
+        files: &Files,
+        backlog: &Backlog,
+        work: impl FnOnce(&Connection, &Connection) -> rusqlite::Result<Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        let unavailable = |why: &str| {
+            StoreError::Down(format!("texts cannot be searched at the moment: {why}").into())
+        };
+        let generation = backlog.generation(deadline);
+        if generation == 0 {
+            return Err(unavailable("their index cannot be opened"));
+        }
+        let kept = self.index.take().filter(|(of, _)| *of == generation);
+        let opened = match kept {
+            Some((_, index)) => Ok(index),
+            None => connect(&files.text(), Durability::Normal, Role::Reader).inspect(|index| {
+                // Each piece of the index has a statement of its own.
+                index.set_prepared_statement_cache_capacity(256);
+            }),
+        };
+        let index = opened.and_then(|mut index| {
+            index.progress_handler(STEPS, Some(move || Instant::now() >= deadline))?;
+            Ok(index)
+        });
+        let found = match index {
+            Err(error) => Err(error),
+            Ok(index) => {
+                let found = self.read(deadline, |record| work(record, &index))?;
+                if found.is_ok() {
+                    self.index = Some((generation, index));
+                }
+                found
+            }
+        };
+        found.map_err(|error| {
+            use ErrorCode::{
+                CannotOpen, DatabaseBusy, DatabaseLocked, OperationInterrupted, OutOfMemory,
+                SystemIoFailure,
+            };
+            let passing = [
+                CannotOpen,
+                DatabaseBusy,
+                DatabaseLocked,
+                OperationInterrupted,
+                OutOfMemory,
+                SystemIoFailure,
+            ];
+            if !error.sqlite_error_code().is_some_and(|code| passing.contains(&code)) {
+                backlog.doubt(generation);
+            }
+            unavailable(&reason(&error))
+        })
     }
 
     fn try_read<T>(

@@ -20,7 +20,7 @@ use super::record::{Stored, natural};
 use super::stored::{COLUMNS, StoredCall};
 
 /// Most calls in one page.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
 /// Later times are all the same to the numbers of calls.
@@ -36,18 +36,7 @@ pub(super) fn calls(
     limit: usize,
 ) -> rusqlite::Result<CallPage> {
     let limit = limit.clamp(1, PAGE);
-    let after = match after {
-        None => None,
-        Some(Cursor(id)) => {
-            let found = connection
-                .prepare_cached("SELECT n FROM call WHERE id = ?1")?
-                .query_row([id.to_bytes()], |row| row.get(0))
-                .optional()?;
-            // Retention took it, and with it everything that is older.
-            let Some(found) = found else { return Ok(CallPage::default()) };
-            Some(found)
-        }
-    };
+    let Ok(after) = after_number(connection, after)? else { return Ok(CallPage::default()) };
     let mut found = Vec::new();
     for select in selects(connection, filter, after)? {
         found.extend(select.read(connection, limit + 1)?);
@@ -63,15 +52,39 @@ pub(super) fn calls(
     })
 }
 
+/// The call that a page ended with is gone.
+pub(super) struct Gone;
+
+/// The number of the call that a page ended with. Where retention took it, that is an inner error:
+/// with it went everything that is older.
+pub(super) fn after_number(
+    connection: &Connection,
+    after: Option<Cursor>,
+) -> rusqlite::Result<Result<Option<i64>, Gone>> {
+    let Some(Cursor(id)) = after else { return Ok(Ok(None)) };
+    let found = connection
+        .prepare_cached("SELECT n FROM call WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(Some).ok_or(Gone))
+}
+
+/// The numbers of calls that came in during a span: from the first to before the last.
+pub(super) fn numbers(span: &Range<UnixMillis>) -> (i64, i64) {
+    // Times that are all one have no end between them.
+    let end = if span.end < LAST_TIME { first_number(span.end) } else { i64::MAX };
+    (first_number(span.start), end)
+}
+
 /// One read along one index.
 #[derive(Clone, Default)]
-struct Select {
-    conditions: String,
-    values: Vec<Value>,
+pub(super) struct Select {
+    pub(super) conditions: String,
+    pub(super) values: Vec<Value>,
 }
 
 impl Select {
-    fn and(&mut self, condition: &str, value: impl Into<Value>) {
+    pub(super) fn and(&mut self, condition: &str, value: impl Into<Value>) {
         self.values.push(value.into());
         self.conditions.push_str(if self.conditions.is_empty() { " WHERE " } else { " AND " });
         // Each condition holds one mark for its value.
@@ -80,10 +93,10 @@ impl Select {
     }
 
     fn received(&mut self, span: &Range<UnixMillis>) {
-        self.and("n >= ?", first_number(span.start));
-        // Times that are all one have no end between them.
-        if span.end < LAST_TIME {
-            self.and("n < ?", first_number(span.end));
+        let (from, to) = numbers(span);
+        self.and("n >= ?", from);
+        if to < i64::MAX {
+            self.and("n < ?", to);
         }
     }
 

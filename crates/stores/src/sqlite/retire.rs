@@ -40,10 +40,25 @@ impl Bounds {
         Some((all / 4).clamp(*LOG.start(), *LOG.end()))
     }
 
+    /// Bytes that the index of texts may take with its log; `None` for no bound.
+    pub(super) fn text(self) -> Option<u64> {
+        Some(self.bytes?.get().max(LEAST) / 5)
+    }
+
+    /// Bytes of that that its log may take. It has to hold more than a piece of the index.
+    pub(super) fn text_log(self) -> Option<u64> {
+        Some(self.text()? / 3)
+    }
+
+    /// Pages that the index of texts may take without its log.
+    pub(super) fn text_pages(self, page: u64) -> Option<u64> {
+        Some((self.text()? - self.text_log()?) / page.max(1))
+    }
+
     /// Pages that the database may take.
     fn pages(self, page: u64) -> Option<u64> {
         let all = self.bytes?.get().max(LEAST);
-        Some((all - self.log()?) / page.max(1))
+        Some((all - self.log()? - self.text()?) / page.max(1))
     }
 
     /// Tells SQLite of the bound: whatever happens, it does not pass it.

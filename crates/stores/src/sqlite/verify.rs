@@ -117,6 +117,11 @@ pub(super) async fn verify(
             "The checkpoint is not readable ({error}): rows could have been cut off the end.",
         ),
     });
+    unseen.push(
+        "The index of texts (the file text.db) is not looked at: whoever changes it changes what a \
+         search finds, not the record."
+            .to_owned(),
+    );
     let checkpoint = checkpoint.ok().flatten();
     let (mut walk, rows) = readers.read(TIME, move |c| Walk::begin(c, sealer, checkpoint)).await?;
     progress.expect(rows);

@@ -17,7 +17,7 @@ use gateway::store::{Loaded, StoreError};
 use rusqlite::{Connection, Error};
 
 use super::Durability;
-use super::apply::Batch;
+use super::apply::{Batch, Done};
 use super::checkpointer::Signals;
 use super::connect::{Role, connect, down, is_environment, reason, spoils_connection, unusable};
 use super::files::Files;
@@ -26,6 +26,7 @@ use super::queue::{Queue, Waiting};
 use super::recover;
 use super::retire::{self, Bounds};
 use super::schema::{self, SchemaError};
+use super::text::Backlog;
 use super::write::Write;
 
 /// Most writes in one transaction.
@@ -82,6 +83,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) health: Arc<Health>,
     pub(super) signals: Arc<Signals>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) sealer: Sealer,
     pub(super) clock: fn() -> UnixMillis,
     /// The last row of the journal of an earlier life.
@@ -92,7 +94,7 @@ pub(super) struct Writer {
     kept: VecDeque<Waiting>,
     kept_bytes: usize,
     pause: Option<(Duration, Instant)>,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     /// Whether there is more for retention to take.
     retiring: bool,
     /// When the age of calls was looked at.
@@ -160,12 +162,14 @@ impl Writer {
         let health = Health::default();
         health.vitals().retired = retire::taken(&open.connection).map_err(|error| down(&error))?;
         let signals = Arc::new(Signals::default());
+        let backlog = Arc::new(Backlog::new(before));
         Ok(Self {
             files,
             durability,
             queue: Arc::default(),
             health: Arc::new(health),
             signals,
+            backlog,
             sealer,
             clock,
             before,
@@ -244,11 +248,12 @@ impl Writer {
             connection.execute_batch("BEGIN IMMEDIATE")?;
             let mut batch = Batch::new(connection, &self.sealer, open.tip, now);
             let step = retire::step(connection, &mut batch, most, older.filter(|_| !full))?;
-            let (tip, _) = batch.finish()?;
+            let Done { tip, closed, .. } = batch.finish()?;
             connection.execute_batch("COMMIT")?;
             (open.tip, self.tip) = (tip, tip);
             if step.rows > 0 {
                 self.signals.committed(tip, usize::try_from(step.rows).unwrap_or(0) * 1000);
+                self.backlog.committed(tip.seq, closed);
                 self.health.vitals().retired = step.calls;
                 self.retiring = true;
             }
@@ -331,15 +336,16 @@ impl Writer {
         }
         let connection = &open.connection;
         let written = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            let (answers, tip, bytes) = self.apply(connection, open.tip, batch)?;
+            let (answers, done) = self.apply(connection, open.tip, batch)?;
             connection.execute_batch("COMMIT")?;
-            Ok((answers, tip, bytes))
+            Ok((answers, done))
         });
         match written {
-            Ok((answers, tip, bytes)) => {
+            Ok((answers, Done { tip, bytes, closed })) => {
                 (open.tip, self.tip) = (tip, tip);
                 self.open = Some(open);
                 self.signals.committed(tip, bytes);
+                self.backlog.committed(tip.seq, closed);
                 Ok(answers)
             }
             Err(error) => {
@@ -358,7 +364,7 @@ impl Writer {
         connection: &Connection,
         tip: Tip,
         batch: &[Waiting],
-    ) -> Result<(Vec<Answer>, Tip, usize), Error> {
+    ) -> Result<(Vec<Answer>, Done), Error> {
         let now = (self.clock)();
         let mut transaction = Batch::new(connection, &self.sealer, tip, now);
         let mut answers = Vec::with_capacity(batch.len());
@@ -389,8 +395,8 @@ impl Writer {
             // A fault is over only when a page was written.
             connection.execute("UPDATE meta SET probes = probes + 1", [])?;
         }
-        let (tip, bytes) = transaction.finish()?;
-        Ok((answers, tip, bytes))
+        let done = transaction.finish()?;
+        Ok((answers, done))
     }
 
     fn recovered(&mut self) {

@@ -10,6 +10,7 @@ pub(crate) mod changes;
 pub(crate) mod laws;
 pub(crate) mod queries;
 pub(crate) mod spending;
+pub(crate) mod texts;
 
 /// All time.
 pub(crate) const ALWAYS: std::ops::Range<UnixMillis> = 0..UnixMillis::MAX;
@@ -69,8 +70,14 @@ macro_rules! every_story {
                 the_last_use_of_a_key_is_known;
             queries:
                 pages_follow_each_other_to_the_end
-                usage_is_summed
-                a_search_for_text_says_that_it_cannot;
+                usage_is_summed;
+            texts:
+                calls_are_found_by_their_words
+                words_are_found_as_people_write_them
+                signs_in_a_search_are_no_syntax
+                a_search_without_words_is_refused
+                calls_that_end_late_are_found_in_their_place
+                what_is_not_searchable_yet_is_told;
         }
     };
 }

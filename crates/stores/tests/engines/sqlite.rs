@@ -12,8 +12,9 @@ mod evidence;
 mod faults;
 mod files;
 mod retention;
+mod texts;
 
-use crate::contract::{Place, every_story, laws};
+use crate::contract::{Place, every_story, laws, texts as said};
 
 /// A directory of its own.
 pub(crate) struct Directory(pub(crate) TempDir);
@@ -55,5 +56,14 @@ proptest! {
     #[test]
     fn a_filter_finds_what_fits(case in laws::filters()) {
         block_on(laws::a_filter_finds_what_fits(&Directory::new(), case));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_text_is_found_by_itself(texts in said::texts()) {
+        block_on(said::a_text_is_found_by_itself(&Directory::new(), &texts));
     }
 }

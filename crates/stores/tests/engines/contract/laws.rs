@@ -7,6 +7,7 @@ use gateway::keys::ScopeId;
 use gateway::store::{CallFilter, CallRow, Closed, Opened, Progress, Spending};
 use proptest::prelude::*;
 
+use super::texts::searchable;
 use super::{ALWAYS, Place, all, reopen};
 use crate::samples::{MINUTE, START, amounts, closed, key_id, key_scope, opened};
 
@@ -109,12 +110,14 @@ pub(crate) fn filters() -> impl Strategy<Value = (Vec<(u8, bool, u16)>, CallFilt
         prop::option::of(any::<bool>()),
         prop::option::of((199..204_u16, 199..204_u16)),
         prop::option::of(span),
+        prop::option::of(prop::sample::select(vec!["said", "SAID w1", "w0", "w1 w0"])),
     )
-        .prop_map(|(key, model, status, received)| CallFilter {
+        .prop_map(|(key, model, status, received, text)| CallFilter {
             key: key.map(key_id),
             model: model.map(|asked| if asked { "auto".into() } else { "gpt".into() }),
             status: status.map(|(from, to)| from..to),
             received,
+            text: text.map(str::to_owned),
             ..CallFilter::default()
         });
     (calls, filter)
@@ -127,7 +130,8 @@ pub(crate) async fn a_filter_finds_what_fits(
 ) {
     let store = place.open();
     for (number, (key, served, status)) in (0..).zip(calls) {
-        let start = Opened { key: Some(key_id(key)), ..opened(number) };
+        let body = Some(format!(r#"{{"text":"said w{}"}}"#, number % 3).into());
+        let start = Opened { key: Some(key_id(key)), body, ..opened(number) };
         drop(store.open(start.into()));
         let mut end = Closed { status, ..closed(number) };
         end.model_served = Some(if served { "gpt".into() } else { "auto".into() });
@@ -146,9 +150,21 @@ pub(crate) async fn a_filter_finds_what_fits(
                 .as_ref()
                 .is_none_or(|range| call.status.is_some_and(|status| range.contains(&status)))
             && filter.received.as_ref().is_none_or(|range| range.contains(&call.received))
+            && filter.text.as_ref().is_none_or(|text| {
+                let number = call.received - START;
+                // What still runs is not searchable.
+                call.status.is_some()
+                    && text
+                        .to_lowercase()
+                        .split(' ')
+                        .all(|word| word == "said" || word == format!("w{}", number % 3))
+            })
     };
     let mut wanted = all(&store).await;
     wanted.retain(fits);
+    if filter.text.is_some() {
+        searchable(&store).await;
+    }
     let found = store.calls(filter.clone(), None, 1000).await.unwrap();
     assert_eq!(found.calls, wanted);
     assert_eq!(found.next, None);

@@ -1,6 +1,6 @@
 //! What can be asked.
 
-use gateway::store::{CallFilter, Opened, StoreError, UsageBy, UsageFilter, UsageRow};
+use gateway::store::{CallFilter, Opened, UsageBy, UsageFilter, UsageRow};
 
 use super::{ALWAYS, Place};
 use crate::samples::{START, closed, key_id, opened};
@@ -70,10 +70,4 @@ pub(crate) async fn usage_is_summed(place: &impl Place) {
         usage(UsageBy::Day, ALWAYS, None).await,
         [row("2026-09-21", 2, 0, 510, 40, 20), row("2026-09-22", 2, 1, 520, 80, 40)]
     );
-}
-
-pub(crate) async fn a_search_for_text_says_that_it_cannot(place: &impl Place) {
-    let store = place.open();
-    let filter = CallFilter { text: Some("word".into()), ..CallFilter::default() };
-    assert!(matches!(store.calls(filter, None, 10).await, Err(StoreError::Unsupported(_))));
 }

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use gateway::keys::ScopeId;
-use gateway::store::{CallFilter, CallRow, Closed, Progress, Store};
+use gateway::store::{CallFilter, CallRow, Closed, Opened, Progress, Store};
 use stores::{OpenOptions, Sqlite};
 
 use super::Directory;
+use crate::contract::texts::searchable;
 use crate::contract::{ALWAYS, Place};
 use crate::samples::{closed, opened};
 
@@ -36,7 +37,11 @@ async fn child() {
     };
     for group in (first..first + CALLS).step_by(AT_ONCE as usize) {
         let calls = || group..group + AT_ONCE;
-        let opens: Vec<_> = calls().map(|number| store.open(opened(number).into())).collect();
+        let start = |number| {
+            let body = format!(r#"{{"text":"said w{}"}}"#, number % 5);
+            Opened { body: Some(body.into()), ..opened(number) }
+        };
+        let opens: Vec<_> = calls().map(|number| store.open(start(number).into())).collect();
         for (number, open) in calls().zip(opens) {
             open.await.unwrap();
             tell("opened", number);
@@ -86,10 +91,11 @@ fn run_and_kill(place: &Directory, first: u32, after: usize) -> Vec<(String, u32
     told
 }
 
-async fn every_call(store: &dyn Store) -> Vec<CallRow> {
+async fn every_call(store: &dyn Store, text: Option<&str>) -> Vec<CallRow> {
+    let filter = CallFilter { text: text.map(str::to_owned), ..CallFilter::default() };
     let (mut calls, mut after) = (Vec::new(), None);
     loop {
-        let page = store.calls(CallFilter::default(), after, 1000).await.unwrap();
+        let page = store.calls(filter.clone(), after, 1000).await.unwrap();
         calls.extend(page.calls);
         after = page.next;
         if after.is_none() {
@@ -110,7 +116,9 @@ async fn what_was_answered_survives_a_kill() {
 
         let store = place.open();
         interrupted += store.load().await.unwrap().interrupted;
-        let calls = every_call(&*store).await;
+        let calls = every_call(&*store, None).await;
+        searchable(&store).await;
+        assert!(every_call(&*store, Some("said")).await == calls, "the index has them all, once");
         let by_id: BTreeMap<_, _> = calls.iter().map(|call| (call.id, call)).collect();
         for (word, number) in &told {
             let call = by_id.get(&opened(*number).id).unwrap_or_else(|| panic!("{number} is gone"));

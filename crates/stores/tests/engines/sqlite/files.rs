@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use stores::{OpenError, Sqlite};
 
 use super::Directory;
+use crate::contract::texts::{record, searchable};
 use crate::contract::{Place, all};
 use crate::samples::{closed, opened};
 
@@ -45,12 +46,13 @@ async fn nobody_else_may_read_them() {
     fs::create_dir(place.file("")).unwrap();
     fs::set_permissions(place.file(""), fs::Permissions::from_mode(0o755)).unwrap();
     let store = place.open();
-    store.open(opened(1).into()).await.unwrap();
+    record(&store, 1, "said", "heard").await;
+    searchable(&store).await;
     let mode = |name: &str| fs::metadata(place.file(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(""), 0o700);
     let names =
         ["audit.db", "audit.db-wal", "audit.db-shm", "lock", "install.secret", "journal.key"];
-    for name in names {
+    for name in names.into_iter().chain(["text.db", "text.db-wal", "text.db-shm"]) {
         assert_eq!(mode(name), 0o600, "{name}");
     }
     store.shut_down().await;
@@ -89,7 +91,8 @@ async fn a_database_that_is_gone_is_not_made_anew() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_is_refused() {
-    for name in ["audit.db", "audit.db-wal", "install.secret", "journal.key", "lock"] {
+    let names = ["audit.db", "audit.db-wal", "install.secret", "journal.key", "lock", "text.db"];
+    for name in names {
         let place = used().await;
         let elsewhere = place.0.path().join("elsewhere");
         fs::write(&elsewhere, "something dear").unwrap();

@@ -1,0 +1,264 @@
+//! The thread that fills the index.
+//!
+//! It reads the journal behind the writer, in small batches, on connections of its own, and rests
+//! as long as it works while there is more: calls come first. Whatever is wrong with the index, it
+//! is thrown away; whatever is wrong with the record, it waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, params};
+
+use super::super::Durability;
+use super::super::body::{self, slot};
+use super::super::connect::{Role, connect, is_environment, reason};
+use super::super::files::Files;
+use super::super::journal::{Kind, Tip};
+use super::super::retire::Bounds;
+use super::pieces::{Entry, Index};
+use super::words::Words;
+use super::{Backlog, Wake};
+
+/// Rows of the journal in one batch.
+const ROWS: i64 = 1000;
+/// Rows of the journal that are counted in one read.
+const COUNTED: i64 = 50_000;
+/// Between the first two tries after a fault, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What it works with.
+#[derive(Debug)]
+pub(in super::super) struct Indexer {
+    pub(in super::super) files: Arc<Files>,
+    pub(in super::super) durability: Durability,
+    pub(in super::super) backlog: Arc<Backlog>,
+    pub(in super::super) bounds: Bounds,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+enum Fault {
+    /// The record cannot be read.
+    Record(Error),
+    /// The index cannot be used.
+    Index(Error),
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Open {
+    record: Option<Connection>,
+    index: Option<Index>,
+}
+
+/// A part of the journal.
+struct Batch {
+    entries: Vec<Entry>,
+    place: Tip,
+    closed: i64,
+    more: bool,
+}
+
+impl Indexer {
+    /// Fills the index until the store ends.
+    pub(in super::super) fn run(self) {
+        let (mut open, mut pause) = (Open::default(), None);
+        loop {
+            match self.backlog.wait() {
+                Wake::End => return,
+                Wake::Doubt => {
+                    tracing::warn!("the index of texts is damaged; it is made anew");
+                    open.index = None;
+                    if let Err(error) = Index::remove(&self.files) {
+                        tracing::warn!("the index of texts cannot be removed: {}", reason(&error));
+                    }
+                }
+                Wake::News => {}
+            }
+            let begun = Instant::now();
+            let rest = match self.step(&mut open) {
+                Ok(more) => {
+                    pause = None;
+                    if !more {
+                        continue;
+                    }
+                    begun.elapsed()
+                }
+                Err(fault) => {
+                    self.backlog.tried();
+                    let next = pause.map_or(FIRST_PAUSE, |pause: Duration| pause * 2);
+                    self.recover(&mut open, &fault, pause.is_none());
+                    *pause.insert(next.min(LONGEST_PAUSE))
+                }
+            };
+            self.backlog.again();
+            if self.backlog.pause(rest) {
+                return;
+            }
+        }
+    }
+
+    /// After a fault: what is damaged goes, what may come back is waited for.
+    fn recover(&self, open: &mut Open, fault: &Fault, first: bool) {
+        let error = match fault {
+            Fault::Record(error) => {
+                // The writer sees the same trouble and tells of it.
+                tracing::debug!("the index of texts waits for the record: {}", reason(error));
+                open.record = None;
+                return;
+            }
+            Fault::Index(error) => error,
+        };
+        if first {
+            tracing::warn!("the index of texts cannot be filled: {}", reason(error));
+        }
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let make_room = full && self.bounds.bytes.is_some();
+        open.index = None;
+        let done = if is_damage(error) {
+            Index::remove(&self.files)
+        } else if make_room {
+            Index::open(&self.files, self.bounds).and_then(|mut index| {
+                index.drop_oldest()?;
+                open.index = Some(index);
+                Ok(())
+            })
+        } else {
+            Ok(())
+        };
+        if let Err(error) = done {
+            tracing::debug!("the index of texts is not mended: {}", reason(&error));
+            open.index = None;
+        }
+    }
+
+    /// Indexes one batch; says whether there is more.
+    fn step(&self, open: &mut Open) -> Result<bool, Fault> {
+        let record = match &mut open.record {
+            Some(record) => record,
+            none => none.insert(
+                connect(&self.files.database(), self.durability, Role::Reader)
+                    .map_err(Fault::Record)?,
+            ),
+        };
+        if open.index.as_ref().is_some_and(|index| !index.is_there(&self.files)) {
+            tracing::warn!("the index of texts was taken away; it is made anew");
+            open.index = None;
+        }
+        let index = match &mut open.index {
+            Some(index) => index,
+            none => {
+                let index = self.open_index(record)?;
+                none.insert(index)
+            }
+        };
+        if !index.keep_log_short(&self.files).map_err(Fault::Index)? {
+            return Ok(true);
+        }
+        let batch = read(record, index.place(), index.batch_bytes()).map_err(Fault::Record)?;
+        if batch.place != index.place() {
+            let finished = index.write(batch.entries, batch.place).map_err(Fault::Index)?;
+            self.backlog.indexed(batch.place.seq, batch.closed);
+            if let Some(piece) = finished {
+                index.keep_log_short(&self.files).map_err(Fault::Index)?;
+                index.join(piece).map_err(Fault::Index)?;
+            }
+        }
+        index.trim(record).map_err(Fault::Index)?;
+        index.keep_log_short(&self.files).map_err(Fault::Index)?;
+        Ok(batch.more)
+    }
+
+    fn open_index(&self, record: &Connection) -> Result<Index, Fault> {
+        let mut index = Index::open(&self.files, self.bounds).map_err(Fault::Index)?;
+        // The record may have been put back to an earlier state, or have lost its last rows.
+        if !index.place().is_in(record).map_err(Fault::Record)? {
+            tracing::warn!("the index of texts is not of this record; it is made anew");
+            drop(index);
+            Index::remove(&self.files).map_err(Fault::Index)?;
+            index = Index::open(&self.files, self.bounds).map_err(Fault::Index)?;
+        }
+        let (place, tip) = (index.place().seq, self.backlog.tip());
+        let most = tip - place;
+        self.backlog.renewed(place, most);
+        let lag = count(record, place, tip).map_err(Fault::Record)?;
+        self.backlog.counted(tip, most, lag);
+        Ok(index)
+    }
+}
+
+/// Whether an index is beyond use. What is no fault of the world around it is one of its own.
+fn is_damage(error: &Error) -> bool {
+    let code = error.sqlite_error_code();
+    !is_environment(error)
+        || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Counts the ends of calls in a part of the journal, in pieces, so that its log can be moved
+/// meanwhile.
+fn count(record: &Connection, after: i64, upto: i64) -> rusqlite::Result<i64> {
+    let sql = "SELECT count(*) FILTER (WHERE kind = ?3), max(seq) FROM (SELECT seq, kind \
+        FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?4)";
+    let mut statement = record.prepare(sql)?;
+    let (mut count, mut after) = (0, after);
+    loop {
+        let kind = Kind::Closed.number();
+        let (some, last): (i64, Option<i64>) = statement
+            .query_row(params![after, upto, kind, COUNTED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        count += some;
+        match last {
+            Some(last) => after = last,
+            None => return Ok(count),
+        }
+    }
+}
+
+/// Reads the journal from a place on, with the words of the calls that ended there.
+fn read(record: &Connection, from: Tip, bytes: usize) -> rusqlite::Result<Batch> {
+    let moment = record.unchecked_transaction()?;
+    let mut batch = Batch { entries: Vec::new(), place: from, closed: 0, more: false };
+    let sql = "SELECT seq, kind, call, mac FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut lines = moment.prepare_cached(sql)?;
+    let mut lines = lines.query([from.seq, ROWS])?;
+    let (mut rows, mut size) = (0, 0);
+    while let Some(line) = lines.next()? {
+        if size >= bytes {
+            batch.more = true;
+            break;
+        }
+        rows += 1;
+        batch.place = Tip { seq: line.get(0)?, mac: line.get(3)? };
+        if line.get::<_, i64>(1)? != Kind::Closed.number() {
+            continue;
+        }
+        batch.closed += 1;
+        if let Some(id) = line.get::<_, Option<[u8; 16]>>(2)?
+            && let Some(entry) = read_call(&moment, &id)?
+        {
+            size += entry.words.len();
+            batch.entries.push(entry);
+        }
+    }
+    batch.more |= rows == ROWS;
+    Ok(batch)
+}
+
+/// The words of a call; `None` where it has none, or is gone.
+fn read_call(record: &Connection, id: &[u8; 16]) -> rusqlite::Result<Option<Entry>> {
+    let n: Option<i64> = record
+        .prepare_cached("SELECT n FROM call WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(n) = n else { return Ok(None) };
+    let mut bodies = record.prepare_cached(body::SELECT)?;
+    let mut words = Words::default();
+    for side in 0..2 {
+        // What is damaged has no words; the check of the journal names it.
+        if let Some(Ok(body)) = body::read(&mut bodies, slot(n, side))? {
+            words.read(&body);
+        }
+    }
+    let words = words.into_text();
+    Ok((!words.is_empty()).then_some(Entry { n, words }))
+}
