@@ -149,7 +149,7 @@ impl Audit {
         spending: Option<Spending>,
         overrun: bool,
     ) -> Result<(), Failure> {
-        let mut closed = self.closed(finished, received);
+        let mut closed = closed(finished, received);
         closed.body = match body {
             Some(body) => Some(self.redact(Bytes::from(body)).await?),
             None => None,
@@ -202,7 +202,7 @@ impl Audit {
         if row {
             let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
             let received = now.saturating_sub(elapsed);
-            let mut closed = self.closed(finished, received);
+            let mut closed = closed(finished, received);
             closed.ended = now;
             closed.spending = Some(Spending::default());
             self.store.refuse(unread.opened(received), closed);
@@ -215,38 +215,6 @@ impl Audit {
         if !counts.is_empty() {
             self.store.count_refusals(counts);
         }
-    }
-
-    fn closed(&self, finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
-        let (status, failure) = match finished.outcome {
-            Outcome::Answered => (200, None),
-            Outcome::Failed(failure, status) => (status, Some(failure)),
-            Outcome::HungUp => (HUNG_UP, None),
-        };
-        let first = finished.first_byte.map(|first| {
-            received.saturating_add(UnixMillis::try_from(first.as_millis()).unwrap_or_default())
-        });
-        Box::new(Closed {
-            id: finished.id,
-            first_byte: first,
-            ended: self.clock.now(),
-            model_served: finished.model_served.map(Into::into),
-            upstream: finished.upstream.map(Into::into),
-            replay_of: finished.replay_of,
-            status,
-            stop_reason: finished.stop_reason.map(model::StopReason::as_str),
-            input_tokens: finished.usage.input,
-            output_tokens: finished.usage.output,
-            cached_tokens: finished.usage.cached_input,
-            estimated: finished.usage.estimated,
-            overrun: false,
-            losses: finished.losses.to_string().into(),
-            bytes_out: finished.bytes_out as u64,
-            failure: failure.map(|failure| failure.kind.as_str()),
-            message: failure.map(|failure| failure.message.as_str().into()),
-            body: None,
-            spending: None,
-        })
     }
 }
 
@@ -273,6 +241,42 @@ impl Unread<'_> {
             body: None,
         })
     }
+}
+
+/// The TX half of a call that came in at a time.
+fn closed(finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
+    let (status, failure) = match finished.outcome {
+        Outcome::Answered => (200, None),
+        Outcome::Failed(failure, status) => (status, Some(failure)),
+        Outcome::HungUp => (HUNG_UP, None),
+    };
+    // All by the clock that cannot jump: the times of a row are in order, whatever the time of
+    // day did meanwhile.
+    let after = |time: Duration| {
+        received.saturating_add(UnixMillis::try_from(time.as_millis()).unwrap_or_default())
+    };
+    let first = finished.first_byte.map(after);
+    Box::new(Closed {
+        id: finished.id,
+        first_byte: first,
+        ended: after(finished.duration),
+        model_served: finished.model_served.map(Into::into),
+        upstream: finished.upstream.map(Into::into),
+        replay_of: finished.replay_of,
+        status,
+        stop_reason: finished.stop_reason.map(model::StopReason::as_str),
+        input_tokens: finished.usage.input,
+        output_tokens: finished.usage.output,
+        cached_tokens: finished.usage.cached_input,
+        estimated: finished.usage.estimated,
+        overrun: false,
+        losses: finished.losses.to_string().into(),
+        bytes_out: finished.bytes_out as u64,
+        failure: failure.map(|failure| failure.kind.as_str()),
+        message: failure.map(|failure| failure.message.as_str().into()),
+        body: None,
+        spending: None,
+    })
 }
 
 fn redacted(redactor: &Redactor, text: Bytes) -> Bytes {

@@ -87,7 +87,7 @@ impl Records {
     /// there, is not wanted, or has refused once.
     pub(crate) async fn run(self: Arc<Self>, opened: CancellationToken, stop: CancellationToken) {
         let _tell = opened.clone().drop_guard();
-        let mut complained = false;
+        let mut told = None;
         loop {
             match self.try_open().await {
                 Ok(true) => break,
@@ -99,7 +99,8 @@ impl Records {
                     }
                 }
                 Err(why) => {
-                    if !std::mem::replace(&mut complained, true) {
+                    // Said again where it is another reason: who holds the files may be known late.
+                    if told.replace(why.clone()).as_ref() != Some(&why) {
                         tracing::warn!("the records cannot be opened, calls get 503: {why}");
                     }
                     self.store.still_shut(why.clone());

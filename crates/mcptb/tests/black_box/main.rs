@@ -18,6 +18,7 @@ mod support;
 
 mod access;
 mod access_network;
+mod audit;
 mod bodies;
 mod bridging;
 mod calls;
@@ -30,6 +31,7 @@ mod handshake;
 mod hang_ups;
 mod host_faults;
 mod hosts;
+mod limits;
 mod load;
 mod logs;
 mod logs_quiet;

@@ -1,8 +1,10 @@
 //! What the tests stand on.
 
 pub(crate) mod door;
+pub(crate) mod endpoints;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod keyring;
 pub(crate) mod launch;
 pub(crate) mod lines;
 pub(crate) mod process;
@@ -17,7 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) use door::Door;
 pub(crate) use host::{FakeHost, Sampling};
-pub(crate) use http::{Call, Reply, Request, Target};
+pub(crate) use http::{Call, Head, Reply, Request, Target};
+pub(crate) use keyring::{Books, Key};
 pub(crate) use launch::{Launch, Rig};
 pub(crate) use process::Plumbing;
 pub(crate) use profile::Profile;
