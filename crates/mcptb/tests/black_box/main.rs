@@ -26,6 +26,7 @@ mod command_line;
 mod config;
 mod consent;
 mod count_tokens;
+mod crash;
 mod ends;
 mod handshake;
 mod hang_ups;

@@ -2,6 +2,7 @@
 
 pub(crate) mod door;
 pub(crate) mod endpoints;
+pub(crate) mod heard;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod keyring;
@@ -20,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) use door::Door;
 pub(crate) use host::{FakeHost, Sampling};
 pub(crate) use http::{Call, Head, Reply, Request, Target};
-pub(crate) use keyring::{Books, Key};
+pub(crate) use keyring::{Books, Key, Record};
 pub(crate) use launch::{Launch, Rig};
 pub(crate) use process::Plumbing;
 pub(crate) use profile::Profile;
