@@ -41,6 +41,10 @@ bench-store *arguments:
 laws cases="20000":
     PROPTEST_CASES={{ cases }} cargo test --workspace --release
 
+# `kill -9` at random points under load, and then everything must add up.
+crash rounds="200":
+    MCPTB_CRASH_ROUNDS={{ rounds }} cargo test -p mcptb --test black_box -- crash:: --nocapture
+
 # One fuzz target for a while (see fuzz/README.md); needs a nightly toolchain and cargo-fuzz.
 fuzz target="mcp_lines" seconds="60":
     cd fuzz && cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}

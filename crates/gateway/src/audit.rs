@@ -295,13 +295,16 @@ impl Audit {
             Outcome::Failed(failure, status) => (status, Some(failure)),
             Outcome::HungUp => (HUNG_UP, None),
         };
-        let first = finished.first_byte.map(|first| {
-            received.saturating_add(UnixMillis::try_from(first.as_millis()).unwrap_or_default())
-        });
+        // All by the clock that cannot jump: the times of a row are in order, whatever the time of
+        // day did meanwhile.
+        let after = |time: Duration| {
+            received.saturating_add(UnixMillis::try_from(time.as_millis()).unwrap_or_default())
+        };
+        let first = finished.first_byte.map(after);
         Box::new(Closed {
             id: finished.id,
             first_byte: first,
-            ended: self.clock.now(),
+            ended: after(finished.duration),
             model_served: finished.model_served.map(|model| self.foreign(model, NAME)),
             upstream: finished.upstream.map(|name| self.foreign(name, NAME)),
             replay_of: finished.replay_of,

@@ -118,7 +118,7 @@ impl Records {
     /// there, is not wanted, or has refused once.
     pub(crate) async fn run(self: Arc<Self>, opened: CancellationToken, stop: CancellationToken) {
         let _tell = opened.clone().drop_guard();
-        let (mut complained, mut tries) = (false, 0_u32);
+        let (mut told, mut tries) = (None, 0_u32);
         loop {
             match self.attempt().await {
                 Ok(true) => break,
@@ -128,7 +128,8 @@ impl Records {
                     // store for the moment in which it makes the first.
                     let known = self.keyring.snapshot().install().is_ok();
                     tries += 1;
-                    if (tries > 1 || !known) && !std::mem::replace(&mut complained, true) {
+                    // Said again where it is another reason: who holds the files may be known late.
+                    if (tries > 1 || !known) && told.replace(why.clone()).as_ref() != Some(&why) {
                         tracing::warn!("the records cannot be opened, calls get 503: {why}");
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::support::{Desk, Door, Key, PATIENCE, Request, Rig};
+use crate::support::{Desk, Door, IssuedKey, PATIENCE, Request, Rig};
 
 fn status(rig: &Rig, request: &Request) -> u16 {
     rig.fetch(request).status
@@ -65,7 +65,7 @@ fn a_key_ends_by_use_and_by_time() {
     assert_eq!(desk.json(&["keys", "show", &short.id])["state"], "expired");
 }
 
-fn until_refused(rig: &Rig, key: &Key) {
+fn until_refused(rig: &Rig, key: &IssuedKey) {
     let deadline = Instant::now() + PATIENCE;
     while status(rig, &key.on(Request::get("/v1/models"))) != 401 {
         assert!(Instant::now() < deadline, "it never ends");

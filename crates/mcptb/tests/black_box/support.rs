@@ -2,8 +2,11 @@
 
 pub(crate) mod desk;
 pub(crate) mod door;
+pub(crate) mod endpoints;
+pub(crate) mod heard;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod keyring;
 pub(crate) mod launch;
 pub(crate) mod lines;
 pub(crate) mod process;
@@ -16,10 +19,11 @@ use std::time::Duration;
 /// How long anything is waited for. Far above what it takes, so that a busy machine fails nothing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) use desk::{Desk, Key};
+pub(crate) use desk::{Desk, IssuedKey};
 pub(crate) use door::Door;
 pub(crate) use host::{FakeHost, Sampling};
-pub(crate) use http::{Call, Reply, Request, Target};
+pub(crate) use http::{Call, Head, Reply, Request, Target};
+pub(crate) use keyring::{Books, Key, Record};
 pub(crate) use launch::{Launch, Rig};
 pub(crate) use process::Plumbing;
 pub(crate) use profile::Profile;

@@ -17,13 +17,13 @@ pub(crate) struct Desk {
 
 /// A key and its token.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
+pub(crate) struct IssuedKey {
     pub(crate) id: String,
     pub(crate) token: String,
     pub(crate) file: PathBuf,
 }
 
-impl Key {
+impl IssuedKey {
     /// A request with this key.
     pub(crate) fn on(&self, request: Request) -> Request {
         request.header("authorization", &format!("Bearer {}", self.token))
@@ -78,16 +78,16 @@ impl Desk {
     }
 
     /// Makes a key, with its token in a file.
-    pub(crate) fn key(&self, args: &[&str]) -> Key {
+    pub(crate) fn key(&self, args: &[&str]) -> IssuedKey {
         self.issue(&[&["keys", "create"], args].concat())
     }
 
     /// Runs a command that gives out a token.
-    pub(crate) fn issue(&self, args: &[&str]) -> Key {
+    pub(crate) fn issue(&self, args: &[&str]) -> IssuedKey {
         let file = (0..).map(|n| self.room.path().join(format!("{n}.key")));
         let file = file.into_iter().find(|file| !file.exists()).unwrap();
         let made = self.json(&[args, &["--out", file.to_str().unwrap()]].concat());
         let token = std::fs::read_to_string(&file).unwrap().trim_end().to_owned();
-        Key { id: made["key"]["id"].as_str().unwrap().to_owned(), token, file }
+        IssuedKey { id: made["key"]["id"].as_str().unwrap().to_owned(), token, file }
     }
 }

@@ -96,6 +96,14 @@ impl Target {
         self.send(request).finish()
     }
 
+    /// Sends a request to whom may be gone at any moment. Nothing is encrypted.
+    pub(crate) fn try_send(&self, request: &Request) -> io::Result<TcpStream> {
+        let mut socket = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.write_all(&request.write(self.address))?;
+        Ok(socket)
+    }
+
     /// Opens a connection and sends these bytes on it.
     pub(crate) fn send_raw(&self, bytes: &[u8]) -> Call {
         let socket = TcpStream::connect_timeout(&self.address, PATIENCE)

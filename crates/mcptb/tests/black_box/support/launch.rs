@@ -114,6 +114,14 @@ impl Rig {
         self.target.fetch(request)
     }
 
+    /// Ends it as a host does, waits until everything is written, and gives what it said.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        self.host.close_stdin();
+        let said = self.process.stderr.wait_end();
+        assert_eq!(self.process.wait().code(), Some(0), "{said:#?}");
+        said
+    }
+
     /// The details that `/readyz` gives of the host.
     pub(crate) fn readiness(&self) -> (u16, Value) {
         let reply = self.fetch(&Request::get("/readyz"));

@@ -104,6 +104,10 @@ impl Process {
         (Self { pid, ended, status: None, stderr: lines, _unread: unread, _data: data }, ends)
     }
 
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         // Signals cannot be sent by safe code of the standard library; every shell can.
