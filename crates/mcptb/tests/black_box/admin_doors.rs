@@ -40,7 +40,7 @@ fn without_an_admin_key_there_is_no_such_path() {
 #[test]
 fn the_command_line_reaches_a_bridge_by_its_address() {
     let desk = Desk::new();
-    let rig = desk.launch().ready();
+    let rig = desk.launch().env("MCPTB_LOG", "debug").ready();
     let admin = desk.key(&["--admin"]);
     let (url, file) = (url(&rig), admin.file.to_str().unwrap().to_owned());
     // A desk elsewhere, without any files.
@@ -64,6 +64,10 @@ fn the_command_line_reaches_a_bridge_by_its_address() {
     assert!(!said.contains("mcptb_test_"), "{said}");
     let nobody = format!("http://127.0.0.1:{}", free_port());
     assert!(far.fails(1, &["status", "--url", &nobody, "--key-file", &file]).contains("reached"));
+    let log = rig.process.stderr.so_far().join("\n");
+    for secret in [&admin, &made].map(|key| key.token.rsplit('_').next().unwrap()) {
+        assert!(!log.contains(secret), "{log}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The command line beside a running bridge: the control socket.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::time::Instant;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -22,8 +24,12 @@ fn the_socket_is_the_owners_and_goes_with_the_bridge() {
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
     let folder = std::fs::metadata(desk.folder()).unwrap();
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    // Somebody who dawdles there does not hold up the end.
+    let mut dawdling = UnixStream::connect(&socket).unwrap();
+    dawdling.write_all(b"POST /admin/v1/keys HTTP/1.1\r\nhost: loc").unwrap();
+    assert_eq!(desk.json(&["status"])["keys"]["total"], 1);
     rig.process.signal("TERM");
-    assert_eq!(rig.process.wait().code(), Some(0));
+    assert_eq!(rig.process.wait_within(Duration::from_secs(2)).code(), Some(0));
     assert!(!socket.exists());
     assert_eq!(desk.json(&["keys", "list"])["data"][0]["kind"], "admin", "now from the files");
 }
@@ -117,4 +123,20 @@ fn files_that_something_else_holds_are_left_alone() {
     lock.lock().unwrap();
     let said = desk.fails(1, &["keys", "list"]);
     assert!(said.contains("in use") && said.contains("--url"), "{said}");
+}
+
+#[test]
+fn the_socket_has_the_routes_of_administrators_only() {
+    let desk = Desk::new();
+    let _rig = desk.launch().ready();
+    desk.key(&[]);
+    for (path, status) in [("/admin/v1/keys", "200"), ("/v1/models", "404"), ("/v1/keys", "404")] {
+        let mut stream = UnixStream::connect(desk.folder().join("control.sock")).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {reply}");
+        assert!(!reply.contains("mcptb_"), "{reply}");
+    }
 }

@@ -199,6 +199,20 @@ fn a_key_made_before_the_bridge_works_in_it() {
 }
 
 #[test]
+fn commands_that_meet_wait_for_each_other() {
+    let desk = Desk::new();
+    let started: Vec<_> = (0..4)
+        .map(|n| desk.command(&["keys", "create", "--json", "--name", &n.to_string()]))
+        .map(|mut command| command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        .collect();
+    for mut child in started {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    assert_eq!(desk.json(&["keys", "list"])["data"].as_array().unwrap().len(), 4);
+    assert_eq!(desk.json(&["audit", "verify"])["intact"], true);
+}
+
+#[test]
 fn shells_and_readers_are_served() {
     let desk = Desk::new();
     for shell in ["bash", "zsh", "fish", "powershell"] {
