@@ -56,6 +56,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "MS", default_value_t = 0)]
     host_delay: u64,
 
+    /// Calls per second that come in the open loop.
+    #[arg(long, global = true, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+
     /// One more argument for mcptb, repeatable, for example one that turns a rule on.
     #[arg(long = "with", global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub(crate) with: Vec<String>,
@@ -68,6 +72,8 @@ pub(crate) enum Scenario {
     Table,
     /// 256 calls in flight against a host that takes 50 ms.
     SlowHost,
+    /// Latency of calls that come at a constant rate, whether or not earlier ones are answered.
+    OpenLoop,
     /// Memory of 10,000 calls that wait, at the host and in the queue.
     Waiting,
     /// Memory of 1,000 streams at once.

@@ -83,12 +83,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The request of call 0.
-    pub(crate) fn new(port: u16, streaming: bool) -> Self {
+    /// The request of call 0, with the key that the caller shows, if there is one.
+    pub(crate) fn new(port: u16, streaming: bool, token: Option<&str>) -> Self {
         let body = request_body(0, streaming);
         let length = body.len();
+        let key =
+            token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
         let bytes = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{key}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         )
         .into_bytes();
         let digits_at = memmem::find(&bytes, ASK_TAG.as_bytes()).map_or(0, |at| at + ASK_TAG.len());
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_request_takes_another_number() {
-        let mut request = Request::new(80, true);
+        let mut request = Request::new(80, true, Some("key"));
         request.set_number(77);
         assert!(request.bytes().ends_with(request_body(77, true).as_bytes()));
     }

@@ -18,7 +18,7 @@ use crate::target::{Kind, Setting, Target};
 /// Few callers: the figure is a delay, not a queue.
 const CALLERS: usize = 8;
 
-/// Measures the whole-path floor and mcptb in turns.
+/// Measures the whole-path floor and both kinds of mcptb in turns.
 pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     report.progress("first byte after the host's answer");
     let setting = Setting {
@@ -27,8 +27,8 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
         ..Setting::at_once(CALLERS)
     };
     let mut targets = Vec::new();
-    for kind in [Kind::WholePath, Kind::Mcptb] {
-        if !(arguments.floors_only && kind == Kind::Mcptb) {
+    for kind in [Kind::WholePath, Kind::Mcptb, Kind::Full] {
+        if !(arguments.floors_only && kind.is_ours()) {
             targets.push((Target::start(kind, arguments, setting)?, Vec::new()));
         }
     }
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
             median(rounds.iter().map(|[_, p99, _]| *p99)),
         ];
         let streams: f64 = rounds.iter().map(|[.., count]| count).sum();
-        let ours = target.kind == Kind::Mcptb;
+        let ours = target.kind.is_ours();
         rows.push(vec![
             CALLERS.to_string(),
             target.kind.name().to_owned(),

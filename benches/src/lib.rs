@@ -1,7 +1,7 @@
 //! Measures `mcptb` beside the least that any bridge must do, in the same run on the same machine.
 //!
 //! It is not a test and not a gate: it prints figures. It knows `mcptb` only as a program that it
-//! starts, so it uses no crate of the workspace and cannot flatter one. What reading costs inside of
+//! starts and cannot flatter it; of its crates it uses what makes a key beforehand (`house`). What reading costs inside of
 //! the program is measured by a program of its own, `reading`.
 //!
 //! Start reading at `table`, which names the cells and the targets; `target` starts them,
@@ -21,8 +21,10 @@ mod first_byte;
 mod floor_http;
 mod floor_stdio;
 mod host;
+mod house;
 mod load;
 mod messages;
+mod open_loop;
 mod pin;
 mod proc;
 mod report;
@@ -65,6 +67,7 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
         Scenario::WholePath { port } => return whole_path::serve(port).map(|()| true),
         Scenario::Table => table::run(arguments, &mut report)?,
         Scenario::SlowHost => table::run_slow_host(arguments, &mut report)?,
+        Scenario::OpenLoop => open_loop::run(arguments, &mut report)?,
         Scenario::Waiting => waiting::run_waiting(arguments, &mut report)?,
         Scenario::Streams => waiting::run_streams(arguments, &mut report)?,
         Scenario::FirstByte => first_byte::run(arguments, &mut report)?,
@@ -72,6 +75,7 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
         Scenario::All => {
             table::run(arguments, &mut report)?;
             table::run_slow_host(arguments, &mut report)?;
+            open_loop::run(arguments, &mut report)?;
             first_byte::run(arguments, &mut report)?;
             waiting::run_streams(arguments, &mut report)?;
             waiting::run_waiting(arguments, &mut report)?;

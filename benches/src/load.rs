@@ -87,7 +87,8 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, other: Self) {
+    /// Adds what another caller saw.
+    pub(crate) fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.first_bytes.extend(other.first_bytes);
         self.refused += other.refused;
@@ -162,6 +163,7 @@ struct Shared {
     phase: AtomicU8,
     next_number: AtomicU32,
     port: u16,
+    token: Option<String>,
     echo: bool,
     load: Load,
     host: Arc<Seen>,
@@ -174,6 +176,7 @@ pub(crate) fn run(target: &Target, load: Load) -> Outcome<Loaded> {
             phase: AtomicU8::new(WARMING),
             next_number: AtomicU32::new(1),
             port: target.port,
+            token: target.token().map(str::to_owned),
             echo: target.echoes(),
             load,
             host: Arc::clone(&target.host()?.seen),
@@ -204,7 +207,7 @@ pub(crate) fn run(target: &Target, load: Load) -> Outcome<Loaded> {
 /// One caller: the next call as soon as the last is answered, until the time is over.
 async fn call_on_and_on(shared: Arc<Shared>) -> Tally {
     let mut tally = Tally::default();
-    let mut request = Request::new(shared.port, shared.load.streaming);
+    let mut request = Request::new(shared.port, shared.load.streaming, shared.token.as_deref());
     let mut connection = None;
     let mut failures = 0;
     while shared.phase.load(Ordering::Relaxed) != OVER && failures < MOST_FAILURES {
@@ -253,7 +256,9 @@ async fn call_on_and_on(shared: Arc<Shared>) -> Tally {
     tally
 }
 
-async fn exchange<'a>(
+/// Sends a request, over a new connection where there is none, and reads the response. The time is
+/// when the marker of the call came into sight, if that is `watched`.
+pub(crate) async fn exchange<'a>(
     connection: &'a mut Option<Connection>,
     port: u16,
     request: &Request,
@@ -285,7 +290,7 @@ pub(crate) struct FirstAnswers {
 pub(crate) fn first_answers(target: &Target, deadline: Instant) -> Outcome<FirstAnswers> {
     runtime()?.block_on(async {
         let call = Call { number: 0, streaming: false, echo: target.echoes() };
-        let request = Request::new(target.port, false);
+        let request = Request::new(target.port, false, target.token());
         let mut any = None;
         let mut last = "nothing listens".to_owned();
         while Instant::now() < deadline {

@@ -28,14 +28,14 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     let starts = if arguments.quick { 3 } else { 11 };
     let mut rows = Vec::new();
     let mut figures = Vec::new();
-    for kind in [Kind::WholePath, Kind::Mcptb] {
-        if arguments.floors_only && kind == Kind::Mcptb {
+    for kind in [Kind::WholePath, Kind::Mcptb, Kind::Full] {
+        if arguments.floors_only && kind.is_ours() {
             continue;
         }
         let begun =
             (0..starts).map(|_| start_once(kind, arguments)).collect::<Outcome<Vec<_>>>()?;
         let size = match kind {
-            Kind::Mcptb => fs::metadata(arguments.mcptb()?)?.len(),
+            Kind::Mcptb | Kind::Full => fs::metadata(arguments.mcptb()?)?.len(),
             Kind::HttpFloor | Kind::StdioFloor | Kind::WholePath => {
                 fs::metadata(std::env::current_exe()?)?.len()
             }
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
             milliseconds(good),
             megabytes(idle),
             megabytes(figure(size)),
-            if kind == Kind::Mcptb { verdict(met) } else { String::new() },
+            if kind.is_ours() { verdict(met) } else { String::new() },
         ]);
         figures.push(json!({
             "target": kind.name(),

@@ -45,6 +45,8 @@ struct Ratios {
     p50: f64,
     p99: f64,
     throughput: f64,
+    /// With everything on: the calls/s against everything off, and CPU time in µs per call.
+    full: Option<(f64, f64)>,
     /// The lowest and the highest round of the ratio that the bar is about.
     spread: (f64, f64),
 }
@@ -58,10 +60,15 @@ impl Row {
         self.rounds.iter().map(|round| round.bad).sum()
     }
 
-    fn against(&self, floor: &Self, in_flight: usize) -> Ratios {
+    fn against(&self, floor: &Self, bare: Option<&Self>, in_flight: usize) -> Ratios {
         let ratios = |of: fn(&Round) -> f64| {
             self.rounds.iter().zip(&floor.rounds).map(move |(ours, floor)| of(ours) / of(floor))
         };
+        let full = bare.map(|bare| {
+            let rounds = self.rounds.iter().zip(&bare.rounds);
+            let kept = rounds.map(|(full, bare)| full.calls_per_second / bare.calls_per_second);
+            (median(kept), self.median(|round| round.cpu_us_per_call))
+        });
         let p50 = ratios(|round| round.p50);
         let throughput = ratios(|round| round.calls_per_second);
         let spread = if in_flight == 1 { range(p50.clone()) } else { range(throughput.clone()) };
@@ -69,6 +76,7 @@ impl Row {
             p50: median(p50),
             p99: median(ratios(|round| round.p99)),
             throughput: median(throughput),
+            full,
             spread,
         }
     }
@@ -86,7 +94,8 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
         for streaming in [false, true] {
             let mode = if streaming { "streamed" } else { "whole" };
             report.progress(&format!("{in_flight} in flight, {mode}"));
-            let mut kinds = vec![Kind::HttpFloor, Kind::StdioFloor, Kind::WholePath, Kind::Mcptb];
+            let mut kinds =
+                vec![Kind::HttpFloor, Kind::StdioFloor, Kind::WholePath, Kind::Mcptb, Kind::Full];
             // Nothing streams over the wires.
             kinds.retain(|&kind| !(streaming && kind == Kind::StdioFloor));
             let pace = match arguments.host_delay() {
@@ -119,10 +128,11 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
             "p99 ×",
             "calls/s ÷",
             "from–to",
+            "÷ bare",
             "bar",
         ],
         rows,
-        bar: "1 in flight: p50 ≤ 1.5 × and p99 ≤ 2 × the whole-path floor; above: ≥ 60 % of its calls/s",
+        bar: "1 in flight: p50 ≤ 1.5 × and p99 ≤ 2 × the whole-path floor, full: p50 ≤ 2.5 ×; above: ≥ 60 % of its calls/s, full: ≥ 40 %, and ≥ 60 % of bare; full, from 256: ≤ 100 µs CPU",
     };
     report.add("table", table, Value::Array(figures));
     Ok(())
@@ -135,15 +145,16 @@ pub(crate) fn run_slow_host(arguments: &Arguments, report: &mut Report) -> Outco
         Cell { in_flight: 256, streaming: false, pace: Pace::After(Duration::from_millis(50)) };
     let mut rows = Vec::new();
     let mut figures = Vec::new();
-    for (row, ratios) in
-        cell.measure(arguments, vec![Kind::WholePath, Kind::Mcptb])?.iter_with_ratios(256)
+    for (row, ratios) in cell
+        .measure(arguments, vec![Kind::WholePath, Kind::Mcptb, Kind::Full])?
+        .iter_with_ratios(256)
     {
         report.count_bad(row.bad());
         let times = row.median(|round| round.calls_per_second) / PROTOTYPE_CALLS_PER_SECOND;
         let mut cells = vec!["256 whole".to_owned(), row.kind.name().to_owned()];
         cells.extend(row_cells(row));
         cells.push(format!("{times:.0}"));
-        cells.push(if row.kind == Kind::Mcptb { verdict(times >= 200.0) } else { String::new() });
+        cells.push(if row.kind.is_ours() { verdict(times >= 200.0) } else { String::new() });
         rows.push(cells);
         figures.push(row_json(256, false, row, ratios));
     }
@@ -180,10 +191,12 @@ struct Measurement(Vec<Row>);
 impl Measurement {
     /// Each row, and for mcptb its ratios to the whole-path floor.
     fn iter_with_ratios(&self, in_flight: usize) -> impl Iterator<Item = (&Row, Option<Ratios>)> {
-        let floor = self.0.iter().find(|row| row.kind == Kind::WholePath);
+        let find = |kind| self.0.iter().find(|row| row.kind == kind);
+        let (floor, bare) = (find(Kind::WholePath), find(Kind::Mcptb));
         self.0.iter().map(move |row| {
-            let ours = row.kind == Kind::Mcptb;
-            (row, floor.filter(|_| ours).map(|floor| row.against(floor, in_flight)))
+            let bare = bare.filter(|_| row.kind == Kind::Full);
+            let floor = floor.filter(|_| row.kind.is_ours());
+            (row, floor.map(|floor| row.against(floor, bare, in_flight)))
         })
     }
 }
@@ -191,7 +204,7 @@ impl Measurement {
 impl Cell {
     /// Starts each target once and lets them take turns, so that all see the same weather.
     fn measure(&self, arguments: &Arguments, mut kinds: Vec<Kind>) -> Outcome<Measurement> {
-        kinds.retain(|&kind| !(arguments.floors_only && kind == Kind::Mcptb));
+        kinds.retain(|&kind| !(arguments.floors_only && kind.is_ours()));
         let setting = Setting { pace: self.pace, ..Setting::at_once(self.in_flight) };
         let mut targets = Vec::new();
         for kind in kinds {
@@ -266,7 +279,7 @@ fn row_cells(row: &Row) -> [String; 6] {
     ]
 }
 
-fn ratio_cells(in_flight: usize, ratios: Option<Ratios>) -> [String; 5] {
+fn ratio_cells(in_flight: usize, ratios: Option<Ratios>) -> [String; 6] {
     let Some(ratios) = ratios else {
         return Default::default();
     };
@@ -280,13 +293,21 @@ fn ratio_cells(in_flight: usize, ratios: Option<Ratios>) -> [String; 5] {
         } else {
             format!("{:.0}–{:.0} %", low * 100.0, high * 100.0)
         },
+        ratios.full.map_or_else(String::new, |(kept, _)| format!("{:.0} %", kept * 100.0)),
         verdict(ratios.meet_bar(in_flight)),
     ]
 }
 
 impl Ratios {
     fn meet_bar(self, in_flight: usize) -> bool {
-        if in_flight == 1 { self.p50 <= 1.5 && self.p99 <= 2.0 } else { self.throughput >= 0.6 }
+        match (in_flight, self.full) {
+            (1, None) => self.p50 <= 1.5 && self.p99 <= 2.0,
+            (1, Some(_)) => self.p50 <= 2.5,
+            (_, None) => self.throughput >= 0.6,
+            (_, Some((kept, cpu))) => {
+                self.throughput >= 0.4 && kept >= 0.6 && (in_flight < 256 || cpu <= 100.0)
+            }
+        }
     }
 }
 
@@ -310,6 +331,7 @@ fn row_json(in_flight: usize, streaming: bool, row: &Row, ratios: Option<Ratios>
             "p50": ratios.p50,
             "p99": ratios.p99,
             "calls_per_second": ratios.throughput,
+            "calls_per_second_to_bare": ratios.full.map(|(kept, _)| kept),
             "bar_met": ratios.meet_bar(in_flight),
         })
     });

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::Arguments;
 use crate::error::Outcome;
 use crate::host::{Host, Pace};
+use crate::house::House;
 use crate::load;
 use crate::stdio;
 
@@ -21,8 +22,10 @@ pub(crate) enum Kind {
     StdioFloor,
     /// The least bridge.
     WholePath,
-    /// The product.
+    /// The product with everything off that can be.
     Mcptb,
+    /// The product with everything on: a key, limits, budgets, and the audit with bodies.
+    Full,
 }
 
 impl Kind {
@@ -33,12 +36,18 @@ impl Kind {
             Self::StdioFloor => "stdio floor",
             Self::WholePath => "whole-path floor",
             Self::Mcptb => "mcptb",
+            Self::Full => "mcptb full",
         }
     }
 
     /// Whether a text travels from an HTTP caller to a host and back.
     pub(crate) fn is_bridge(self) -> bool {
-        matches!(self, Self::WholePath | Self::Mcptb)
+        self == Self::WholePath || self.is_ours()
+    }
+
+    /// Whether it is the product, and no floor.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Mcptb | Self::Full)
     }
 }
 
@@ -78,6 +87,8 @@ pub(crate) struct Target {
     host: Option<Host>,
     child: Child,
     last_words: Arc<Mutex<Vec<u8>>>,
+    /// Where it keeps things, if it is ours; goes when the child has gone.
+    house: Option<House>,
 }
 
 impl Target {
@@ -85,8 +96,13 @@ impl Target {
     pub(crate) fn spawn(kind: Kind, arguments: &Arguments, setting: Setting) -> Outcome<Self> {
         let port = free_port()?;
         let (ends, child_ends) = stdio::wires(arguments.stdio)?;
+        let house = match kind {
+            Kind::Mcptb => Some(House::empty()?),
+            Kind::Full => Some(House::full()?),
+            Kind::HttpFloor | Kind::StdioFloor | Kind::WholePath => None,
+        };
         let mut command = match kind {
-            Kind::Mcptb => arguments.pin.command(arguments.mcptb()?),
+            Kind::Mcptb | Kind::Full => arguments.pin.command(arguments.mcptb()?),
             Kind::HttpFloor | Kind::StdioFloor | Kind::WholePath => {
                 arguments.pin.command(std::env::current_exe()?)
             }
@@ -96,13 +112,16 @@ impl Target {
             Kind::HttpFloor => command.args(["floor-http", "--port", &port_text]),
             Kind::StdioFloor => command.arg("floor-stdio"),
             Kind::WholePath => command.args(["whole-path", "--port", &port_text]),
-            Kind::Mcptb => {
+            Kind::Mcptb | Kind::Full => {
                 // What the person at the keyboard has set for a bridge of theirs must not change
                 // what is measured.
                 for (name, _) in std::env::vars_os() {
                     if name.as_encoded_bytes().starts_with(b"MCPTB_") {
                         command.env_remove(name);
                     }
+                }
+                if let Some(house) = &house {
+                    house.tell(&mut command);
                 }
                 command.env("MCPTB_WARMUP", "off").args([
                     "--host",
@@ -124,7 +143,7 @@ impl Target {
             drain(stderr, Arc::clone(&last_words))?;
         }
         let host = Host::start(ends, setting.pace, setting.timed)?;
-        Ok(Self { kind, port, host: Some(host), child, last_words })
+        Ok(Self { kind, port, host: Some(host), child, last_words, house })
     }
 
     /// Starts the process, performs the handshake and makes one verified call.
@@ -164,6 +183,11 @@ impl Target {
     /// The process, for its CPU time and memory.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The key that its callers show.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.house.as_ref().and_then(House::token)
     }
 
     /// Whether it gives back the request and not a host's answer.

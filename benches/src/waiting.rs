@@ -47,9 +47,11 @@ pub(crate) fn run_waiting(arguments: &Arguments, report: &mut Report) -> Outcome
     for (place, kind, setting) in [
         ("at the host", Kind::WholePath, at_host),
         ("at the host", Kind::Mcptb, at_host),
+        ("at the host", Kind::Full, at_host),
         ("in the queue", Kind::Mcptb, queued),
+        ("in the queue", Kind::Full, queued),
     ] {
-        if arguments.floors_only && kind == Kind::Mcptb {
+        if arguments.floors_only && kind.is_ours() {
             continue;
         }
         report.progress(&format!("{calls} calls waiting {place}, {}", kind.name()));
@@ -73,8 +75,8 @@ pub(crate) fn run_waiting(arguments: &Arguments, report: &mut Report) -> Outcome
 pub(crate) fn run_streams(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     let calls = affordable(1_000)?;
     let mut measured = Vec::new();
-    for kind in [Kind::WholePath, Kind::Mcptb] {
-        if arguments.floors_only && kind == Kind::Mcptb {
+    for kind in [Kind::WholePath, Kind::Mcptb, Kind::Full] {
+        if arguments.floors_only && kind.is_ours() {
             continue;
         }
         report.progress(&format!("{calls} streams at once, {}", kind.name()));
@@ -117,7 +119,7 @@ fn show(measured: &[(&str, Kind, Held)], met: impl Fn(Held) -> bool) -> (Vec<Vec
             format!("{:.1}", held.bytes_per_call() / 1024.0),
             megabytes(figure(held.after.peak)),
             held.bad.to_string(),
-            if kind == Kind::Mcptb { verdict(met(held)) } else { String::new() },
+            if kind.is_ours() { verdict(met(held)) } else { String::new() },
         ]);
         figures.push(json!({
             "place": place,
@@ -157,7 +159,7 @@ fn hold(
     let asked_before = host.seen.samplings();
     let runtime = load::runtime()?;
     runtime.block_on(async {
-        let mut request = Request::new(target.port, streaming);
+        let mut request = Request::new(target.port, streaming, target.token());
         let mut callers = Vec::with_capacity(calls);
         for number in 0..u32::try_from(calls)? {
             let mut connection = Connection::open(target.port).await?;
