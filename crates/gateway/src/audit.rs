@@ -84,6 +84,11 @@ impl Audit {
         &self.store
     }
 
+    /// What strikes credentials out of all that is kept.
+    pub const fn redactor(&self) -> &Arc<Redactor> {
+        &self.redactor
+    }
+
     /// The time of day, as rows have it.
     pub fn now(&self) -> UnixMillis {
         self.clock.now()
@@ -128,7 +133,7 @@ impl Audit {
             model: call.request.model.as_str(),
             bytes_in: call.bytes_in,
         };
-        let mut opened = unread.opened(received);
+        let mut opened = self.opened(&unread, received);
         opened.stream = call.stream;
         opened.messages = u32::try_from(call.request.messages.len()).unwrap_or(u32::MAX);
         opened.input_tokens = call.input_tokens;
@@ -149,7 +154,7 @@ impl Audit {
         spending: Option<Spending>,
         overrun: bool,
     ) -> Result<(), Failure> {
-        let mut closed = closed(finished, received);
+        let mut closed = self.closed(finished, received);
         closed.body = match body {
             Some(body) => Some(self.redact(Bytes::from(body)).await?),
             None => None,
@@ -202,10 +207,10 @@ impl Audit {
         if row {
             let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
             let received = now.saturating_sub(elapsed);
-            let mut closed = closed(finished, received);
+            let mut closed = self.closed(finished, received);
             closed.ended = now;
             closed.spending = Some(Spending::default());
-            self.store.refuse(unread.opened(received), closed);
+            self.store.refuse(self.opened(unread, received), closed);
         }
     }
 
@@ -215,6 +220,52 @@ impl Audit {
         if !counts.is_empty() {
             self.store.count_refusals(counts);
         }
+    }
+
+    /// The RX half of a call. Names and agents are texts of callers like any other.
+    fn opened(&self, unread: &Unread<'_>, received: UnixMillis) -> Box<Opened> {
+        let mut opened = unread.opened(received);
+        opened.model = self.redactor.redact_text(&opened.model).into();
+        opened.agent = opened.agent.map(|agent| self.redactor.redact_text(&agent).into());
+        opened
+    }
+
+    /// The TX half of a call that came in at a time.
+    fn closed(&self, finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
+        let (status, failure) = match finished.outcome {
+            Outcome::Answered => (200, None),
+            Outcome::Failed(failure, status) => (status, Some(failure)),
+            Outcome::HungUp => (HUNG_UP, None),
+        };
+        // All by the clock that cannot jump: the times of a row are in order, whatever the time of
+        // day did meanwhile.
+        let after = |time: Duration| {
+            received.saturating_add(UnixMillis::try_from(time.as_millis()).unwrap_or_default())
+        };
+        let first = finished.first_byte.map(after);
+        Box::new(Closed {
+            id: finished.id,
+            first_byte: first,
+            ended: after(finished.duration),
+            model_served: finished
+                .model_served
+                .map(|model| self.redactor.redact_text(model).into()),
+            upstream: finished.upstream.map(Into::into),
+            replay_of: finished.replay_of,
+            status,
+            stop_reason: finished.stop_reason.map(model::StopReason::as_str),
+            input_tokens: finished.usage.input,
+            output_tokens: finished.usage.output,
+            cached_tokens: finished.usage.cached_input,
+            estimated: finished.usage.estimated,
+            overrun: false,
+            losses: finished.losses.to_string().into(),
+            bytes_out: finished.bytes_out as u64,
+            failure: failure.map(|failure| failure.kind.as_str()),
+            message: failure.map(|failure| self.redactor.redact_text(&failure.message).into()),
+            body: None,
+            spending: None,
+        })
     }
 }
 
@@ -241,42 +292,6 @@ impl Unread<'_> {
             body: None,
         })
     }
-}
-
-/// The TX half of a call that came in at a time.
-fn closed(finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
-    let (status, failure) = match finished.outcome {
-        Outcome::Answered => (200, None),
-        Outcome::Failed(failure, status) => (status, Some(failure)),
-        Outcome::HungUp => (HUNG_UP, None),
-    };
-    // All by the clock that cannot jump: the times of a row are in order, whatever the time of
-    // day did meanwhile.
-    let after = |time: Duration| {
-        received.saturating_add(UnixMillis::try_from(time.as_millis()).unwrap_or_default())
-    };
-    let first = finished.first_byte.map(after);
-    Box::new(Closed {
-        id: finished.id,
-        first_byte: first,
-        ended: after(finished.duration),
-        model_served: finished.model_served.map(Into::into),
-        upstream: finished.upstream.map(Into::into),
-        replay_of: finished.replay_of,
-        status,
-        stop_reason: finished.stop_reason.map(model::StopReason::as_str),
-        input_tokens: finished.usage.input,
-        output_tokens: finished.usage.output,
-        cached_tokens: finished.usage.cached_input,
-        estimated: finished.usage.estimated,
-        overrun: false,
-        losses: finished.losses.to_string().into(),
-        bytes_out: finished.bytes_out as u64,
-        failure: failure.map(|failure| failure.kind.as_str()),
-        message: failure.map(|failure| failure.message.as_str().into()),
-        body: None,
-        spending: None,
-    })
 }
 
 fn redacted(redactor: &Redactor, text: Bytes) -> Bytes {

@@ -58,6 +58,7 @@ impl Parts {
         let records = Records::new(&config)?;
         config.access.keys =
             Some(KeyDoor { keyring: Arc::clone(&records.keyring), clock: Arc::new(SystemClock) });
+        log.redact(Arc::clone(records.audit.redactor()));
         let calls = TaskTracker::new();
         let background = TaskTracker::new();
         let stop = CancellationToken::new();

@@ -32,6 +32,7 @@ mod handshake;
 mod hang_ups;
 mod host_faults;
 mod hosts;
+mod leaks;
 mod limits;
 mod load;
 mod logs;
