@@ -152,6 +152,14 @@ impl Redactor {
         Redacted { text: Cow::Owned(splice(text, &spans)), kinds, count: spans.len() }
     }
 
+    /// Takes the credentials out of a short text, such as a name or a message.
+    pub fn redact_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.redact(text.as_bytes()).text {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(redacted) => Cow::Owned(String::from_utf8_lossy(&redacted).into_owned()),
+        }
+    }
+
     /// The next credential, and where to go on.
     fn next(
         &self,

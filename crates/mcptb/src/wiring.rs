@@ -64,6 +64,7 @@ impl Parts {
         let records = Records::new(&config)?;
         config.access.keys =
             Some(KeyDoor { keyring: Arc::clone(&records.keyring), clock: Arc::new(SystemClock) });
+        log.redact_as(Arc::clone(&records.audit));
         let calls = TaskTracker::new();
         let background = TaskTracker::new();
         let stop = CancellationToken::new();

@@ -1,11 +1,11 @@
 //! The RX and TX lines.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gateway::{CallLog, Finished, HUNG_UP, Outcome, Received};
+use gateway::{Audit, CallLog, Finished, HUNG_UP, Outcome, Received, Redactor};
 
 use super::escape::Quoted;
 use super::{LineQueue, LogFormat, Style, now};
@@ -17,16 +17,20 @@ pub(crate) struct CallLines {
     style: Style,
     on: AtomicBool,
     bodies: bool,
+    /// Knows what is struck out of all that callers and hosts have written.
+    audit: OnceLock<Arc<Audit>>,
 }
 
 /// A line under construction: the same fields in either format.
 struct Line {
     style: Style,
+    redactor: Option<Arc<Redactor>>,
     text: Vec<u8>,
 }
 
 impl Line {
-    fn new(style: Style, kind: &str, colour: &str, id: model::CallId) -> Self {
+    fn new(lines: &CallLines, kind: &str, colour: &str, id: model::CallId) -> Self {
+        let style = lines.style;
         let mut text = Vec::with_capacity(320);
         let time = now();
         let _ = match style.format {
@@ -38,7 +42,7 @@ impl Line {
                 write!(text, "{{\"time\":\"{time}\",\"kind\":\"{kind}\",\"id\":\"{id}\"")
             }
         };
-        Self { style, text }
+        Self { style, redactor: lines.audit.get().map(|audit| audit.redactor()), text }
     }
 
     /// A number, boolean or word of our own.
@@ -60,6 +64,8 @@ impl Line {
 
     /// Text that a caller or host wrote.
     fn foreign(&mut self, name: &str, value: &str) {
+        let redacted = self.redactor.as_ref().map(|redactor| redactor.redact_text(value));
+        let value = redacted.as_deref().unwrap_or(value);
         let _ = match self.style.format {
             LogFormat::Text => write!(self.text, " {name}={}", Quoted(value)),
             LogFormat::Json => write!(self.text, ",\"{name}\":{}", Quoted(value)),
@@ -82,7 +88,13 @@ impl Line {
 
 impl CallLines {
     pub(crate) fn new(queue: Arc<LineQueue>, style: Style, on: bool, bodies: bool) -> Self {
-        Self { queue, style, on: AtomicBool::new(on), bodies }
+        let audit = OnceLock::new();
+        Self { queue, style, on: AtomicBool::new(on), bodies, audit }
+    }
+
+    /// Strikes out of lines from now on what the record strikes out. The first one stays.
+    pub(crate) fn redact_as(&self, audit: Arc<Audit>) {
+        let _ = self.audit.set(audit);
     }
 
     /// Prints lines from now on, or none.
@@ -104,7 +116,7 @@ impl CallLog for CallLines {
         if !self.is_on() {
             return;
         }
-        let mut line = Line::new(self.style, "RX", "\x1b[36m", received.id);
+        let mut line = Line::new(self, "RX", "\x1b[36m", received.id);
         line.word("dialect", received.dialect);
         line.foreign("model", received.model);
         line.number("stream", received.stream);
@@ -132,7 +144,7 @@ impl CallLog for CallLines {
             Outcome::Failed(failure, status) => (status, "\x1b[31m", Some(failure)),
             Outcome::HungUp => (HUNG_UP, "\x1b[33m", None),
         };
-        let mut line = Line::new(self.style, "TX", colour, finished.id);
+        let mut line = Line::new(self, "TX", colour, finished.id);
         line.word("dialect", finished.dialect);
         line.number("status", status);
         line.foreign("model", finished.model_asked);

@@ -36,6 +36,7 @@ mod host_faults;
 mod hosts;
 mod keys_cli;
 mod keys_scopes;
+mod leaks;
 mod limits;
 mod load;
 mod logs;

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod canaries;
 pub(crate) mod desk;
 pub(crate) mod door;
 pub(crate) mod endpoints;
