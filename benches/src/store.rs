@@ -62,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<(), Fault> {
     };
     let done = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .enable_time()
         .build()?
         .block_on(measure(arguments, &root));
     if arguments.dir.is_none() {

@@ -19,7 +19,7 @@ use super::pieces::{Piece, pieces, words_of};
 use super::words::Wanted;
 
 /// How long calls are looked up for one page, and how many are between two looks at the clock.
-const TIME: Duration = Duration::from_millis(250);
+const TIME: Duration = Duration::from_millis(150);
 const LOOKS: usize = 64;
 /// The column that says whether a call fits.
 const FITS: &str = "fits";
