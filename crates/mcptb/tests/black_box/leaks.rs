@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::time::Instant;
 
 use gateway::admin::NewKey;
 use gateway::keys::{Endpoint, KeyKind};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::canaries::{Canary, Left, Way, Whose, files, hits};
 use crate::support::endpoints::{CALLING, ask, body, path};
 use crate::support::keyring::of_kind;
-use crate::support::{Books, Launch, Request, Rig};
+use crate::support::{Books, Launch, PATIENCE, Request, Rig};
 
 /// The static token of the bridge.
 const TOKEN: &str = "canary-token-Zq8vT3nW6yB1kL5m";
@@ -390,6 +391,44 @@ fn assert_none(found: Vec<String>) {
         eprintln!("{count} × {hit}");
     }
     assert!(short.is_empty(), "{} kinds of leaks", short.len());
+}
+
+#[test]
+fn a_token_that_comes_while_the_bridge_runs_is_struck_out_too() {
+    const NEXT: &str = "canary-next-token-Xp4sD9gH2jF7";
+    let books = Books::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, file) = (folder.path().join("mcptb.toml"), folder.path().join("token"));
+    fs::write(&file, TOKEN).unwrap();
+    fs::write(&config, "token_file = \"token\"\n").unwrap();
+    let launch = books.launch().arg("--config", config.to_str().unwrap());
+    let rig = launch.env("MCPTB_LOG_BODIES", "1").ready();
+    rig.host.respond(|sampling| sampling.answer(&format!("you said {}", sampling.asked())));
+    // The file of settings is what is looked at.
+    fs::write(&file, NEXT).unwrap();
+    fs::write(&config, "# Another token.\ntoken_file = \"token\"\n").unwrap();
+    let usage = bearer(Request::get("/v1/usage"), NEXT);
+    let deadline = Instant::now() + PATIENCE;
+    while rig.fetch(&usage).status != 200 {
+        assert!(Instant::now() < deadline, "the new token does not count");
+    }
+    let both = format!("{TOKEN} and {NEXT}");
+    for endpoint in CALLING {
+        assert_eq!(rig.fetch(&bearer(ask(endpoint, &both, false), NEXT)).status, 200);
+        assert_eq!(rig.fetch(&bearer(ask(endpoint, &both, false), TOKEN)).status, 401);
+    }
+    let canaries = [("the earlier", TOKEN), ("the new", NEXT)]
+        .map(|(name, token)| Canary::new(Whose::Ours, &format!("{name} token"), token));
+    let mut left = files(books.path(), "while it ran");
+    let said = rig.end().join("\n").into_bytes();
+    left.push(Left { name: "stderr".to_owned(), way: Way::Stderr, bytes: said });
+    left.extend(files(books.path(), "after it"));
+    for call in books.record().calls {
+        let kept = format!("{:?} {:?} {:?}", call.row, call.request, call.reply);
+        let name = format!("a call at {}", call.row.endpoint);
+        left.push(Left { name, way: Way::Disk, bytes: kept.into_bytes() });
+    }
+    assert_none(hits(&canaries, &left));
 }
 
 #[test]
