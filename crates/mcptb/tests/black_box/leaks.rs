@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::process::Command;
 use std::time::Instant;
 
 use gateway::admin::NewKey;
@@ -58,13 +59,19 @@ struct Run {
 }
 
 impl Run {
-    /// Sends a request and keeps every byte of the reply.
-    fn send(&mut self, what: &str, request: &Request) -> Vec<u8> {
+    /// Sends a request and gives every byte of the reply.
+    fn read(&self, what: &str, request: &Request) -> Vec<u8> {
         let request = request.clone().header("connection", "close");
         let mut socket = self.rig.target.try_send(&request).unwrap();
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes).unwrap();
         assert!(bytes.starts_with(b"HTTP/1.1 "), "{what}: no reply");
+        bytes
+    }
+
+    /// Sends a request and keeps the reply for the search.
+    fn send(&mut self, what: &str, request: &Request) -> Vec<u8> {
+        let bytes = self.read(what, request);
         let name = format!("the reply to {what}");
         self.left.push(Left { name, way: Way::Reply, bytes: bytes.clone() });
         bytes
@@ -283,6 +290,64 @@ fn beside(run: &mut Run, token: &str) {
     }
 }
 
+/// The JSON of a reply.
+fn json_of(reply: &[u8]) -> Value {
+    let text = std::str::from_utf8(reply).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {head} {body}"))
+}
+
+/// What administrators do and read, over HTTP and by the command line.
+fn administered(run: &mut Run, admin: &str, books: &Books) {
+    let issue = |run: &mut Run, name: &str, request: &Request| {
+        // The one reply that holds a token; it must be nowhere else.
+        let issued = json_of(&run.read(name, &bearer(request.clone(), admin)));
+        run.canaries.extend(Canary::token(name, issued["token"].as_str().unwrap()));
+        issued["key"]["id"].as_str().unwrap_or_else(|| panic!("{name}: no id")).to_owned()
+    };
+    let keys = "/admin/v1/keys";
+    let wanted = json!({"name": "made by an administrator"});
+    let id = issue(run, "a key that was made", &Request::post(keys).json(&wanted));
+    let rotate = Request::post(&format!("{keys}/{id}/rotate")).json(&json!({}));
+    issue(run, "a key that was rotated", &rotate);
+    let mut paths: Vec<String> =
+        ["keys", "tenants", "calls?limit=1000", "usage", "audit/verify", "status", "openapi.json"]
+            .map(|path| format!("/admin/v1/{path}"))
+            .into();
+    paths.push(format!("{keys}/{id}"));
+    let calls = run.read("calls", &bearer(Request::get("/admin/v1/calls?limit=1000"), admin));
+    let calls = json_of(&calls)["data"].as_array().unwrap().clone();
+    assert!(calls.len() > 100, "{}", calls.len());
+    let bodies = calls.iter().rev().take(60).map(|call| call["id"].as_str().unwrap());
+    paths.extend(bodies.map(|id| format!("/admin/v1/calls/{id}")));
+    for path in paths {
+        let verb = if path.ends_with("verify") { Request::post } else { Request::get };
+        let bytes = run.read(&path, &bearer(verb(&path), admin));
+        assert!(bytes.starts_with(b"HTTP/1.1 200 "), "{path}");
+        run.left.push(Left { name: path, way: Way::Admin, bytes });
+    }
+    for args in [
+        ["audit", "export", "--format", "jsonl"].as_slice(),
+        &["audit", "export", "--format", "csv"],
+        &["audit", "list", "--json"],
+        &["keys", "list", "--json"],
+        &["keys", "show", id.as_str()],
+        &["tenants", "list"],
+        &["usage", "--json"],
+        &["status"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mcptb"))
+            .args(args)
+            .env_clear()
+            .env("MCPTB_DATA_DIR", books.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}: {output:?}");
+        let bytes = [output.stdout, output.stderr].concat();
+        run.left.push(Left { name: args.join(" "), way: Way::Admin, bytes });
+    }
+}
+
 /// What is found of a bridge with this log, whose token is in a file or in its environment.
 fn search(level: &str, bodies: bool, format: &str, from_file: bool) -> Vec<String> {
     let books = Books::new();
@@ -316,6 +381,7 @@ fn search(level: &str, bodies: bool, format: &str, from_file: bool) -> Vec<Strin
     shown(&mut run, &model.token, &damaged, &admin.token);
     malformed(&mut run, &model.token);
     beside(&mut run, &model.token);
+    administered(&mut run, &admin.token, &books);
 
     let Run { rig, canaries, mut left } = run;
     let heard = rig.host.lines.so_far().join("\n").into_bytes();

@@ -30,6 +30,8 @@ pub(crate) struct Canary {
 pub(crate) enum Way {
     /// A reply of the doors.
     Reply,
+    /// What an administrator reads, by whatever way.
+    Admin,
     /// What the host reads.
     Host,
     /// What it logs, also with the bodies that were asked for.
@@ -122,7 +124,9 @@ pub(crate) fn files(directory: &Path, when: &str) -> Vec<Left> {
 /// Where canaries are that do not belong there, in words: once for each canary and place.
 pub(crate) fn hits(canaries: &[Canary], left: &[Left]) -> Vec<String> {
     let needles = canaries.iter().map(|canary| &canary.needle);
-    let search = aho_corasick::AhoCorasick::new(needles).unwrap();
+    // In whatever case: an index of words keeps them in lower case.
+    let mut search = aho_corasick::AhoCorasickBuilder::new();
+    let search = search.ascii_case_insensitive(true).build(needles).unwrap();
     let mut hits = BTreeMap::new();
     for Left { name, way, bytes } in left {
         // One canary may stand in another, as a secret does in its token.
