@@ -97,7 +97,7 @@ fn a_host_that_never_reads_stderr_stalls_nobody() {
             let target = rig.target.clone();
             scope.spawn(move || {
                 // Long names make long lines: more than a generous queue holds.
-                let long = json!({"model": "m".repeat(500)});
+                let long = json!({"model": "m".repeat(250)});
                 let request = Door::BOTH[worker % 2].ask_with("hi", &long);
                 let mut call = target.send(&request);
                 assert_eq!(call.finish().status, 200);

@@ -1,3 +1,5 @@
+//! Which words are found in which texts.
+
 use proptest::prelude::*;
 
 use super::{SIDE, Words, read_wanted, text_of};
