@@ -134,11 +134,6 @@ impl Files {
         size(DATABASE) + size("audit.db-wal")
     }
 
-    /// Bytes of the log.
-    pub(super) fn log_bytes(&self) -> u64 {
-        fs::metadata(self.path("audit.db-wal")).map_or(0, |found| found.len())
-    }
-
     /// Which file lies in the place of the database; `None` where there is none. Some systems
     /// do not tell one file from another.
     pub(super) fn identity(&self) -> Option<(u64, u64)> {
