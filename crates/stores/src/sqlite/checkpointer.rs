@@ -30,6 +30,10 @@ const REST: Duration = Duration::from_secs(1);
 /// the files are not bounded.
 pub(super) const LONG_LOG: u64 = 32 << 20;
 
+/// How often the log is moved in one turn, until no more than so many bytes are left of it.
+const MOST_MOVES: usize = 4;
+const LITTLE: u64 = 1 << 20;
+
 /// What the writer tells the checkpointer.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -170,8 +174,16 @@ impl Checkpointer {
             None => connection.insert(connect(&self.path, self.durability, Role::Checkpointer)?),
         };
         let _turn = self.signals.turn();
-        // When nothing is committed meanwhile, this alone lets the log begin anew.
-        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        // Much may be committed while much is moved: what is left gets less each time.
+        for _ in 0..MOST_MOVES {
+            let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+            let moved: i64 = connection.query_row(sql, [], |row| row.get(2))?;
+            let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+            let moved = u64::try_from(moved * page).unwrap_or_default();
+            if self.signals.log().saturating_sub(moved) <= LITTLE {
+                break;
+            }
+        }
         // Nearly all is moved now, and little is left to do while the writer waits.
         if self.signals.log() > self.signals.long_log {
             self.signals.restart_log(connection)?;
