@@ -35,9 +35,17 @@ struct Arguments {
     #[arg(long, default_value_t = 100_000)]
     calls: u32,
 
+    /// Calls at once, one measurement for each. With one, there are a tenth of the calls.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 256, 1024])]
+    in_flight: Vec<u32>,
+
     /// Calls that are recorded before the last measurement and the look-ups; 0 for none.
     #[arg(long, default_value_t = 0)]
     grown: u32,
+
+    /// The most bytes that the store may take; mcptb sets 10737418240 unless told otherwise.
+    #[arg(long, value_name = "BYTES")]
+    bounded: Option<std::num::NonZeroU64>,
 
     /// Sync each commit to the disk.
     #[arg(long)]
@@ -75,6 +83,7 @@ async fn measure(arguments: &Arguments, root: &Path) -> Result<(), Fault> {
     let mut out = io::stdout().lock();
     let mut options = OpenOptions::new(root);
     options.durability = if arguments.fsync { Durability::Fsync } else { Durability::Normal };
+    options.max_bytes = arguments.bounded;
     writeln!(out, "| what | rows/s | µs per row |\n|---|---|---|")?;
     let start = Instant::now();
     let store = Sqlite::open(options.clone())?;
@@ -84,7 +93,7 @@ async fn measure(arguments: &Arguments, root: &Path) -> Result<(), Fault> {
     let mut calls = Calls::default();
     let floor = floor(&root.join("floor.db"), arguments.calls.min(20_000), arguments.fsync)?;
     row(&mut out, "one row in one transaction (floor)", floor)?;
-    for in_flight in [1, 16, 256, 1024] {
+    for &in_flight in &arguments.in_flight {
         let count = if in_flight == 1 { arguments.calls / 10 } else { arguments.calls };
         let took = calls.record(&store, count, in_flight).await?;
         row(&mut out, &format!("{in_flight} calls in flight"), (count * 2, took))?;

@@ -137,7 +137,7 @@ impl Audit {
     }
 
     fn can_write(&self) -> Result<(), Failure> {
-        match self.store.state().fault {
+        match self.store.fault() {
             Some(fault) => Err(unavailable(&StoreError::Down(fault))),
             None => Ok(()),
         }

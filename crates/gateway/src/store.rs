@@ -128,6 +128,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Whether it can write now, and what there is to know of it. Cheap.
     fn state(&self) -> StoreState;
 
+    /// Why it cannot write now. Asked before every call: cheaper than the whole state.
+    fn fault(&self) -> Option<Arc<str>> {
+        self.state().fault
+    }
+
     /// Commits what is queued and ends. Further writes fail.
     fn shut_down(&self) -> BoxFuture<'_, ()>;
 }

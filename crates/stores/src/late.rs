@@ -127,6 +127,13 @@ impl Store for Late {
         Box::pin(async move { self.get()?.verify(progress).await })
     }
 
+    fn fault(&self) -> Option<Arc<str>> {
+        match &**self.inner.load() {
+            Inner::Open(store) => store.fault(),
+            Inner::Shut(why) => Some(Arc::clone(why)),
+        }
+    }
+
     fn state(&self) -> StoreState {
         match &**self.inner.load() {
             Inner::Open(store) => store.state(),

@@ -358,6 +358,10 @@ impl Store for Sqlite {
         }
     }
 
+    fn fault(&self) -> Option<Arc<str>> {
+        self.health.get().fault
+    }
+
     fn shut_down(&self) -> BoxFuture<'_, ()> {
         self.queue.end();
         let mut ended = self.ended.clone();

@@ -3,8 +3,13 @@
 //!
 //! On a thread and a connection of its own, so that no commit waits for it. The note is written
 //! only after the log was synced: after a power loss the journal is never behind its note.
+//!
+//! The file of the log keeps its length, and is written again from its beginning once all of it
+//! was moved. A file that grows costs a commit several times what one does that is there already:
+//! the file system has to find room for each page, and to clear it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,15 +26,24 @@ const MANY_BYTES: usize = 8 << 20;
 const MANY_ROWS: i64 = 5000;
 /// How long writes may rest in the log when nothing more comes.
 const REST: Duration = Duration::from_secs(1);
-/// Bytes of the log above which it is emptied even though that holds up the writer a little.
-const LONG_LOG: u64 = 48 << 20;
+/// Bytes of the log above which it begins anew even though that holds up the writer a little, where
+/// the files are not bounded.
+pub(super) const LONG_LOG: u64 = 32 << 20;
+
+/// How often the log is moved in one turn, until no more than so many bytes are left of it.
+const MOST_MOVES: usize = 4;
+const LITTLE: u64 = 1 << 20;
 
 /// What the writer tells the checkpointer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Signals {
     inner: Mutex<Written>,
     wake: Condvar,
     turn: Mutex<()>,
+    /// Bytes of the log that are in use; its file may be longer.
+    log: AtomicU64,
+    /// Bytes of the log above which it begins anew, as long as the checkpointer keeps up.
+    long_log: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,13 +54,21 @@ struct Written {
     ended: bool,
 }
 
-impl Written {
-    fn is_much(&self) -> bool {
-        self.ended || self.bytes >= MANY_BYTES || self.tip.seq - self.noted >= MANY_ROWS
-    }
-}
-
 impl Signals {
+    /// Signals for a log that begins anew above so many bytes.
+    pub(super) fn new(long_log: u64) -> Self {
+        let (inner, wake, turn) = (Mutex::default(), Condvar::new(), Mutex::default());
+        Self { inner, wake, turn, log: AtomicU64::new(0), long_log }
+    }
+
+    /// Whether there is enough to begin with, without waiting for more.
+    fn is_much(&self, written: &Written) -> bool {
+        written.ended
+            || written.bytes >= MANY_BYTES
+            || written.tip.seq - written.noted >= MANY_ROWS
+            || self.log() > self.long_log
+    }
+
     fn inner(&self) -> MutexGuard<'_, Written> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,22 +78,38 @@ impl Signals {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes of the log that are in use.
+    pub(super) fn log(&self) -> u64 {
+        self.log.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of the log are in use now.
+    pub(super) fn set_log(&self, bytes: u64) {
+        self.log.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Moves all of the log, so that it begins anew, and waits for whoever is in the way as long as
+    /// the connection does. Says whether that went well.
+    pub(super) fn restart_log(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let sql = "PRAGMA wal_checkpoint(RESTART)";
+        let busy: bool = connection.query_row(sql, [], |row| row.get(0))?;
+        if !busy {
+            self.set_log(0);
+        }
+        Ok(!busy)
+    }
+
     /// Something was committed.
     pub(super) fn committed(&self, tip: Tip, bytes: usize) {
         let mut inner = self.inner();
         let first = inner.bytes == 0;
         inner.tip = tip;
         inner.bytes += bytes.max(1);
-        let wake = first || inner.is_much();
+        let wake = first || self.is_much(&inner);
         drop(inner);
         if wake {
             self.wake.notify_one();
         }
-    }
-
-    /// Whether nothing was committed since the last wait.
-    fn is_quiet(&self) -> bool {
-        self.inner().bytes == 0
     }
 
     /// Nothing more comes.
@@ -80,21 +118,21 @@ impl Signals {
         self.wake.notify_one();
     }
 
-    /// Waits until there is something to do. Says what there is, and whether the store rests.
-    fn wait(&self) -> (Written, bool) {
+    /// Waits until there is something to do, and says what there is.
+    fn wait(&self) -> Written {
         let inner = self.inner();
         let inner = self
             .wake
             .wait_while(inner, |inner| inner.bytes == 0 && !inner.ended)
             .unwrap_or_else(PoisonError::into_inner);
-        let (mut inner, timeout) = self
+        let (mut inner, _) = self
             .wake
-            .wait_timeout_while(inner, REST, |inner| !inner.is_much())
+            .wait_timeout_while(inner, REST, |inner| !self.is_much(inner))
             .unwrap_or_else(PoisonError::into_inner);
         let found = *inner;
         inner.bytes = 0;
         inner.noted = inner.tip.seq;
-        (found, timeout.timed_out() || found.ended)
+        found
     }
 }
 
@@ -115,8 +153,8 @@ impl Checkpointer {
     pub(super) fn run(self) {
         let mut connection = None;
         loop {
-            let (written, rests) = self.signals.wait();
-            match self.checkpoint(&mut connection, rests) {
+            let written = self.signals.wait();
+            match self.checkpoint(&mut connection) {
                 Ok(()) => self.note(written.tip),
                 Err(error) => {
                     // The writer sees the same trouble and tells of it.
@@ -130,18 +168,25 @@ impl Checkpointer {
         }
     }
 
-    fn checkpoint(&self, connection: &mut Option<Connection>, rests: bool) -> rusqlite::Result<()> {
+    fn checkpoint(&self, connection: &mut Option<Connection>) -> rusqlite::Result<()> {
         let connection = match connection {
             Some(connection) => connection,
             None => connection.insert(connect(&self.path, self.durability, Role::Checkpointer)?),
         };
         let _turn = self.signals.turn();
-        let run = |sql| connection.query_row(sql, [], |_| Ok(()));
-        run("PRAGMA wal_checkpoint(PASSIVE)")?;
-        // Nearly all is moved now: emptying the log has little left to do. But it holds up the
-        // writer, so it is done only when that has nothing to do, or when it must be.
-        if (rests && self.signals.is_quiet()) || self.files.log_bytes() > LONG_LOG {
-            run("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        // Much may be committed while much is moved: what is left gets less each time.
+        for _ in 0..MOST_MOVES {
+            let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+            let moved: i64 = connection.query_row(sql, [], |row| row.get(2))?;
+            let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+            let moved = u64::try_from(moved * page).unwrap_or_default();
+            if self.signals.log().saturating_sub(moved) <= LITTLE {
+                break;
+            }
+        }
+        // Nearly all is moved now, and little is left to do while the writer waits.
+        if self.signals.log() > self.signals.long_log {
+            self.signals.restart_log(connection)?;
         }
         Ok(())
     }

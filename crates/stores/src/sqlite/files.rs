@@ -158,11 +158,6 @@ impl Files {
         [DATABASE, "audit.db-wal", text, text_log].map(|name| self.size(name)).iter().sum()
     }
 
-    /// Bytes of the log.
-    pub(super) fn log_bytes(&self) -> u64 {
-        self.size("audit.db-wal")
-    }
-
     /// Which file lies in the place of the database; `None` where there is none. Some systems
     /// do not tell one file from another.
     pub(super) fn identity(&self) -> Option<(u64, u64)> {

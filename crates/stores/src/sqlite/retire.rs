@@ -68,6 +68,10 @@ impl Bounds {
             // The answer is what it is now, which is more if the files are larger already.
             connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
         }
+        if let Some(log) = self.log() {
+            // The file of the log keeps its length, but not that of a larger bound.
+            connection.query_row(&format!("PRAGMA journal_size_limit = {log}"), [], |_| Ok(()))?;
+        }
         Ok(())
     }
 

@@ -9,16 +9,18 @@
 //! and between them calls are refused without touching the disk.
 
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway::keys::UnixMillis;
 use gateway::store::{Loaded, StoreError};
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Error};
 
 use super::Durability;
 use super::apply::{Batch, Done};
-use super::checkpointer::Signals;
+use super::checkpointer::{LONG_LOG, Signals};
 use super::connect::{Role, connect, down, is_environment, reason, spoils_connection, unusable};
 use super::files::Files;
 use super::journal::{Sealer, Tip};
@@ -37,11 +39,14 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// beyond are charged as reserved when the store is loaded the next time.
 const KEPT: usize = 100_000;
 const KEPT_BYTES: usize = 256 << 20;
-/// Four times what the log may take when nothing is bounded, before everybody waits: the other
-/// thread keeps it shorter, unless the writer leaves it no gap.
-const UNBOUNDED_LOG: u64 = 1 << 30;
+/// Twice what the log may take when nothing is bounded, before everybody waits: the other thread
+/// keeps it shorter, unless it does not keep up.
+const UNBOUNDED_LOG: u64 = 512 << 20;
 /// How often the age of calls is looked at.
 const LOOK: Duration = Duration::from_mins(1);
+/// Bytes written after which the size of the files is looked at: a look costs as much as writing a
+/// few rows.
+const LOOK_BYTES: usize = 256 << 10;
 /// Rows of the journal that retention takes at least, in one step.
 const STEP: usize = 1000;
 /// Between the first two tries after a fault, and at most.
@@ -99,6 +104,8 @@ pub(super) struct Writer {
     retiring: bool,
     /// When the age of calls was looked at.
     looked: Option<Instant>,
+    /// Bytes written since the size of the files was looked at, roughly.
+    unseen: usize,
 }
 
 /// An open database.
@@ -116,8 +123,14 @@ enum Answer {
 }
 
 impl Opened {
-    fn new(files: &Files, durability: Durability, bounds: Bounds) -> Result<Self, SchemaError> {
+    fn new(
+        files: &Files,
+        durability: Durability,
+        bounds: Bounds,
+        signals: &Arc<Signals>,
+    ) -> Result<Self, SchemaError> {
         let mut connection = connect(&files.database(), durability, Role::Writer)?;
+        watch_log(&mut connection, signals)?;
         schema::migrate(&mut connection)?;
         bounds.tell(&connection)?;
         let tip = Tip::read(&connection)?;
@@ -131,8 +144,10 @@ impl Opened {
         durability: Durability,
         bounds: Bounds,
         last: Tip,
+        signals: &Arc<Signals>,
     ) -> rusqlite::Result<Self> {
-        let connection = connect(&files.database(), durability, Role::Writer)?;
+        let mut connection = connect(&files.database(), durability, Role::Writer)?;
+        watch_log(&mut connection, signals)?;
         if !schema::is_current(&connection)? || !last.is_in(&connection)? {
             return Err(unusable("another database lies in its place".into()));
         }
@@ -141,6 +156,22 @@ impl Opened {
         let identity = files.identity();
         Ok(Self { connection, tip, identity })
     }
+}
+
+/// Runs a statement that is run again and again.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// Notes after each commit how much of the log is in use.
+fn watch_log(connection: &mut Connection, signals: &Arc<Signals>) -> rusqlite::Result<()> {
+    let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let signals = Arc::clone(signals);
+    connection.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
+        let pages = u64::try_from(pages).unwrap_or_default();
+        signals.set_log(pages * u64::from(page));
+        Ok(())
+    }))
 }
 
 impl Writer {
@@ -152,16 +183,19 @@ impl Writer {
         clock: fn() -> UnixMillis,
         bounds: Bounds,
     ) -> Result<Self, StoreError> {
-        let open = Opened::new(&files, durability, bounds).map_err(|error| match error {
-            SchemaError::TooNew(version) => StoreError::TooNew(
-                format!("its version is {version}, this program knows {}", schema::VERSION).into(),
-            ),
-            SchemaError::Sql(error) => down(&error),
-        })?;
+        let long_log = bounds.log().map_or(LONG_LOG, |log| log / 4);
+        let signals = Arc::new(Signals::new(long_log));
+        let open =
+            Opened::new(&files, durability, bounds, &signals).map_err(|error| match error {
+                SchemaError::TooNew(version) => StoreError::TooNew(
+                    format!("its version is {version}, this program knows {}", schema::VERSION)
+                        .into(),
+                ),
+                SchemaError::Sql(error) => down(&error),
+            })?;
         let before = open.tip.seq;
         let health = Health::default();
         health.vitals().retired = retire::taken(&open.connection).map_err(|error| down(&error))?;
-        let signals = Arc::new(Signals::default());
         let backlog = Arc::new(Backlog::new(before));
         Ok(Self {
             files,
@@ -181,6 +215,8 @@ impl Writer {
             bounds,
             retiring: false,
             looked: None,
+            // What lies there may be too much for a new bound.
+            unseen: LOOK_BYTES,
         })
     }
 
@@ -238,8 +274,10 @@ impl Writer {
         let connection = &open.connection;
         self.keep_log_short(connection)?;
         let now = (self.clock)();
-        let full = self.bounds.is_full(connection)?;
         let look = self.retiring || self.looked.is_none_or(|at| at.elapsed() >= LOOK);
+        let due = look || self.pause.is_some() || self.unseen >= LOOK_BYTES;
+        let full = due && self.bounds.is_full(connection)?;
+        self.unseen = if due { 0 } else { self.unseen };
         let older = self.bounds.oldest(now).filter(|_| look);
         self.retiring = false;
         if full || older.is_some() {
@@ -263,21 +301,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Empties the log when it takes much of what it may take; from there on everybody waits for
-    /// the disk. A reader can be in the way for a while: then nothing more is written.
+    /// Lets the log begin anew when much of what it may take is in use; from there on everybody
+    /// waits for the disk. A reader can be in the way for a while: then nothing more is written.
     fn keep_log_short(&self, connection: &Connection) -> Result<(), Error> {
         let most = self.bounds.log().unwrap_or(UNBOUNDED_LOG);
-        if self.files.log_bytes() <= most / 4 {
+        if self.signals.log() <= most / 2 {
             return Ok(());
         }
         // Two that move the log would only get in each other's way.
         let _turn = self.signals.turn();
         for patience in [Duration::ZERO, Role::Writer.patience()] {
             connection.busy_timeout(patience)?;
-            let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let done = self.signals.restart_log(connection);
             connection.busy_timeout(Role::Writer.patience())?;
-            done?;
-            if self.bounds.log().is_none() || self.files.log_bytes() <= most / 2 {
+            if done? || self.bounds.log().is_none() {
                 return Ok(());
             }
         }
@@ -326,24 +363,27 @@ impl Writer {
 
     /// Writes a batch in one transaction; rolls it back if anything fails.
     fn commit(&mut self, batch: &[Waiting]) -> Result<Vec<Answer>, Error> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => Opened::again(&self.files, self.durability, self.bounds, self.tip)?,
+        let mut open = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let Self { files, durability, bounds, tip, signals, .. } = &*self;
+            Opened::again(files, *durability, *bounds, *tip, signals)?
         };
         if self.files.identity() != open.identity {
             // What is written to a file that has no name any more is lost with the process.
             return Err(unusable("its file was taken away or replaced".into()));
         }
         let connection = &open.connection;
-        let written = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+        let written = run(connection, "BEGIN IMMEDIATE").and_then(|()| {
             let (answers, done) = self.apply(connection, open.tip, batch)?;
-            connection.execute_batch("COMMIT")?;
+            run(connection, "COMMIT")?;
             Ok((answers, done))
         });
         match written {
             Ok((answers, Done { tip, bytes, closed })) => {
                 (open.tip, self.tip) = (tip, tip);
                 self.open = Some(open);
+                self.unseen += bytes;
                 self.signals.committed(tip, bytes);
                 self.backlog.committed(tip.seq, closed);
                 Ok(answers)
