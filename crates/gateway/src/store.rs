@@ -79,7 +79,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Records how a call ended (TX), and what it spent, in one transaction. The caller may have
     /// the end of the answer once this has resolved. A call is closed once; a second time, or
     /// without its RX, is ignored. What could not be written is kept and written later, so that
-    /// nothing spent is forgotten: whoever is told of a failure need not try again.
+    /// nothing spent is forgotten: whoever is told of a failure need not try again, and gives nobody
+    /// the answer. Such a row says that it was withheld, with status 503.
     fn close(&self, closed: Box<Closed>) -> Written;
 
     /// Records what a call spent that was closed before that was known. A call is settled once;

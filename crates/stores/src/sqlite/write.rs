@@ -5,13 +5,18 @@
 
 use gateway::keys::ScopeId;
 use gateway::store::{Actor, Change, Closed, Loaded, Opened, RefusalCount, Spending, StoreError};
-use model::CallId;
+use model::{CallId, FailureKind};
 use tokio::sync::oneshot;
 
 use super::body::Packed;
 use super::canon::{Canon, Sum};
 use super::record::{Debit, Rx, Tx};
 use super::wire::{self, ChangeNote, WireError};
+
+/// The status of an answered call.
+const ANSWERED: u16 = 200;
+/// The status of a call whose answer could not be recorded.
+const WITHHELD: u16 = 503;
 
 /// What a row takes besides its texts and bodies, roughly.
 const ROW: usize = 400;
@@ -95,6 +100,18 @@ impl Close {
             Tx::new(&closed, &id, replay_of.as_ref(), spent.as_ref().map(|spent| &spent.debit))
                 .digest(body.as_ref().map(|body| &body.sum));
         Self { closed, id, replay_of, spent, body, digest }
+    }
+
+    /// Notes that whoever waits for the row is told that it was not written, and so gives nobody
+    /// the answer: a row that comes late must not say otherwise.
+    pub(super) fn withhold(&mut self) {
+        if self.closed.status != ANSWERED {
+            return;
+        }
+        self.closed.status = WITHHELD;
+        self.closed.failure = Some(FailureKind::NotReady.as_str());
+        self.closed.message = Some("The answer was withheld: it could not be recorded.".into());
+        self.digest = self.tx().digest(self.body.as_ref().map(|body| &body.sum));
     }
 
     pub(super) fn tx(&self) -> Tx<'_> {

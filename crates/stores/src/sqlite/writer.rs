@@ -467,6 +467,9 @@ impl Writer {
                 continue;
             }
             waiting.answer(Err(StoreError::Down(Arc::clone(fault))));
+            if let Write::Close(close) = &mut waiting.write {
+                close.withhold();
+            }
             let weight = waiting.write.weight();
             if self.kept.len() < KEPT && self.kept_bytes + weight <= KEPT_BYTES {
                 self.kept_bytes += weight;

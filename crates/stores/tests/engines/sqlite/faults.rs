@@ -18,7 +18,9 @@ async fn healed(store: &Arc<dyn Store>) {
 /// What was spent while the store could not write is in the ledger afterwards, once.
 async fn assert_nothing_is_forgotten(store: &Arc<dyn Store>) {
     let row = store.call(opened(1).id).await.unwrap().unwrap().row;
-    assert_eq!((row.status, row.spent), (Some(200), closed(1).spending.map(|s| s.amounts)));
+    // Nobody got the answer, and the row says so.
+    assert_eq!((row.status, row.spent), (Some(503), closed(1).spending.map(|s| s.amounts)));
+    assert_eq!(row.failure.as_deref(), Some("not_ready"));
     let spent = store.spent(ALWAYS).await.unwrap();
     let team = spent.iter().find(|(scope, _)| *scope == tenant_scope("team")).unwrap().1;
     let all = all(store).await;
