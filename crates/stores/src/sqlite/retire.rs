@@ -21,6 +21,8 @@ use super::write::note_digest;
 
 /// The least that files can be bounded to: 16 MiB.
 const LEAST: u64 = 16 << 20;
+/// How far the time of day may run ahead of the steady clock since the start, in milliseconds.
+const AHEAD: i64 = 3_600_000;
 /// The log may take a quarter of that, and no more than it needs to run well.
 const LOG: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
 
@@ -87,10 +89,11 @@ impl Bounds {
         Ok(all.saturating_sub(free) > most - most / 10)
     }
 
-    /// The time before which calls are too old.
-    pub(super) fn oldest(self, now: UnixMillis) -> Option<UnixMillis> {
+    /// The time before which calls are too old, by a clock that must not have run away from the
+    /// steady one: what it would take away in error never comes back.
+    pub(super) fn oldest(self, now: UnixMillis, steady: UnixMillis) -> Option<UnixMillis> {
         let age = i64::try_from(self.age?.as_millis()).ok()?;
-        Some(now.saturating_sub(age))
+        (now <= steady.saturating_add(AHEAD)).then(|| now.saturating_sub(age))
     }
 }
 
@@ -217,4 +220,19 @@ fn take_call(
         *last = received.max(*last);
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AHEAD, Bounds};
+
+    #[test]
+    fn a_clock_that_has_run_away_takes_nothing() {
+        let bounds = Bounds { age: Some(std::time::Duration::from_secs(5)), ..Bounds::default() };
+        assert_eq!(bounds.oldest(100_000, 100_000), Some(95_000));
+        assert_eq!(bounds.oldest(90_000, 100_000), Some(85_000));
+        assert_eq!(bounds.oldest(100_000 + AHEAD, 100_000), Some(95_000 + AHEAD));
+        assert_eq!(bounds.oldest(100_001 + AHEAD, 100_000), None);
+        assert_eq!(Bounds { age: None, ..bounds }.oldest(100_000, 100_000), None);
+    }
 }

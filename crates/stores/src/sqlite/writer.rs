@@ -91,6 +91,8 @@ pub(super) struct Writer {
     pub(super) backlog: Arc<Backlog>,
     pub(super) sealer: Sealer,
     pub(super) clock: fn() -> UnixMillis,
+    /// When it was opened, by both clocks.
+    began: (UnixMillis, Instant),
     /// The last row of the journal of an earlier life.
     before: i64,
     /// The end of the journal after the last commit.
@@ -206,6 +208,7 @@ impl Writer {
             backlog,
             sealer,
             clock,
+            began: (clock(), Instant::now()),
             before,
             tip: open.tip,
             open: Some(open),
@@ -268,6 +271,12 @@ impl Writer {
         }
     }
 
+    /// The time of day by a clock that nobody can set, as it was when the store was opened.
+    fn steady(&self) -> UnixMillis {
+        let (opened, at) = self.began;
+        opened.saturating_add(UnixMillis::try_from(at.elapsed().as_millis()).unwrap_or_default())
+    }
+
     /// Takes away one step of what is too old or too much, and keeps the log short.
     fn keep_bounds(&mut self, written: usize) -> Result<(), Error> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
@@ -278,7 +287,7 @@ impl Writer {
         let due = look || self.pause.is_some() || self.unseen >= LOOK_BYTES;
         let full = due && self.bounds.is_full(connection)?;
         self.unseen = if due { 0 } else { self.unseen };
-        let older = self.bounds.oldest(now).filter(|_| look);
+        let older = self.bounds.oldest(now, self.steady()).filter(|_| look);
         self.retiring = false;
         if full || older.is_some() {
             self.looked = Some(Instant::now());
