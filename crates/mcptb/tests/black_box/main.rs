@@ -58,6 +58,7 @@ mod slots;
 mod streams;
 mod streams_late;
 mod surface;
+mod tenants_apart;
 mod text_completions;
 mod tls;
 mod tools;
