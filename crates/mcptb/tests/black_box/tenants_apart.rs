@@ -34,6 +34,9 @@ fn told(reply: &Reply, id: &str) -> (u16, String) {
     (reply.status, body.to_string().replace(id, "ID"))
 }
 
+/// A request about an id.
+type Route = Box<dyn Fn(&str) -> Request>;
+
 /// A request that goes on from something.
 fn with(field: &str, value: Value) -> Value {
     let mut body = json!({"model": "auto", "input": "go on"});
@@ -53,7 +56,6 @@ fn ids_of_another_tenant_are_ids_of_nobody() {
     let unknown_response = response.replace(char::is_numeric, "0");
     let unknown_item = item.replace(char::is_numeric, "0");
     let unknown_key = "aaaaaaaaaaaa".to_owned();
-    type Route = Box<dyn Fn(&str) -> Request>;
     let routes: Vec<(&str, &String, &String, Route)> = vec![
         (
             "response",
