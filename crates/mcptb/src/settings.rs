@@ -148,7 +148,7 @@ pub(crate) struct Settings {
     /// Shape of log lines.
     #[arg(long, env = "MCPTB_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
-    /// Log full requests and replies (1 or 0).
+    /// Log full requests and replies, without credentials (1 or 0).
     #[arg(long, env = "MCPTB_LOG_BODIES", value_parser = values::switch,
         default_value = "0", num_args = 0..=1, default_missing_value = "1")]
     log_bodies: bool,
