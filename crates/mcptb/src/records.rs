@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dialects::prompted_tools::NonceSecret;
 use gateway::admin::Admin;
 use gateway::admission::Admission;
 use gateway::budgets::Calendar;
@@ -22,6 +23,7 @@ use model::Secret;
 use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use upstreams::host::LiveNonce;
 
 use crate::cli::Problem;
 use crate::entropy::SystemRandomness;
@@ -54,6 +56,8 @@ pub(crate) struct Records {
     changes: TaskTracker,
     /// Cancelled when the store is open.
     pub(crate) open: CancellationToken,
+    /// What nonces are made from, of this process until the store knows that of the install.
+    nonce: LiveNonce,
     /// How it is opened, where there is a place for it.
     options: Option<OpenOptions>,
     /// Whether the store is opened although nobody has made a key.
@@ -102,6 +106,7 @@ impl Records {
             )),
             store,
             patterns: audit.redact.clone(),
+            nonce: Arc::clone(&config.host.nonce),
             options: config.data_dir.is_some().then_some(options),
             wanted: scope != AuditScope::Keys,
         }))
@@ -197,6 +202,8 @@ impl Records {
         }
         self.admission.load(&store).await.map_err(|error| error.to_string())?;
         let install = store.install_secret().clone();
+        let nonce = NonceSecret::new(install.derive("prompted tools"));
+        self.nonce.store(Arc::new(nonce));
         // The keys first: a key that is made meanwhile finds the secret that belongs to this store.
         self.keyring.load(install, loaded);
         self.store.open_with(Arc::new(store));

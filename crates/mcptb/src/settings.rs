@@ -293,7 +293,9 @@ impl Config {
                 hints: HintPolicy::Auto,
                 priorities: Priorities { intelligence: None, speed: None, cost: None },
                 tools: ToolPolicy::Prompted,
-                nonce: values::fresh_nonce_secret(),
+                nonce: std::sync::Arc::new(arc_swap::ArcSwap::from_pointee(
+                    values::fresh_nonce_secret(),
+                )),
                 tasks: true,
             },
             deadline: Wait::Seconds(deadline),

@@ -22,6 +22,9 @@ mod warm_up;
 pub use service::{BridgeView, HostService};
 pub use session::HostSession;
 
+/// The secret of nonces, which may become known only when the store is open. Clones share it.
+pub type LiveNonce = Arc<ArcSwap<NonceSecret>>;
+
 /// How hosts are treated.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
@@ -48,7 +51,7 @@ pub struct HostSettings {
     /// What becomes of tools where the host has none in sampling.
     pub tools: ToolPolicy,
     /// Makes the marks of prompted tools unguessable; the same for the life of an install.
-    pub nonce: NonceSecret,
+    pub nonce: LiveNonce,
     /// Whether sampling runs as a task where the host offers it.
     pub tasks: bool,
 }

@@ -73,7 +73,9 @@ impl Settings {
                     Tools::Prompted => ToolPolicy::Prompted,
                     Tools::Reject => ToolPolicy::Reject,
                 },
-                nonce: values::fresh_nonce_secret(),
+                nonce: std::sync::Arc::new(arc_swap::ArcSwap::from_pointee(
+                    values::fresh_nonce_secret(),
+                )),
                 tasks: matches!(self.sampling_tasks, AutoOff::Auto),
             },
             deadline: self.http_timeout,

@@ -236,3 +236,23 @@ fn an_operator_can_refuse_to_prompt() {
     rig.host.sampling().answer("ok");
     assert_eq!(Door::Chat.text(&call.finish()), "ok");
 }
+
+/// The same words get the same nonce as long as the data folder is the same, and another elsewhere.
+#[test]
+fn the_nonce_belongs_to_the_install() {
+    let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let nonce_in = |folder: &tempfile::TempDir| {
+        let rig = Launch::new().env("MCPTB_DATA_DIR", folder.path().to_str().unwrap()).ready();
+        let mut call = rig.send(&Door::Chat.ask_with("list the files", &tools(Door::Chat)));
+        let sampling = rig.host.sampling();
+        sampling.answer("There are none.");
+        assert_eq!(call.finish().status, 200);
+        let mut process = rig.process;
+        rig.host.close_stdin();
+        assert_eq!(process.wait().code(), Some(0));
+        nonce(&sampling)
+    };
+    let first = nonce_in(&here);
+    assert_eq!(first, nonce_in(&here));
+    assert_ne!(first, nonce_in(&elsewhere));
+}

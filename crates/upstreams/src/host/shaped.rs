@@ -93,7 +93,8 @@ impl HostSession {
             None if order.caller.authenticated => "token",
             None => "open",
         };
-        Ok(Some(ToolPrompt::new(request, table, &self.settings().nonce, key)))
+        let nonce = self.settings().nonce.load();
+        Ok(Some(ToolPrompt::new(request, table, &nonce, key)))
     }
 
     /// Asks, and once more if the answer does not have its shape.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dialects::mcp_sampling::Priorities;
 use dialects::openai_chat;
@@ -47,7 +48,7 @@ pub(crate) async fn pass(time: Duration) {
 pub(crate) fn settings() -> HostSettings {
     HostSettings {
         tools: ToolPolicy::Prompted,
-        nonce: NonceSecret::new([7; 32]),
+        nonce: Arc::new(ArcSwap::from_pointee(NonceSecret::new([7; 32]))),
         concurrency: 2,
         queue: 100,
         warm_up_wait: WARM_UP,
