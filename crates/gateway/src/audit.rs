@@ -350,7 +350,7 @@ pub(crate) async fn committed(written: Written) -> Result<(), Unwritten> {
 /// What callers are told while nothing can be recorded. The cause may name files, and stays here.
 pub(crate) fn unavailable(error: &StoreError) -> Failure {
     let message = "The record of calls cannot be written at the moment, and no call is answered \
-                   without it.";
+                   without it. The bridge's stderr says why.";
     Failure::new(FailureKind::NotReady, message)
         .with_retry(Retry::After(AGAIN))
         .with_source(error.clone())
