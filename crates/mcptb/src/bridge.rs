@@ -162,7 +162,10 @@ fn end_log(lines: &LineQueue) {
 pub(crate) fn warn_of_exposure(config: &Config) {
     let required = config.access.auth == http_doors::access::AuthMode::Required;
     if required && config.access.token.is_none() {
-        tracing::warn!("--auth required without a token refuses everybody; set MCPTB_TOKEN");
+        tracing::warn!(
+            "--auth required without a token refuses everybody who has no key; set MCPTB_TOKEN, or \
+             make keys"
+        );
     }
     let apart = config.admin_address.filter(|address| !address.ip().is_loopback());
     if let Some(address) = apart.filter(|_| config.tls.is_none()) {
@@ -178,8 +181,8 @@ pub(crate) fn warn_of_exposure(config: &Config) {
     if config.access.token.is_none() {
         tracing::warn!(
             address = %config.address,
-            "no token is set: callers of this machine are served, everybody else gets 401; set \
-             --token-file or MCPTB_TOKEN to lend it"
+            "no token is set: unless there are keys, callers of this machine are served and \
+             everybody else gets 401; make keys, or set --token-file or MCPTB_TOKEN, to lend it"
         );
     }
     if config.tls.is_none() {
