@@ -338,11 +338,16 @@ fn redacted(redactor: &Redactor, text: Bytes) -> Bytes {
 }
 
 /// Waits for a row, but not for ever.
-pub(crate) async fn committed(written: Written) -> Result<(), Unwritten> {
-    let (error, pending) = match tokio::time::timeout(PATIENCE, written).await {
+pub(crate) async fn committed(mut written: Written) -> Result<(), Unwritten> {
+    // Nearly always it is there at once, without a timer.
+    let answer = match written.soon().await {
+        Some(answer) => Ok(answer),
+        None => tokio::time::timeout(PATIENCE, written).await,
+    };
+    let (error, pending) = match answer {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => (error, false),
-        Err(_) => (StoreError::Down("it does not answer".into()), true),
+        Err(_late) => (StoreError::Down("it does not answer".into()), true),
     };
     Err(Unwritten { failure: unavailable(&error), pending })
 }

@@ -1,7 +1,7 @@
 //! The port to what remembers: keys, spending, and the record of every call.
 //!
-//! Writes are queued in order and answered by a [`Written`], which resolves when they are
-//! committed; reads see what was committed before them. A store that cannot write says so on each
+//! Writes are queued in order and answered by a [`Written`], which resolves when they are durable;
+//! reads see what was answered before them. A store that cannot write says so on each
 //! write, and in [`Store::state`]; it heals by itself when the cause goes away.
 
 use std::fmt;
@@ -47,17 +47,49 @@ pub enum StoreError {
     TooNew(Arc<str>),
 }
 
-/// Resolves when a write is committed, or is known to have failed.
+/// Makes durable what waits for company.
+pub trait Flush: fmt::Debug + Send + Sync {
+    /// Does so now; what somebody else is making durable at the moment is not waited for.
+    fn flush(&self);
+}
+
+/// Resolves when a write is durable: it is there after the end of the process. Or when it is known
+/// to have failed.
 ///
 /// Dropping it does not take the write back.
 #[derive(Debug)]
-pub struct Written(oneshot::Receiver<Result<(), StoreError>>);
+pub struct Written {
+    answer: oneshot::Receiver<Result<(), StoreError>>,
+    /// What the write waits for, if it does.
+    flush: Option<Arc<dyn Flush>>,
+    /// Whether others had their turn to bring more.
+    yielded: bool,
+}
 
 impl Written {
     /// A pending write, and what answers it. An answer that is dropped is a failure.
     pub fn pending() -> (oneshot::Sender<Result<(), StoreError>>, Self) {
-        let (sender, receiver) = oneshot::channel();
-        (sender, Self(receiver))
+        let (sender, answer) = oneshot::channel();
+        (sender, Self { answer, flush: None, yielded: false })
+    }
+
+    /// The same of a write that waits for company: whoever waits for it lets every other task that
+    /// can go on do so once, and then has all that was brought made durable at once.
+    pub fn gathering(flush: Arc<dyn Flush>) -> (oneshot::Sender<Result<(), StoreError>>, Self) {
+        let (sender, answer) = oneshot::channel();
+        (sender, Self { answer, flush: Some(flush), yielded: false })
+    }
+}
+
+impl Written {
+    /// Lets others have their turn, and has it made durable: the answer, unless that takes longer.
+    pub async fn soon(&mut self) -> Option<Result<(), StoreError>> {
+        std::future::poll_fn(|context| match Pin::new(&mut *self).poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if self.flush.is_none() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 }
 
@@ -65,22 +97,45 @@ impl Future for Written {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let written = ready!(Pin::new(&mut self.0).poll(context));
+        let this = &mut *self;
+        let mut answer = Pin::new(&mut this.answer).poll(context);
+        if answer.is_pending() && !std::mem::replace(&mut this.yielded, true) {
+            if this.flush.is_some() {
+                context.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+        if let Some(flush) = this.flush.take()
+            && answer.is_pending()
+        {
+            flush.flush();
+            answer = Pin::new(&mut this.answer).poll(context);
+        }
+        let written = ready!(answer);
         Poll::Ready(written.unwrap_or_else(|_| Err(StoreError::Down("it has ended".into()))))
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if let Some(flush) = self.flush.take() {
+            flush.flush();
+        }
     }
 }
 
 /// What remembers. One process writes to one store.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Records that a call came in (RX). The upstream may be asked once this has resolved. The
-    /// same call a second time is a [`StoreError::Conflict`].
+    /// Records that a call came in (RX). The upstream may be asked once this has resolved. A call
+    /// is opened once; the same call a second time is ignored.
     fn open(&self, opened: Box<Opened>) -> Written;
 
     /// Records how a call ended (TX), and what it spent, in one transaction. The caller may have
     /// the end of the answer once this has resolved. A call is closed once; a second time, or
     /// without its RX, is ignored. What could not be written is kept and written later, so that
     /// nothing spent is forgotten: whoever is told of a failure need not try again, and gives nobody
-    /// the answer. Such a row says that it was withheld, with status 503.
+    /// the answer. Such a row says that it was withheld, with status 503; so does that of an answer
+    /// whose [`Written`] was dropped before the write began.
     fn close(&self, closed: Box<Closed>) -> Written;
 
     /// Records what a call spent that was closed before that was known. A call is settled once;

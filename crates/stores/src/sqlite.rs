@@ -1,7 +1,8 @@
 //! The store in one SQLite file.
 //!
-//! One thread writes, with group commit; a second one moves the write-ahead log, a third one keeps
-//! the index of texts; two more read. See `writer` for how faults heal, `journal` for the chain,
+//! What comes in is appended to a redo log, which makes it durable, and answered. One thread takes
+//! it into the database, many rows in one transaction; a second one moves the write-ahead log, a third one keeps
+//! the index of texts; two more read. See `redo` for what is durable when, `writer` for how faults heal, `journal` for the chain,
 //! `text` for the index, and `files` for what lies beside the database.
 
 use std::num::NonZeroU64;
@@ -16,7 +17,7 @@ use gateway::amounts::Amounts;
 use gateway::keys::token::InstallSecret;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, Flush, FullCall, Loaded, Opened, Progress,
     RefusalCount, Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
@@ -34,6 +35,7 @@ mod readers;
 mod reads;
 mod record;
 mod recover;
+mod redo;
 mod retire;
 mod schema;
 mod stored;
@@ -160,11 +162,29 @@ impl Sqlite {
         &self.install
     }
 
+    /// Calls that have ended and cannot be searched yet; for a moment some count twice.
+    fn text_lag(&self) -> u64 {
+        // In this order: what goes from the one to the other must not be missed.
+        let ends = self.queue.ends();
+        ends + self.backlog.lag()
+    }
+
+    /// Writes what waits for company.
+    fn gather(&self, write: Write) -> Written {
+        let (reply, written) = Written::gathering(Arc::clone(&self.queue) as Arc<dyn Flush>);
+        if let Err((why, Some(reply))) = self.queue.push(write, Some(reply)) {
+            let _ = reply.send(Err(why.into()));
+        }
+        written
+    }
+
+    /// Writes what waits for nothing.
     fn write(&self, write: Write) -> Written {
         let (reply, written) = Written::pending();
         if let Err((why, Some(reply))) = self.queue.push(write, Some(reply)) {
             let _ = reply.send(Err(why.into()));
         }
+        self.queue.flush();
         written
     }
 }
@@ -197,12 +217,14 @@ impl Threads {
             files: Arc::clone(&writer.files),
             durability,
             backlog: Arc::clone(&backlog),
+            queue: Arc::clone(&writer.queue),
             bounds: writer.bounds,
         };
         others.push(named("store-text").spawn(move || indexer.run())?);
         for _ in 0..readers::THREADS {
             let (readers, path) = (Arc::clone(&readers), path.clone());
-            let run = move || Reader::run(&readers, path, durability);
+            let queue = Arc::clone(&writer.queue);
+            let run = move || Reader::run(&readers, path, queue, durability);
             others.push(named("store-read").spawn(run)?);
         }
         let abandoned = Abandon(Arc::clone(&writer.queue));
@@ -248,15 +270,15 @@ impl Drop for Sqlite {
 
 impl Store for Sqlite {
     fn open(&self, opened: Box<Opened>) -> Written {
-        self.write(Write::Open(Box::new(Open::new(opened))))
+        self.gather(Write::Open(Box::new(Open::new(opened))))
     }
 
     fn close(&self, closed: Box<Closed>) -> Written {
-        self.write(Write::Close(Box::new(Close::new(closed))))
+        self.gather(Write::Close(Box::new(Close::new(closed))))
     }
 
     fn settle(&self, id: CallId, spending: Spending) -> Written {
-        self.write(Write::Settle(Box::new(Settle::new(id, &spending))))
+        self.gather(Write::Settle(Box::new(Settle::new(id, &spending))))
     }
 
     fn refuse(&self, opened: Box<Opened>, mut closed: Box<Closed>) {
@@ -271,6 +293,7 @@ impl Store for Sqlite {
         if self.queue.push(Write::Refuse(Box::new(both)), None).is_err() {
             self.queue.count(&counted);
         }
+        self.queue.flush();
     }
 
     fn count_refusals(&self, counts: Vec<RefusalCount>) {
@@ -293,6 +316,7 @@ impl Store for Sqlite {
     fn load(&self) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         let (reply, loaded) = oneshot::channel();
         let pushed = self.queue.push(Write::Load(reply), None);
+        self.queue.flush();
         Box::pin(async move {
             pushed.map_err(|(why, _)| StoreError::from(why))?;
             loaded.await.unwrap_or_else(|_| Err(StoreError::Down("it has ended".into())))
@@ -322,7 +346,7 @@ impl Store for Sqlite {
             Err(what) => return Box::pin(async move { Err(StoreError::Unsupported(what)) }),
         };
         // It is read before the index: what that lacks is never less.
-        let lag = self.backlog.lag();
+        let lag = self.text_lag();
         let (files, backlog) = (Arc::clone(&self.files), Arc::clone(&self.backlog));
         self.readers.search(LOOK_UP, files, backlog, move |record, index| {
             let page = text::search(record, index, &filter, &wanted, after, limit)?;
@@ -353,7 +377,7 @@ impl Store for Sqlite {
             fault: vitals.fault,
             queued: self.queue.len() + vitals.kept,
             bytes: self.files.bytes(),
-            text_lag: self.backlog.lag(),
+            text_lag: self.text_lag(),
             retired_calls: vitals.retired,
         }
     }

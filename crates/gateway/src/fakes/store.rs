@@ -119,11 +119,9 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn open(&self, opened: Box<Opened>) -> Written {
         self.write(|kept| {
-            if kept.calls.contains_key(&opened.id) {
-                return Err(StoreError::Conflict);
-            }
             let (closed, spending) = (None, None);
-            kept.calls.insert(opened.id, KeptCall { opened: *opened, closed, spending });
+            let call = KeptCall { opened: *opened, closed, spending };
+            kept.calls.entry(call.opened.id).or_insert(call);
             Ok(())
         })
     }

@@ -288,7 +288,10 @@ fn refusals_get_a_row_or_are_counted() {
 fn while_the_record_cannot_be_written_no_call_is_answered() {
     let books = Books::new();
     let key = books.key(<_>::default());
-    let rig = books.launch().ready();
+    let config = books.path().join("mcptb.toml");
+    // No call goes by the database here, neither at its beginning nor at its end.
+    fs::write(&config, "[audit]\ndurability = 'fsync'\n").unwrap();
+    let rig = books.launch().arg("--config", config.to_str().unwrap()).ready();
     // One is out at the host when it happens.
     let mut out = rig.send(&ask_with_key(Endpoint::Chat, "already out", false, &key.token));
     let sampling = rig.host.sampling();
@@ -324,6 +327,43 @@ fn while_the_record_cannot_be_written_no_call_is_answered() {
     let out = record.call(reply.header("x-request-id").unwrap());
     assert_eq!(out.row.spent.expect("settled").requests, 1, "{out:?}");
     assert_eq!(record.spent_by(&key).requests, 2);
+}
+
+/// Rows that are in the redo log are on record, whatever happens to the database.
+#[test]
+fn what_is_answered_while_the_database_is_locked_is_on_record() {
+    let books = Books::new();
+    let key = books.key(<_>::default());
+    let mut rig = books.launch().ready();
+    let mut out = rig.send(&ask_with_key(Endpoint::Chat, "already out", false, &key.token));
+    let sampling = rig.host.sampling();
+    let lock = Connection::open(books.database()).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    rig.host.respond(|sampling| sampling.answer("meanwhile"));
+    let mut answered = Vec::new();
+    for endpoint in CALLING.into_iter().cycle() {
+        let reply = rig.fetch(&ask_with_key(endpoint, "?", false, &key.token));
+        if reply.status != 200 {
+            assert_unavailable(endpoint, &reply);
+            break;
+        }
+        answered.push(reply.header("x-request-id").unwrap().to_owned());
+    }
+    wait_readiness(&rig, 503, &key);
+    // There is room for the end of a call that was let in.
+    sampling.answer("on record");
+    let reply = out.finish();
+    assert_eq!(reply.status, 200);
+    answered.push(reply.header("x-request-id").unwrap().to_owned());
+    rig.process.signal("KILL");
+    rig.process.wait();
+    lock.execute_batch("ROLLBACK").unwrap();
+
+    let record = books.record();
+    for id in &answered {
+        assert_eq!(record.call(id).row.status, Some(200), "{id}");
+    }
+    assert_eq!(record.spent_by(&key).requests, answered.len() as u64);
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
-use super::body::{Packed, slot};
+use super::body::{PackedView, slot};
 use super::journal::{Fresh, Kind, Sealer, Tip};
-use super::record::{Rx, Stored, Tx, bounded};
-use super::write::{Altered, Close, Open, Settle, Spent};
+use super::record::{DebitView, Rx, Stored, Tx, bounded};
+use super::write::{Altered, Closing, Opening, Record, Settling};
 
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
@@ -21,6 +21,17 @@ const OPEN: &str = "INSERT OR IGNORE INTO call (n, id, received, key_id, tenant,
     agent, dialect, endpoint, model, stream, messages, bytes_in, estimate, scopes, admitted, \
     reserved_requests, reserved_tokens, reserved_cost, seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
     ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+
+/// Both halves at once.
+const WHOLE: &str = "INSERT OR IGNORE INTO call (n, id, received, key_id, tenant, sandbox, \
+    address, agent, dialect, endpoint, model, stream, messages, bytes_in, estimate, scopes, \
+    admitted, reserved_requests, reserved_tokens, reserved_cost, seq, ended, first_byte, \
+    model_served, upstream, replay_of, status, stop_reason, input_tokens, output_tokens, \
+    cached_tokens, estimated, overrun, losses, bytes_out, failure, message, settled, spent_scopes, \
+    spent_admitted, spent_requests, spent_tokens, spent_cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
+    ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, \
+    ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, nullif(?39, ?16), \
+    nullif(?40, ?17), ?41, ?42, ?43)";
 
 const CLOSE: &str = "UPDATE call SET ended = ?2, first_byte = ?3, model_served = ?4, \
     upstream = ?5, replay_of = ?6, status = ?7, stop_reason = ?8, input_tokens = ?9, \
@@ -50,6 +61,8 @@ const COUNT: &str = "INSERT INTO refusal_count VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (minute, reason, network, key_id) DO UPDATE SET \
     count = min(count + excluded.count, 9007199254740992)";
 
+const APPLIED: &str = "UPDATE redo SET applied = ?1";
+
 /// The number of a call, by the time when it came in and its row in the journal.
 pub(super) fn number(received: i64, seq: i64) -> i64 {
     first_number(received) | (seq & ((1 << 20) - 1))
@@ -66,11 +79,49 @@ pub(super) struct Batch<'a> {
     sealer: &'a Sealer,
     tip: Tip,
     now: i64,
-    debits: HashMap<(String, i64), Stored>,
+    /// By minute and scope.
+    debits: HashMap<i64, HashMap<Box<str>, Stored>>,
+    /// Calls that are whole in the table already, while their ends are still to come.
+    whole: HashMap<[u8; 16], (i64, bool)>,
     /// Bytes that it wrote, roughly.
     bytes: usize,
     /// Calls that it closed.
     closed: usize,
+}
+
+/// Gives a statement the TX half of a call, behind the values that it has.
+fn bind_end(
+    tx: &Tx<'_>,
+    behind: usize,
+    mut bind: impl FnMut(usize, &dyn ToSql) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let settled = i64::from(tx.spent.is_some());
+    let amounts = tx.spent.map(|spent| spent.amounts);
+    let end: [&dyn ToSql; 22] = [
+        &tx.ended,
+        &tx.first_byte,
+        &tx.model_served,
+        &tx.upstream,
+        &tx.replay_of,
+        &tx.status,
+        &tx.stop_reason,
+        &tx.input_tokens,
+        &tx.output_tokens,
+        &tx.cached_tokens,
+        &tx.estimated,
+        &tx.overrun,
+        &tx.losses,
+        &tx.bytes_out,
+        &tx.failure,
+        &tx.message,
+        &settled,
+        &tx.spent.map(|spent| spent.scopes),
+        &tx.spent.map(|spent| spent.admitted),
+        &amounts.map(|amounts| amounts.requests),
+        &amounts.map(|amounts| amounts.tokens),
+        &amounts.map(|amounts| amounts.cost),
+    ];
+    (behind + 1..).zip(end).try_for_each(|(at, value)| bind(at, value))
 }
 
 /// What a batch came to.
@@ -87,18 +138,21 @@ pub(super) struct Done {
 impl<'a> Batch<'a> {
     /// Begins a batch; the transaction is the caller's.
     pub(super) fn new(connection: &'a Connection, sealer: &'a Sealer, tip: Tip, now: i64) -> Self {
-        Self { connection, sealer, tip, now, debits: HashMap::new(), bytes: 0, closed: 0 }
+        let (debits, whole) = (HashMap::new(), HashMap::new());
+        Self { connection, sealer, tip, now, debits, whole, bytes: 0, closed: 0 }
     }
 
     /// Writes what is gathered.
     pub(super) fn finish(self) -> rusqlite::Result<Done> {
         let mut totals: HashMap<&str, Stored> = HashMap::new();
-        for ((scope, minute), debit) in &self.debits {
-            let Stored { requests, tokens, cost } = debit;
-            self.connection
-                .prepare_cached(DEBIT)?
-                .execute(params![minute, scope, requests, tokens, cost])?;
-            totals.entry(scope).or_default().add(*debit);
+        for (minute, debits) in &self.debits {
+            for (scope, debit) in debits {
+                let Stored { requests, tokens, cost } = debit;
+                self.connection
+                    .prepare_cached(DEBIT)?
+                    .execute(params![minute, scope, requests, tokens, cost])?;
+                totals.entry(scope).or_default().add(*debit);
+            }
         }
         for (scope, Stored { requests, tokens, cost }) in totals {
             self.connection
@@ -119,11 +173,41 @@ impl<'a> Batch<'a> {
         self.tip.append(self.connection, self.sealer, row)
     }
 
+    /// Writes what there is of a call. `end` is the end of the same call, if that comes in this
+    /// batch: a row is written once then, not twice.
+    pub(super) fn record(
+        &mut self,
+        record: &Record<'_>,
+        end: Option<&Closing<'_>>,
+    ) -> rusqlite::Result<Result<(), StoreError>> {
+        match record {
+            Record::Open(opening) => self.open(opening, end),
+            Record::Close(closing) => self.close(closing).map(Ok),
+            Record::Settle(settling) => self.settle(settling).map(Ok),
+            Record::Refuse(opening, closing) => {
+                let opened = self.open(opening, Some(closing))?;
+                if opened.is_ok() {
+                    self.close(closing)?;
+                }
+                Ok(opened)
+            }
+        }
+    }
+
+    /// Notes up to where the redo log is written.
+    pub(super) fn applied(&self, lsn: i64) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(APPLIED)?.execute([lsn]).map(drop)
+    }
+
     /// Writes the RX half of a call.
-    pub(super) fn open(&mut self, open: &Open) -> rusqlite::Result<Result<(), StoreError>> {
-        let rx: Rx<'_> = open.rx();
+    fn open(
+        &mut self,
+        open: &Opening<'_>,
+        end: Option<&Closing<'_>>,
+    ) -> rusqlite::Result<Result<(), StoreError>> {
+        let (rx, tx) = (&open.rx, end.map(|end| &end.tx));
         let mut call = number(rx.received, self.tip.seq + 1);
-        while !self.open_row(call, &rx)? {
+        while !self.open_row(call, rx, tx)? {
             let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE id = ?1)";
             let there: bool =
                 self.connection.prepare_cached(sql)?.query_row([rx.id], |row| row.get(0))?;
@@ -133,7 +217,10 @@ impl<'a> Batch<'a> {
             // Only the number was taken, by a call of the same millisecond long ago.
             call += 1;
         }
-        self.body(call, 0, open.body.as_ref())?;
+        if tx.is_some() {
+            self.whole.insert(*rx.id, (call, rx.sandbox));
+        }
+        self.body(call, 0, open.body)?;
         self.seal(Fresh {
             kind: Kind::Opened,
             at: rx.received,
@@ -144,39 +231,52 @@ impl<'a> Batch<'a> {
         Ok(Ok(()))
     }
 
-    /// Writes the RX half without its body and journal; says whether there was room for it.
-    fn open_row(&self, call: i64, rx: &Rx<'_>) -> rusqlite::Result<bool> {
-        let changed = self.connection.prepare_cached(OPEN)?.execute(params![
-            call,
+    /// Writes the RX half, and the TX half if it is there, without bodies and journal; says whether
+    /// there was room for it.
+    fn open_row(&self, call: i64, rx: &Rx<'_>, tx: Option<&Tx<'_>>) -> rusqlite::Result<bool> {
+        let seq = self.tip.seq + 1;
+        let sql = if tx.is_some() { WHOLE } else { OPEN };
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let open: [&dyn ToSql; 21] = [
+            &call,
             rx.id,
-            rx.received,
-            rx.key,
-            rx.tenant,
-            rx.sandbox,
-            rx.address,
-            rx.agent,
-            rx.dialect,
-            rx.endpoint,
-            rx.model,
-            rx.stream,
-            rx.messages,
-            rx.bytes_in,
-            rx.estimate,
-            rx.reserved.scopes,
-            rx.reserved.admitted,
-            rx.reserved.amounts.requests,
-            rx.reserved.amounts.tokens,
-            rx.reserved.amounts.cost,
-            self.tip.seq + 1,
-        ])?;
-        Ok(changed > 0)
+            &rx.received,
+            &rx.key,
+            &rx.tenant,
+            &rx.sandbox,
+            &rx.address,
+            &rx.agent,
+            &rx.dialect,
+            &rx.endpoint,
+            &rx.model,
+            &rx.stream,
+            &rx.messages,
+            &rx.bytes_in,
+            &rx.estimate,
+            &rx.reserved.scopes,
+            &rx.reserved.admitted,
+            &rx.reserved.amounts.requests,
+            &rx.reserved.amounts.tokens,
+            &rx.reserved.amounts.cost,
+            &seq,
+        ];
+        for (at, value) in (1..).zip(open) {
+            statement.raw_bind_parameter(at, value)?;
+        }
+        if let Some(tx) = tx {
+            let bind = |at, value: &dyn ToSql| statement.raw_bind_parameter(at, value);
+            bind_end(tx, 21, bind)?;
+        }
+        Ok(statement.raw_execute()? > 0)
     }
 
     /// Writes the TX half of a call.
-    pub(super) fn close(&mut self, close: &Close) -> rusqlite::Result<()> {
-        let tx = close.tx();
-        let Some((call, sandbox)) = self.close_row(&tx)? else { return Ok(()) };
-        self.body(call, 1, close.body.as_ref())?;
+    fn close(&mut self, close: &Closing<'_>) -> rusqlite::Result<()> {
+        let tx = &close.tx;
+        let whole = self.whole.remove(tx.id);
+        let row = if whole.is_some() { whole } else { self.close_row(tx)? };
+        let Some((call, sandbox)) = row else { return Ok(()) };
+        self.body(call, 1, close.body)?;
         self.seal(Fresh {
             kind: Kind::Closed,
             at: tx.ended,
@@ -184,46 +284,18 @@ impl<'a> Batch<'a> {
             note: None,
             digest: &close.digest,
         })?;
-        if let Some(Spent { debit, scopes }) = close.spent.as_ref().filter(|_| !sandbox) {
-            self.debit(scopes.iter(), debit.admitted, debit.amounts);
-        }
+        self.debit(tx.spent.filter(|_| !sandbox));
         Ok(())
     }
 
     /// Writes the TX half without its body, journal and debit. `None` where there is nothing to
     /// close.
     fn close_row(&self, tx: &Tx<'_>) -> rusqlite::Result<Option<(i64, bool)>> {
-        self.connection
-            .prepare_cached(CLOSE)?
-            .query_row(
-                params![
-                    tx.id,
-                    tx.ended,
-                    tx.first_byte,
-                    tx.model_served,
-                    tx.upstream,
-                    tx.replay_of,
-                    tx.status,
-                    tx.stop_reason,
-                    tx.input_tokens,
-                    tx.output_tokens,
-                    tx.cached_tokens,
-                    tx.estimated,
-                    tx.overrun,
-                    tx.losses,
-                    tx.bytes_out,
-                    tx.failure,
-                    tx.message,
-                    i64::from(tx.spent.is_some()),
-                    tx.spent.map(|spent| &spent.scopes),
-                    tx.spent.map(|spent| spent.admitted),
-                    tx.spent.map(|spent| spent.amounts.requests),
-                    tx.spent.map(|spent| spent.amounts.tokens),
-                    tx.spent.map(|spent| spent.amounts.cost),
-                ],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
+        let mut statement = self.connection.prepare_cached(CLOSE)?;
+        statement.raw_bind_parameter(1, tx.id)?;
+        bind_end(tx, 1, |at, value| statement.raw_bind_parameter(at, value))?;
+        let mut rows = statement.raw_query();
+        rows.next()?.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
     }
 
     /// Closes a call that a crash left open.
@@ -237,15 +309,13 @@ impl<'a> Batch<'a> {
             note: None,
             digest: &digest,
         })?;
-        if let Some(spent) = tx.spent.filter(|_| !sandbox) {
-            self.debit(spent.scopes.split_whitespace(), spent.admitted, spent.amounts);
-        }
+        self.debit(tx.spent.filter(|_| !sandbox));
         Ok(())
     }
 
     /// Settles a call that is closed.
-    pub(super) fn settle(&mut self, settle: &Settle) -> rusqlite::Result<()> {
-        let Settle { id, spent: Spent { debit, scopes }, digest } = settle;
+    pub(super) fn settle(&mut self, settle: &Settling<'_>) -> rusqlite::Result<()> {
+        let Settling { id, spent: debit, digest } = settle;
         let sandbox: Option<bool> = self
             .connection
             .prepare_cached(SETTLE)?
@@ -264,31 +334,28 @@ impl<'a> Batch<'a> {
         let Some(sandbox) = sandbox else { return Ok(()) };
         let row = Fresh { kind: Kind::Settled, at: self.now, call: Some(id), note: None, digest };
         self.seal(row)?;
-        if !sandbox {
-            self.debit(scopes.iter(), debit.admitted, debit.amounts);
-        }
+        self.debit(Some(*debit).filter(|_| !sandbox));
         Ok(())
     }
 
-    fn debit(
-        &mut self,
-        scopes: impl Iterator<Item = impl AsRef<str>>,
-        admitted: i64,
-        amounts: Stored,
-    ) {
-        for scope in scopes {
-            let at = (scope.as_ref().to_owned(), admitted.div_euclid(MINUTE));
-            self.debits.entry(at).or_default().add(amounts);
+    fn debit(&mut self, spent: Option<DebitView<'_>>) {
+        let Some(spent) = spent else { return };
+        let debits = self.debits.entry(spent.admitted.div_euclid(MINUTE)).or_default();
+        for scope in spent.scopes.split_whitespace() {
+            match debits.get_mut(scope) {
+                Some(sum) => sum.add(spent.amounts),
+                None => drop(debits.insert(scope.into(), spent.amounts)),
+            }
         }
     }
 
-    fn body(&mut self, call: i64, side: i64, body: Option<&Packed>) -> rusqlite::Result<()> {
+    fn body(&mut self, call: i64, side: i64, body: Option<PackedView<'_>>) -> rusqlite::Result<()> {
         self.bytes += 1000;
         let Some(body) = body else { return Ok(()) };
         self.bytes += body.bytes.len();
         self.connection
             .prepare_cached("INSERT INTO body VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![slot(call, side), body.codec, body.size, &*body.bytes])?;
+            .execute(params![slot(call, side), body.codec, body.size, body.bytes])?;
         Ok(())
     }
 

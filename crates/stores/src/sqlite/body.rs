@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension, Statement};
 
 use super::canon::{self, Sum};
 
-/// Bodies below this many bytes are not worth packing.
-const WORTH: usize = 96;
+/// Bodies below this many bytes are not worth packing: it takes longer than writing what it saves.
+const WORTH: usize = 1024;
 
 /// A body, ready to be written.
 #[derive(Debug)]
@@ -35,6 +35,31 @@ impl Packed {
             }
             _ => Self { codec: 0, size, bytes: body.clone(), sum },
         }
+    }
+}
+
+impl Packed {
+    /// The same, borrowed.
+    pub(super) fn view(&self) -> PackedView<'_> {
+        PackedView { codec: self.codec, size: self.size, bytes: &self.bytes }
+    }
+}
+
+/// A body as it is written, wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PackedView<'a> {
+    /// How it is packed: 0 not at all, 1 LZ4.
+    pub(super) codec: i64,
+    /// Bytes before packing.
+    pub(super) size: i64,
+    /// As it is written.
+    pub(super) bytes: &'a [u8],
+}
+
+impl PackedView<'_> {
+    /// The digest of what it was before packing.
+    pub(super) fn sum(&self) -> Result<Sum, Damaged> {
+        unpack(self.codec, self.size, self.bytes.to_vec()).map(|body| canon::sum(&body))
     }
 }
 

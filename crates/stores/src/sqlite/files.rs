@@ -15,6 +15,7 @@ use super::journal::Tip;
 
 const DATABASE: &str = "audit.db";
 const TEXT: [&str; 3] = ["text.db", "text.db-wal", "text.db-shm"];
+const REDO: [&str; 2] = ["redo.0", "redo.1"];
 const LOCK: &str = "lock";
 const INSTALL_SECRET: &str = "install.secret";
 const JOURNAL_KEY: &str = "journal.key";
@@ -99,7 +100,7 @@ impl Files {
         let files = Self { directory };
         let hold = files.hold()?;
         let plain = [DATABASE, "audit.db-wal", "audit.db-shm", INSTALL_SECRET, JOURNAL_KEY];
-        for name in plain.into_iter().chain(TEXT) {
+        for name in plain.into_iter().chain(TEXT).chain(REDO) {
             refuse_link(&files.path(name))?;
         }
         let database = files.database();
@@ -119,7 +120,7 @@ impl Files {
         private().append(true).open(&database).map_err(|source| io_error(&database, source))?;
         let secret = [INSTALL_SECRET, JOURNAL_KEY, CHECKPOINT, LOCK];
         let databases = [DATABASE, "audit.db-wal", "audit.db-shm"];
-        for name in secret.into_iter().chain(databases).chain(TEXT) {
+        for name in secret.into_iter().chain(databases).chain(TEXT).chain(REDO) {
             make_private(&files.path(name))
                 .map_err(|source| io_error(&files.path(name), source))?;
         }
@@ -152,10 +153,30 @@ impl Files {
         self.size(TEXT[1])
     }
 
-    /// Bytes of the database, of the index of texts, and of their logs.
+    /// Makes one of the files of the redo log so long, if it is not.
+    pub(super) fn redo(&self, number: usize, size: u64) -> io::Result<File> {
+        let path = self.path(REDO.get(number).copied().unwrap_or(REDO[0]));
+        let file = private().write(true).truncate(false).open(path)?;
+        if file.metadata()?.len() != size {
+            file.set_len(0)?;
+            file.set_len(size)?;
+        }
+        Ok(file)
+    }
+
+    /// One of the files of the redo log; `None` where it is not there.
+    pub(super) fn read_redo(&self, number: usize) -> io::Result<Option<File>> {
+        match File::open(self.path(REDO.get(number).copied().unwrap_or(REDO[0]))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Bytes of the database, of the index of texts, and of all logs.
     pub(super) fn bytes(&self) -> u64 {
         let [text, text_log, _] = TEXT;
-        [DATABASE, "audit.db-wal", text, text_log].map(|name| self.size(name)).iter().sum()
+        let databases = [DATABASE, "audit.db-wal", text, text_log];
+        databases.into_iter().chain(REDO).map(|name| self.size(name)).sum()
     }
 
     /// Which file lies in the place of the database; `None` where there is none. Some systems

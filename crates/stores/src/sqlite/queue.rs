@@ -1,5 +1,10 @@
 //! What waits for the writer.
 //!
+//! A write comes in, is appended to the redo log where that can be done at once, and is answered
+//! with that; then it waits for the writer, which takes it into the database. What is not appended
+//! is answered by the writer. Whoever waits for a write appends it, with all that came until its
+//! turn: no thread has to be woken, and under load appends grow by themselves.
+//!
 //! The queue is bounded for what may be refused: calls that come in and changes are refused when
 //! it is full, and refusals that are only told are counted instead when it is half full. Ends and
 //! settlements of calls always find room: each belongs to a call that was let in through the
@@ -8,18 +13,34 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway::keys::KeyId;
-use gateway::store::{Closed, Opened, RefusalCount, StoreError};
+use gateway::store::{Closed, Flush, Opened, RefusalCount, StoreError};
 use ipnet::IpNet;
 
+use super::redo::{Redo, Scope};
 use super::write::{Reply, Write};
 
 /// Most writes that may wait before calls are refused.
 const MOST: usize = 16_384;
 /// Most bytes of them.
 const MOST_BYTES: usize = 64 << 20;
+/// Most writes, and bytes of them, that wait for the writer before calls that come in have to wait
+/// for it too: nobody is to be faster than the database for long.
+const BEHIND: usize = 4096;
+const BEHIND_BYTES: usize = 8 << 20;
+/// What the writer takes at once, although nobody waits for it.
+const MANY: usize = 1024;
+const MANY_BYTES: usize = 1 << 20;
+/// How long it lets less than that gather.
+const GATHER: Duration = Duration::from_millis(50);
+/// How many come before they are appended, whether or not anybody waits for them; and how large
+/// is one that does not wait.
+const COMPANY: usize = 64;
+const COMPANY_BYTES: usize = 64 << 10;
+/// How often whoever appends does so for others, before the writer takes over.
+const ROUNDS: usize = 8;
 /// Most kinds of refusals that are counted apart between two commits.
 const MOST_COUNTS: usize = 1024;
 /// A minute in milliseconds.
@@ -30,6 +51,10 @@ const MINUTE: i64 = 60_000;
 pub(super) struct Waiting {
     pub(super) write: Write,
     pub(super) reply: Option<Reply>,
+    /// Its record in the redo log, if it has one: then it is answered, and must not be lost.
+    pub(super) lsn: Option<u64>,
+    /// Its place in the order of all that came.
+    place: u64,
 }
 
 impl Waiting {
@@ -40,21 +65,88 @@ impl Waiting {
             let _ = reply.send(answer);
         }
     }
+
+    /// Notes of an end that nobody waits for any more that the answer was withheld.
+    pub(super) fn withhold_unawaited(&mut self) {
+        let gone = self.reply.as_ref().is_some_and(Reply::is_closed);
+        if let Write::Close(close) = &mut self.write
+            && gone
+        {
+            close.withhold();
+        }
+    }
+
+    /// Whether somebody waits until the writer has done it.
+    fn is_awaited(&self) -> bool {
+        self.reply.is_some() || matches!(self.write, Write::Load(_))
+    }
 }
 
 /// What waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     wake: Condvar,
+    /// `None` where there is none. Whoever has set `appending` holds it.
+    redo: Mutex<Option<Redo>>,
+    /// Tells those who read how far the writer is.
+    moved: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: VecDeque<Waiting>,
+    /// What has just come.
+    fresh: Vec<Waiting>,
+    /// What the writer is to take.
+    ready: VecDeque<Waiting>,
+    /// Bytes of both, and of the second.
     bytes: usize,
+    ready_bytes: usize,
+    /// The place of the last that came, of the last that somebody waits for, and of the last that
+    /// was handed to the writer.
+    came: u64,
+    urgent: u64,
+    handed: u64,
+    /// Whether somebody appends to the redo log.
+    appending: bool,
+    /// Whether the writer is to do that.
+    relieve: bool,
+    /// The place up to which everything is in the database.
+    done: u64,
+    /// Ends of calls that came, that were handed to the writer, and that are in the database.
+    ends: Ends,
+    /// Whether the database cannot be written.
+    fault: bool,
     ended: bool,
     counts: HashMap<(i64, &'static str, IpNet, Option<KeyId>), u64>,
+}
+
+/// Counts of ends of calls, since the start.
+#[derive(Debug, Default)]
+struct Ends {
+    came: u64,
+    handed: u64,
+    done: u64,
+}
+
+impl Inner {
+    /// Whether the writer should begin, instead of letting more gather.
+    fn is_urgent(&self) -> bool {
+        self.ended
+            || self.relieve
+            || self.ready.len() >= MANY
+            || self.ready_bytes >= MANY_BYTES
+            || self.handed < self.urgent
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.counts.is_empty() && !self.relieve && !self.is_over()
+    }
+
+    /// Whether nothing more comes.
+    fn is_over(&self) -> bool {
+        self.ended && self.fresh.is_empty() && !self.appending && self.ready.is_empty()
+    }
 }
 
 /// Why a write was not taken.
@@ -76,12 +168,23 @@ impl From<Refused> for StoreError {
 }
 
 impl Queue {
+    /// A queue in front of a redo log, if there is one.
+    pub(super) fn new(redo: Option<Redo>) -> Self {
+        Self {
+            inner: Mutex::default(),
+            wake: Condvar::new(),
+            redo: Mutex::new(redo),
+            moved: Condvar::new(),
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Nothing is left half done under this lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a write, if there is room or it must not be lost.
+    /// Adds a write, if there is room or it must not be lost. It stays where it is until the next
+    /// [`Flush::flush`], or until many have come.
     pub(super) fn push(
         &self,
         write: Write,
@@ -92,24 +195,96 @@ impl Queue {
         if inner.ended {
             return Err((Refused::Ended, reply));
         }
-        let full = inner.waiting.len() >= MOST || inner.bytes >= MOST_BYTES;
+        let waiting = inner.fresh.len() + inner.ready.len();
+        let full = waiting >= MOST || inner.bytes >= MOST_BYTES;
         if full && !write.must_stay() {
             return Err((Refused::Full, reply));
         }
         inner.bytes += weight;
-        let first = inner.waiting.is_empty();
-        inner.waiting.push_back(Waiting { write, reply });
+        inner.came += 1;
+        inner.ends.came += u64::from(write.is_end());
+        let place = inner.came;
+        inner.fresh.push(Waiting { write, reply, lsn: None, place });
+        let many = inner.fresh.len() >= COMPANY || weight >= COMPANY_BYTES;
         drop(inner);
-        if first {
-            self.wake.notify_one();
+        if many {
+            self.flush();
         }
         Ok(())
+    }
+
+    /// Appends what has come, and hands it to the writer, up to so many times; says whether nothing
+    /// was left. Then nobody appends any more.
+    fn append(&self, rounds: usize) -> bool {
+        for _ in 0..rounds {
+            let mut inner = self.inner();
+            let mut group = std::mem::take(&mut inner.fresh);
+            let behind = inner.ready.len() >= BEHIND || inner.ready_bytes >= BEHIND_BYTES;
+            let scope = match (inner.fault, behind) {
+                (true, _) => Scope::Rescue,
+                (false, true) => Scope::Ends,
+                (false, false) => Scope::All,
+            };
+            drop(inner);
+            if let Some(redo) = self.redo.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                redo.append(&mut group, scope);
+            }
+            let mut inner = self.inner();
+            let (idle, urgent) = (inner.ready.is_empty(), inner.is_urgent());
+            for waiting in group {
+                inner.ready_bytes += waiting.write.weight();
+                if waiting.is_awaited() {
+                    inner.urgent = inner.urgent.max(waiting.place);
+                }
+                inner.ready.push_back(waiting);
+            }
+            let over = inner.fresh.is_empty();
+            inner.appending = !over;
+            // Once when there is something to wait for, and once when there is no more to wait for.
+            let wake = idle || inner.ended || (inner.is_urgent() && !urgent);
+            drop(inner);
+            if wake {
+                self.wake.notify_one();
+            }
+            if over {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits until everything that has come is in the database, or cannot be at the moment, or a
+    /// time has come.
+    pub(super) fn catch_up(&self, deadline: Instant) {
+        self.flush();
+        let mut inner = self.inner();
+        let came = inner.came;
+        let behind = |inner: &mut Inner| inner.done < came && !inner.fault && !inner.is_over();
+        if !behind(&mut inner) {
+            return;
+        }
+        inner.urgent = inner.urgent.max(came);
+        self.wake.notify_one();
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let _ = self.moved.wait_timeout_while(inner, patience, behind);
+    }
+
+    /// The writer has done with all that it was handed; or it is held up, and goes on later.
+    pub(super) fn done(&self, held_up: bool) {
+        let mut inner = self.inner();
+        inner.fault = held_up;
+        if !held_up {
+            inner.done = inner.handed;
+            inner.ends.done = inner.ends.handed;
+        }
+        drop(inner);
+        self.moved.notify_all();
     }
 
     /// Whether refusals should be counted instead of written.
     pub(super) fn is_busy(&self) -> bool {
         let inner = self.inner();
-        inner.waiting.len() >= MOST / 2 || inner.bytes >= MOST_BYTES / 2
+        inner.fresh.len() + inner.ready.len() >= MOST / 2 || inner.bytes >= MOST_BYTES / 2
     }
 
     /// Counts refusals; they are written with the next commit.
@@ -127,14 +302,27 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Whether the writer has all that it can do.
+    pub(super) fn is_working(&self) -> bool {
+        self.inner().ready.len() >= MANY / 2
+    }
+
     /// Writes that wait.
     pub(super) fn len(&self) -> usize {
-        self.inner().waiting.len()
+        let inner = self.inner();
+        inner.fresh.len() + inner.ready.len()
+    }
+
+    /// Ends of calls that are not in the database yet, or that its index was not told of.
+    pub(super) fn ends(&self) -> u64 {
+        let Ends { came, done, .. } = self.inner().ends;
+        came - done
     }
 
     /// No more writes are taken; those that wait are still written.
     pub(super) fn end(&self) {
         self.inner().ended = true;
+        self.flush();
         self.wake.notify_all();
     }
 
@@ -142,24 +330,40 @@ impl Queue {
     pub(super) fn abandon(&self) {
         let mut inner = self.inner();
         inner.ended = true;
-        inner.waiting.clear();
+        inner.fresh.clear();
+        inner.ready.clear();
+        drop(inner);
+        self.done(true);
     }
 
-    /// Takes what waits, in order, up to a number and so many bytes; waits for something, until a time has
-    /// passed. `None` when the queue has ended and is empty.
+    /// Takes what waits, in order, up to a number and so many bytes; waits for something, until a
+    /// time has passed. `None` when the queue has ended and is empty.
     pub(super) fn take(
         &self,
         most: usize,
         most_bytes: usize,
         patience: Duration,
     ) -> Option<Vec<Waiting>> {
-        let idle =
-            |inner: &mut Inner| inner.waiting.is_empty() && inner.counts.is_empty() && !inner.ended;
-        let inner = self.inner();
-        let (mut inner, _) = self
-            .wake
-            .wait_timeout_while(inner, patience, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner();
+        loop {
+            (inner, _) = self
+                .wake
+                .wait_timeout_while(inner, patience, |inner| inner.is_idle())
+                .unwrap_or_else(PoisonError::into_inner);
+            if !inner.ready.is_empty() {
+                (inner, _) = self
+                    .wake
+                    .wait_timeout_while(inner, GATHER, |inner| !inner.is_urgent())
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if !inner.relieve {
+                break;
+            }
+            inner.relieve = false;
+            drop(inner);
+            while !self.append(ROUNDS) {}
+            inner = self.inner();
+        }
         // A few large bodies are as much work as many small ones.
         let mut bytes = 0;
         let fits = |waiting: &&Waiting| {
@@ -167,17 +371,41 @@ impl Queue {
             bytes += waiting.write.weight();
             first || bytes <= most_bytes
         };
-        let count = inner.waiting.iter().take(most).take_while(fits).count();
-        let mut batch: Vec<Waiting> = inner.waiting.drain(..count).collect();
-        inner.bytes -= batch.iter().map(|waiting| waiting.write.weight()).sum::<usize>();
+        let count = inner.ready.iter().take(most).take_while(fits).count();
+        let mut batch: Vec<Waiting> = inner.ready.drain(..count).collect();
+        let weight = batch.iter().map(|waiting| waiting.write.weight()).sum::<usize>();
+        inner.bytes -= weight;
+        inner.ready_bytes -= weight;
+        if let Some(last) = batch.last() {
+            inner.handed = last.place;
+            let ends = batch.iter().filter(|waiting| waiting.write.is_end()).count();
+            inner.ends.handed += u64::try_from(ends).unwrap_or(0);
+        }
         if !inner.counts.is_empty() {
             let counts = inner.counts.drain().map(|((minute, reason, network, key), count)| {
                 RefusalCount { minute, reason, network, key, count }
             });
             let write = Write::Counts(counts.collect());
-            batch.push(Waiting { write, reply: None });
+            let place = inner.handed;
+            batch.push(Waiting { write, reply: None, lsn: None, place });
         }
-        if batch.is_empty() && inner.ended { None } else { Some(batch) }
+        if batch.is_empty() && inner.is_over() { None } else { Some(batch) }
+    }
+}
+
+impl Flush for Queue {
+    fn flush(&self) {
+        let mut inner = self.inner();
+        if inner.fresh.is_empty() || inner.appending {
+            return;
+        }
+        inner.appending = true;
+        drop(inner);
+        if !self.append(ROUNDS) {
+            // Others bring more as fast as it is done, and this thread has work of its own.
+            self.inner().relieve = true;
+            self.wake.notify_one();
+        }
     }
 }
 

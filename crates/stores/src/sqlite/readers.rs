@@ -1,6 +1,6 @@
 //! The threads that read, each with a connection of its own.
 //!
-//! Every read sees one moment of the database, has a deadline, and stops when nobody waits for it
+//! A read waits until what was answered as written before it is in the database. Every read sees one moment of the database, has a deadline, and stops when nobody waits for it
 //! any more. When too many wait, the next one is refused.
 
 use std::collections::VecDeque;
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::Durability;
 use super::connect::{Role, connect, down, is_environment, reason, spoils_connection};
 use super::files::Files;
+use super::queue::Queue;
 use super::text::Backlog;
 
 /// Threads that read.
@@ -127,6 +128,7 @@ impl Readers {
 #[derive(Debug)]
 pub(super) struct Reader {
     path: PathBuf,
+    queue: Arc<Queue>,
     durability: Durability,
     connection: Option<Connection>,
     /// A connection to the index of texts, and which one that was.
@@ -135,8 +137,13 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Reads until nothing more is taken.
-    pub(super) fn run(readers: &Arc<Readers>, path: PathBuf, durability: Durability) {
-        let mut reader = Self { path, durability, connection: None, index: None };
+    pub(super) fn run(
+        readers: &Arc<Readers>,
+        path: PathBuf,
+        queue: Arc<Queue>,
+        durability: Durability,
+    ) {
+        let mut reader = Self { path, queue, durability, connection: None, index: None };
         while let Some(job) = readers.next() {
             job(&mut reader);
         }
@@ -218,6 +225,7 @@ impl Reader {
         deadline: Instant,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
+        self.queue.catch_up(deadline);
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(connect(&self.path, self.durability, Role::Reader)?),

@@ -93,10 +93,28 @@ impl Debit {
         }
     }
 
+    /// The same, borrowed.
+    pub(super) fn view(&self) -> DebitView<'_> {
+        DebitView { scopes: &self.scopes, admitted: self.admitted, amounts: self.amounts }
+    }
+}
+
+/// What is debited, wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DebitView<'a> {
+    /// The scopes in one text.
+    pub(super) scopes: &'a str,
+    /// When the call was admitted.
+    pub(super) admitted: i64,
+    /// How much.
+    pub(super) amounts: Stored,
+}
+
+impl DebitView<'_> {
     /// Takes it up into a record.
     fn canon(&self, canon: Canon) -> Canon {
         canon
-            .text(&self.scopes)
+            .text(self.scopes)
             .number(self.admitted)
             .number(self.amounts.requests)
             .number(self.amounts.tokens)
@@ -110,7 +128,7 @@ impl Debit {
 }
 
 /// The RX half.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rx<'a> {
     pub(super) id: &'a [u8; 16],
     pub(super) received: i64,
@@ -126,7 +144,7 @@ pub(super) struct Rx<'a> {
     pub(super) messages: i64,
     pub(super) bytes_in: i64,
     pub(super) estimate: i64,
-    pub(super) reserved: &'a Debit,
+    pub(super) reserved: DebitView<'a>,
 }
 
 impl<'a> Rx<'a> {
@@ -152,7 +170,7 @@ impl<'a> Rx<'a> {
             messages: opened.messages.into(),
             bytes_in: bounded(opened.bytes_in),
             estimate: bounded(opened.input_tokens),
-            reserved,
+            reserved: reserved.view(),
         }
     }
 
@@ -178,7 +196,7 @@ impl<'a> Rx<'a> {
 }
 
 /// The TX half.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tx<'a> {
     pub(super) id: &'a [u8; 16],
     pub(super) first_byte: Option<i64>,
@@ -197,7 +215,7 @@ pub(super) struct Tx<'a> {
     pub(super) bytes_out: i64,
     pub(super) failure: Option<&'a str>,
     pub(super) message: Option<&'a str>,
-    pub(super) spent: Option<&'a Debit>,
+    pub(super) spent: Option<DebitView<'a>>,
 }
 
 impl<'a> Tx<'a> {
@@ -226,7 +244,7 @@ impl<'a> Tx<'a> {
             bytes_out: bounded(closed.bytes_out),
             failure: closed.failure,
             message: closed.message.as_deref(),
-            spent,
+            spent: spent.map(Debit::view),
         }
     }
 
@@ -250,7 +268,7 @@ impl<'a> Tx<'a> {
             bytes_out: 0,
             failure: Some("interrupted"),
             message: None,
-            spent: Some(spent),
+            spent: Some(spent.view()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::apply::Batch;
 use super::record::Tx;
 use super::stored::{COLUMNS, StoredCall};
 use super::wire::{self, WireError};
-use super::write::{Settle, Spent};
+use super::write::Settling;
 
 /// Closes the calls of an earlier life that are open, and settles those that are not settled, as
 /// reserved. Says how many were open.
@@ -26,10 +26,9 @@ pub(super) fn settle_all(
     let mut interrupted = 0;
     for call in calls {
         if call.is_closed() {
-            let digest = call.reserved.settled(&call.id);
-            let scopes = call.reserved.scopes.split_whitespace().map(str::to_owned).collect();
-            let spent = Spent { debit: call.reserved.clone(), scopes };
-            batch.settle(&Settle { id: call.id, spent, digest })?;
+            let spent = call.reserved.view();
+            let digest = spent.settled(&call.id);
+            batch.settle(&Settling { id: &call.id, spent, digest })?;
         } else {
             batch.interrupt(&Tx::interrupted(&call.id, now, call.estimate, &call.reserved))?;
             interrupted += 1;

@@ -17,6 +17,7 @@ use super::apply::Batch;
 use super::body::slot;
 use super::canon::Sum;
 use super::journal::{Fresh, Kind, Tip};
+use super::redo;
 use super::write::note_digest;
 
 /// The least that files can be bounded to: 16 MiB.
@@ -60,7 +61,8 @@ impl Bounds {
     /// Pages that the database may take.
     fn pages(self, page: u64) -> Option<u64> {
         let all = self.bytes?.get().max(LEAST);
-        Some((all - self.log()? - self.text()?) / page.max(1))
+        let redo = 2 * redo::size(self);
+        Some((all - self.log()? - self.text()? - redo) / page.max(1))
     }
 
     /// Tells SQLite of the bound: whatever happens, it does not pass it.

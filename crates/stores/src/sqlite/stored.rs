@@ -140,7 +140,7 @@ impl StoredCall {
             messages: self.messages,
             bytes_in: self.bytes_in,
             estimate: self.estimate,
-            reserved: &self.reserved,
+            reserved: self.reserved.view(),
         };
         rx.digest(body)
     }
@@ -166,7 +166,11 @@ impl StoredCall {
             bytes_out: ending.bytes_out,
             failure: ending.failure.as_deref(),
             message: ending.message.as_deref(),
-            spent: ending.spent.as_ref().filter(|_| self.settled == Settled::Closing),
+            spent: ending
+                .spent
+                .as_ref()
+                .filter(|_| self.settled == Settled::Closing)
+                .map(Debit::view),
         };
         Some(tx.digest(body))
     }

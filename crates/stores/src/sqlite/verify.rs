@@ -303,7 +303,10 @@ impl Walk {
             },
             _ => {
                 let spent = call.spent().filter(|_| call.settled == Settled::Later);
-                (spent.map(|spent| spent.settled(id)), "the settlement of the call was changed")
+                (
+                    spent.map(|spent| spent.view().settled(id)),
+                    "the settlement of the call was changed",
+                )
             }
         };
         Ok((digest != Some(line.digest)).then(|| line.wrong(what)))

@@ -3,14 +3,13 @@
 //! Digests, packing and JSON are made by whoever asks, on as many cores as there are. The writer
 //! adds only what needs the order: the seal of the journal.
 
-use gateway::keys::ScopeId;
 use gateway::store::{Actor, Change, Closed, Loaded, Opened, RefusalCount, Spending, StoreError};
 use model::{CallId, FailureKind};
 use tokio::sync::oneshot;
 
-use super::body::Packed;
+use super::body::{Packed, PackedView};
 use super::canon::{Canon, Sum};
-use super::record::{Debit, Rx, Tx};
+use super::record::{Debit, DebitView, Rx, Tx};
 use super::wire::{self, ChangeNote, WireError};
 
 /// The status of an answered call.
@@ -58,8 +57,13 @@ impl Open {
         Self { opened, id, address, reserved, body, digest }
     }
 
-    pub(super) fn rx(&self) -> Rx<'_> {
-        Rx::new(&self.opened, &self.id, &self.address, &self.reserved)
+    /// All that is written of it.
+    pub(super) fn opening(&self) -> Opening<'_> {
+        Opening {
+            rx: Rx::new(&self.opened, &self.id, &self.address, &self.reserved),
+            body: self.body.as_ref().map(Packed::view),
+            digest: self.digest,
+        }
     }
 }
 
@@ -69,36 +73,19 @@ pub(super) struct Close {
     pub(super) closed: Box<Closed>,
     pub(super) id: [u8; 16],
     pub(super) replay_of: Option<[u8; 16]>,
-    pub(super) spent: Option<Spent>,
+    pub(super) spent: Option<Debit>,
     pub(super) body: Option<Packed>,
     pub(super) digest: Sum,
-}
-
-/// What was spent, for the row and for the ledger.
-#[derive(Debug)]
-pub(super) struct Spent {
-    pub(super) debit: Debit,
-    pub(super) scopes: Vec<String>,
-}
-
-impl Spent {
-    fn new(spending: &Spending) -> Self {
-        Self {
-            debit: Debit::new(spending),
-            scopes: spending.scopes.iter().map(ScopeId::to_string).collect(),
-        }
-    }
 }
 
 impl Close {
     pub(super) fn new(mut closed: Box<Closed>) -> Self {
         let id = closed.id.to_bytes();
         let replay_of = closed.replay_of.map(CallId::to_bytes);
-        let spent = closed.spending.as_ref().map(Spent::new);
+        let spent = closed.spending.as_ref().map(Debit::new);
         let body = closed.body.take().map(|body| Packed::new(&body));
-        let digest =
-            Tx::new(&closed, &id, replay_of.as_ref(), spent.as_ref().map(|spent| &spent.debit))
-                .digest(body.as_ref().map(|body| &body.sum));
+        let digest = Tx::new(&closed, &id, replay_of.as_ref(), spent.as_ref())
+            .digest(body.as_ref().map(|body| &body.sum));
         Self { closed, id, replay_of, spent, body, digest }
     }
 
@@ -114,9 +101,13 @@ impl Close {
         self.digest = self.tx().digest(self.body.as_ref().map(|body| &body.sum));
     }
 
-    pub(super) fn tx(&self) -> Tx<'_> {
-        let spent = self.spent.as_ref().map(|spent| &spent.debit);
-        Tx::new(&self.closed, &self.id, self.replay_of.as_ref(), spent)
+    fn tx(&self) -> Tx<'_> {
+        Tx::new(&self.closed, &self.id, self.replay_of.as_ref(), self.spent.as_ref())
+    }
+
+    /// All that is written of it.
+    pub(super) fn closing(&self) -> Closing<'_> {
+        Closing { tx: self.tx(), body: self.body.as_ref().map(Packed::view), digest: self.digest }
     }
 }
 
@@ -124,17 +115,55 @@ impl Close {
 #[derive(Debug)]
 pub(super) struct Settle {
     pub(super) id: [u8; 16],
-    pub(super) spent: Spent,
+    pub(super) spent: Debit,
     pub(super) digest: Sum,
 }
 
 impl Settle {
     pub(super) fn new(id: CallId, spending: &Spending) -> Self {
         let id = id.to_bytes();
-        let spent = Spent::new(spending);
-        let digest = spent.debit.settled(&id);
+        let spent = Debit::new(spending);
+        let digest = spent.view().settled(&id);
         Self { id, spent, digest }
     }
+
+    /// All that is written of it.
+    pub(super) fn settling(&self) -> Settling<'_> {
+        Settling { id: &self.id, spent: self.spent.view(), digest: self.digest }
+    }
+}
+
+/// All that is written of the RX half of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opening<'a> {
+    pub(super) rx: Rx<'a>,
+    pub(super) body: Option<PackedView<'a>>,
+    pub(super) digest: Sum,
+}
+
+/// All that is written of the TX half of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Closing<'a> {
+    pub(super) tx: Tx<'a>,
+    pub(super) body: Option<PackedView<'a>>,
+    pub(super) digest: Sum,
+}
+
+/// All that is written of a settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settling<'a> {
+    pub(super) id: &'a [u8; 16],
+    pub(super) spent: DebitView<'a>,
+    pub(super) digest: Sum,
+}
+
+/// What is written of calls, wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record<'a> {
+    Open(Opening<'a>),
+    Close(Closing<'a>),
+    Settle(Settling<'a>),
+    Refuse(Opening<'a>, Closing<'a>),
 }
 
 /// A change of keys or tenants.
@@ -175,6 +204,22 @@ impl Write {
             Self::Settle(_) | Self::Change(_) | Self::Load(_) => ROW,
             Self::Counts(counts) => counts.len() * 100,
         }
+    }
+
+    /// What it tells of a call, if it is about one.
+    pub(super) fn record(&self) -> Option<Record<'_>> {
+        match self {
+            Self::Open(open) => Some(Record::Open(open.opening())),
+            Self::Close(close) => Some(Record::Close(close.closing())),
+            Self::Settle(settle) => Some(Record::Settle(settle.settling())),
+            Self::Refuse(both) => Some(Record::Refuse(both.0.opening(), both.1.closing())),
+            Self::Counts(_) | Self::Change(_) | Self::Load(_) => None,
+        }
+    }
+
+    /// Whether it tells of the end of a call.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Self::Close(_) | Self::Refuse(_))
     }
 
     /// Whether it tells of something that has already happened, and must not be lost.

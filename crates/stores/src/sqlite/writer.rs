@@ -1,15 +1,16 @@
 //! The one thread that writes.
 //!
-//! It takes whatever waits, writes it in one transaction and answers everybody; while it writes,
-//! more gathers. There is no timer: a lone write is committed at once, and under load commits
-//! grow by themselves.
+//! It takes what waits, writes it in one transaction and answers whoever is not answered yet;
+//! while it writes, more gathers. What somebody waits for is written at once; what is in the redo
+//! log already may gather a little.
 //!
 //! What fails is rolled back as a whole. Ends and settlements of calls are kept and come again
 //! with the next try; the rest is told of the failure. Tries are spaced out up to two seconds,
 //! and between them calls are refused without touching the disk.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,10 +27,11 @@ use super::files::Files;
 use super::journal::{Sealer, Tip};
 use super::queue::{Queue, Waiting};
 use super::recover;
+use super::redo::{self, Applied, Redo};
 use super::retire::{self, Bounds};
 use super::schema::{self, SchemaError};
 use super::text::Backlog;
-use super::write::Write;
+use super::write::{Close, Record, Write};
 
 /// Most writes in one transaction.
 const BATCH: usize = 2048;
@@ -97,6 +99,8 @@ pub(super) struct Writer {
     before: i64,
     /// The end of the journal after the last commit.
     tip: Tip,
+    /// How far the redo log is in the database, where there is one.
+    applied: Option<Applied>,
     open: Option<Opened>,
     kept: VecDeque<Waiting>,
     kept_bytes: usize,
@@ -187,7 +191,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let long_log = bounds.log().map_or(LONG_LOG, |log| log / 4);
         let signals = Arc::new(Signals::new(long_log));
-        let open =
+        let mut open =
             Opened::new(&files, durability, bounds, &signals).map_err(|error| match error {
                 SchemaError::TooNew(version) => StoreError::TooNew(
                     format!("its version is {version}, this program knows {}", schema::VERSION)
@@ -195,6 +199,24 @@ impl Writer {
                 ),
                 SchemaError::Sql(error) => down(&error),
             })?;
+        let found = redo::replay(&files, &sealer, &open.connection, open.tip, clock())
+            .map_err(|error| down(&error))?;
+        open.tip = found.tip;
+        if found.taken > 0 {
+            tracing::info!("{} records were taken in from the redo log", found.taken);
+        }
+        let redo = match durability {
+            Durability::Normal => Some(Redo::new(&files, bounds, sealer.clone(), found.next)),
+            // Each sync costs more than a transaction: there is nothing to gain.
+            Durability::Fsync => None,
+        };
+        let (redo, applied) = match redo.transpose() {
+            Ok(redo) => redo.unzip(),
+            Err(error) => {
+                tracing::warn!("the store works without a redo log: {error}");
+                (None, None)
+            }
+        };
         let before = open.tip.seq;
         let health = Health::default();
         health.vitals().retired = retire::taken(&open.connection).map_err(|error| down(&error))?;
@@ -202,7 +224,7 @@ impl Writer {
         Ok(Self {
             files,
             durability,
-            queue: Arc::default(),
+            queue: Arc::new(Queue::new(redo)),
             health: Arc::new(health),
             signals,
             backlog,
@@ -211,6 +233,7 @@ impl Writer {
             began: (clock(), Instant::now()),
             before,
             tip: open.tip,
+            applied,
             open: Some(open),
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -252,6 +275,7 @@ impl Writer {
             if let Err(error) = self.keep_bounds(count) {
                 self.failed(Vec::new(), &error);
             }
+            self.queue.done(self.pause.is_some());
         }
         self.pause = None;
         if !self.kept.is_empty() {
@@ -340,7 +364,8 @@ impl Writer {
         }
         let kept = std::mem::take(&mut self.kept);
         self.kept_bytes = 0;
-        let batch: Vec<Waiting> = kept.into_iter().chain(fresh).collect();
+        let mut batch: Vec<Waiting> = kept.into_iter().chain(fresh).collect();
+        batch.iter_mut().for_each(Waiting::withhold_unawaited);
         if !batch.is_empty() || self.pause.is_some() {
             self.write_batch(batch);
         }
@@ -390,6 +415,10 @@ impl Writer {
         });
         match written {
             Ok((answers, Done { tip, bytes, closed })) => {
+                let last = batch.iter().filter_map(|waiting| waiting.lsn).max();
+                if let (Some(applied), Some(last)) = (&self.applied, last) {
+                    applied.store(last, Ordering::Release);
+                }
                 (open.tip, self.tip) = (tip, tip);
                 self.open = Some(open);
                 self.unseen += bytes;
@@ -417,18 +446,9 @@ impl Writer {
         let now = (self.clock)();
         let mut transaction = Batch::new(connection, &self.sealer, tip, now);
         let mut answers = Vec::with_capacity(batch.len());
-        for waiting in batch {
+        let ends = ends(batch);
+        for (at, waiting) in batch.iter().enumerate() {
             let answer = match &waiting.write {
-                Write::Open(open) => transaction.open(open)?,
-                Write::Close(close) => Ok(transaction.close(close)?),
-                Write::Settle(settle) => Ok(transaction.settle(settle)?),
-                Write::Refuse(both) => {
-                    let opened = transaction.open(&both.0)?;
-                    if opened.is_ok() {
-                        transaction.close(&both.1)?;
-                    }
-                    opened
-                }
                 Write::Counts(counts) => Ok(transaction.count(counts)?),
                 Write::Change(altered) => transaction.change(altered)?,
                 Write::Load(_) => {
@@ -437,12 +457,29 @@ impl Writer {
                     answers.push(Answer::Loaded(Box::new(recover::load(connection, interrupted)?)));
                     continue;
                 }
+                of_a_call => match of_a_call.record() {
+                    Some(record) => {
+                        let end = match &record {
+                            Record::Open(open) => ends.get(open.rx.id),
+                            _ => None,
+                        };
+                        let end = end.filter(|(behind, _)| *behind > at);
+                        transaction.record(&record, end.map(|(_, end)| end.closing()).as_ref())?
+                    }
+                    None => Ok(()),
+                },
             };
+            if let (Err(error), Some(_)) = (&answer, waiting.lsn) {
+                tracing::error!("a record was answered as written, and is not: {error}");
+            }
             answers.push(Answer::Written(answer));
         }
         if batch.is_empty() {
             // A fault is over only when a page was written.
             connection.execute("UPDATE meta SET probes = probes + 1", [])?;
+        }
+        if let Some(lsn) = batch.iter().filter_map(|waiting| waiting.lsn).max() {
+            transaction.applied(i64::try_from(lsn).unwrap_or(i64::MAX))?;
         }
         let done = transaction.finish()?;
         Ok((answers, done))
@@ -470,12 +507,18 @@ impl Writer {
 
     /// Keeps what must not be lost, and tells everybody of the fault.
     fn put_aside(&mut self, batch: Vec<Waiting>, fault: &Arc<str>) {
+        let mut told = Vec::new();
         for mut waiting in batch {
+            if waiting.lsn.is_some() {
+                // It is answered, and in the redo log, whose length bounds how many there are.
+                self.kept.push_back(waiting);
+                continue;
+            }
             if !waiting.write.must_stay() {
                 refuse_one(waiting, fault);
                 continue;
             }
-            waiting.answer(Err(StoreError::Down(Arc::clone(fault))));
+            told.extend(waiting.reply.take());
             if let Write::Close(close) = &mut waiting.write {
                 close.withhold();
             }
@@ -488,7 +531,22 @@ impl Writer {
             }
         }
         self.health.vitals().kept = self.kept.len();
+        for reply in told {
+            // Whoever does not wait any more does not want to know.
+            let _ = reply.send(Err(StoreError::Down(Arc::clone(fault))));
+        }
     }
+}
+
+/// The ends of calls in a batch, and their places in it. Of two ends of one call the first counts.
+fn ends(batch: &[Waiting]) -> HashMap<[u8; 16], (usize, &Close)> {
+    let mut ends = HashMap::new();
+    for (at, waiting) in batch.iter().enumerate() {
+        if let Write::Close(close) = &waiting.write {
+            ends.entry(close.id).or_insert((at, &**close));
+        }
+    }
+    ends
 }
 
 fn answer_one(mut waiting: Waiting, answer: Answer) {

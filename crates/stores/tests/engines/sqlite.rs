@@ -1,16 +1,19 @@
 //! The engine in one SQLite file.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use gateway::store::Store;
 use proptest::prelude::*;
-use stores::{OpenOptions, Sqlite};
+use stores::{OpenError, OpenOptions, Sqlite};
 use tempfile::TempDir;
 
 mod crash;
 mod evidence;
 mod faults;
 mod files;
+mod redo;
 mod retention;
 mod texts;
 
@@ -35,7 +38,15 @@ impl Directory {
 
 impl Place for Directory {
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Sqlite::open(self.options()).unwrap())
+        // Between the birth of a child of another test and its own program, it holds all that this
+        // process holds, also what was let go meanwhile.
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            match Sqlite::open(self.options()) {
+                Err(OpenError::Locked { .. }) if Instant::now() < until => thread::yield_now(),
+                opened => return Arc::new(opened.unwrap()),
+            }
+        }
     }
 }
 

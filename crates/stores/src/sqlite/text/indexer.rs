@@ -14,6 +14,7 @@ use super::super::body::{self, slot};
 use super::super::connect::{Role, connect, is_environment, reason};
 use super::super::files::Files;
 use super::super::journal::{Kind, Tip};
+use super::super::queue::Queue;
 use super::super::retire::Bounds;
 use super::pieces::{Entry, Index};
 use super::words::Words;
@@ -25,6 +26,8 @@ const ROWS: i64 = 1000;
 const COUNTED: i64 = 50_000;
 /// How much longer it rests than it works: the cores belong to the calls.
 const REST: u32 = 4;
+/// The same while the writer has all that it can do.
+const LONG_REST: u32 = 20;
 /// Between the first two tries after a fault, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -35,6 +38,7 @@ pub(in super::super) struct Indexer {
     pub(in super::super) files: Arc<Files>,
     pub(in super::super) durability: Durability,
     pub(in super::super) backlog: Arc<Backlog>,
+    pub(in super::super) queue: Arc<Queue>,
     pub(in super::super) bounds: Bounds,
 }
 
@@ -82,7 +86,8 @@ impl Indexer {
             let rest = match self.step(&mut open) {
                 Ok(more) => {
                     pause = None;
-                    let rest = begun.elapsed() * REST;
+                    let times = if self.queue.is_working() { LONG_REST } else { REST };
+                    let rest = begun.elapsed() * times;
                     if !more {
                         if self.backlog.pause(rest) {
                             return;

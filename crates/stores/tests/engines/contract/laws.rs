@@ -54,9 +54,10 @@ pub(crate) async fn the_ledger_is_the_sum_of_the_calls(place: &impl Place, steps
             Step::Open { call, key, sandbox } => {
                 let reserved = spending(call, key, 5000);
                 let start = Opened { key: Some(key_id(key)), sandbox, reserved, ..opened(call) };
-                if store.open(start.into()).await.is_ok() {
+                if store.call(opened(call).id).await.unwrap().is_none() {
                     keys.insert(opened(call).id, key);
                 }
+                store.open(start.into()).await.unwrap();
             }
             Step::Close { call, settled } => {
                 let key = keys.get(&opened(call).id).copied().unwrap_or(1);

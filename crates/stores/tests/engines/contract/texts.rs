@@ -177,7 +177,7 @@ pub(crate) async fn what_is_not_searchable_yet_is_told(place: &impl Place) {
     store.close(answered(1, "heard").into()).await.unwrap();
     // Either it is not there yet, and that is said, or it is.
     let page = store.calls(text("said"), None, 10).await.unwrap();
-    assert_eq!(page.lag.max(page.calls.len() as u64), 1);
+    assert!(page.lag.max(page.calls.len() as u64) >= 1);
     searchable(&store).await;
     let page = store.calls(text("said"), None, 10).await.unwrap();
     assert_eq!((page.calls.len(), page.lag), (1, 0));

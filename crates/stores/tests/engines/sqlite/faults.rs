@@ -5,9 +5,29 @@ use std::sync::Arc;
 use gateway::store::{Progress, Store, StoreError};
 use rusqlite::Connection;
 
+use stores::{Durability, OpenOptions, Sqlite};
+
 use super::Directory;
 use crate::contract::{ALWAYS, Place, all};
 use crate::samples::{closed, opened, tenant_scope};
+
+/// A store in which every write waits for the database.
+fn without_redo_log(place: &Directory) -> Arc<dyn Store> {
+    let options = OpenOptions { durability: Durability::Fsync, ..place.options() };
+    Arc::new(Sqlite::open(options).unwrap())
+}
+
+/// Opens calls until one is refused, and says why, and how many were not.
+async fn until_refused(store: &Arc<dyn Store>) -> (Arc<str>, u32) {
+    for number in 1000.. {
+        match store.open(opened(number).into()).await {
+            Ok(()) => {}
+            Err(StoreError::Down(why)) => return (why, number - 1000),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    unreachable!("there is always one more");
+}
 
 /// Asks until the store writes again by itself.
 async fn healed(store: &Arc<dyn Store>) {
@@ -15,12 +35,16 @@ async fn healed(store: &Arc<dyn Store>) {
     assert_eq!(store.state().fault, None);
 }
 
+/// Nobody got the answer, and the row says so.
+async fn assert_it_was_withheld(store: &Arc<dyn Store>) {
+    let row = store.call(opened(1).id).await.unwrap().unwrap().row;
+    assert_eq!((row.status, row.failure.as_deref()), (Some(503), Some("not_ready")));
+}
+
 /// What was spent while the store could not write is in the ledger afterwards, once.
 async fn assert_nothing_is_forgotten(store: &Arc<dyn Store>) {
     let row = store.call(opened(1).id).await.unwrap().unwrap().row;
-    // Nobody got the answer, and the row says so.
-    assert_eq!((row.status, row.spent), (Some(503), closed(1).spending.map(|s| s.amounts)));
-    assert_eq!(row.failure.as_deref(), Some("not_ready"));
+    assert_eq!(row.spent, closed(1).spending.map(|s| s.amounts));
     let spent = store.spent(ALWAYS).await.unwrap();
     let team = spent.iter().find(|(scope, _)| *scope == tenant_scope("team")).unwrap().1;
     let all = all(store).await;
@@ -32,7 +56,7 @@ async fn assert_nothing_is_forgotten(store: &Arc<dyn Store>) {
 #[tokio::test]
 async fn a_lock_of_another_program_is_waited_out() {
     let place = Directory::new();
-    let store = place.open();
+    let store = without_redo_log(&place);
     store.open(opened(1).into()).await.unwrap();
     let foreign = Connection::open(place.file("audit.db")).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -47,28 +71,118 @@ async fn a_lock_of_another_program_is_waited_out() {
     assert_eq!(all(&store).await.len(), 1, "it still reads");
     foreign.execute_batch("ROLLBACK").unwrap();
     healed(&store).await;
+    assert_it_was_withheld(&store).await;
     assert_nothing_is_forgotten(&store).await;
     assert_eq!(store.state().queued, 0);
     store.open(opened(2).into()).await.unwrap();
+}
+
+/// What is in the redo log was answered, whatever the database does.
+#[tokio::test]
+async fn a_lock_of_another_program_takes_nothing_that_was_answered() {
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(1).into()).await.unwrap();
+    assert_eq!(all(&store).await.len(), 1);
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (why, answered) = until_refused(&store).await;
+    assert!(why.contains("locked"), "{why}");
+    // Ends still find room.
+    store.close(closed(1).into()).await.unwrap();
+    for number in 1000..1000 + answered {
+        store.close(closed(number).into()).await.unwrap();
+    }
+    assert!(store.state().fault.is_some_and(|fault| fault.contains("locked")));
+    assert!(store.state().queued > answered as usize, "{:?}", store.state());
+    foreign.execute_batch("ROLLBACK").unwrap();
+    healed(&store).await;
+    for number in (1000..1000 + answered).chain([1]) {
+        let call = store.call(opened(number).id).await.unwrap().unwrap();
+        assert_eq!(call.row.status, Some(200), "{number}");
+    }
+    let refused = store.call(opened(1000 + answered).id).await.unwrap();
+    assert_eq!(refused, None, "who was refused is not on record");
+    assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+    assert_eq!(store.state().queued, 0);
+}
+
+/// More than the redo log holds, while the database is locked: nothing that was answered is lost,
+/// and nothing is answered that would be.
+#[tokio::test]
+async fn a_full_redo_log_answers_nobody() {
+    let place = Directory::new();
+    let store = place.open();
+    let mut noise = vec![0; 1 << 20];
+    getrandom::fill(&mut noise).unwrap();
+    for number in 1..=32 {
+        store.open(opened(number).into()).await.unwrap();
+    }
+    assert_eq!(all(&store).await.len(), 32);
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    until_refused(&store).await;
+    let mut answered = Vec::new();
+    for number in 1..=32 {
+        let mut end = closed(number);
+        end.body = Some(noise[number as usize..][..900_000].to_vec().into());
+        answered.push(store.close(end.into()).await.is_ok());
+    }
+    let count = answered.iter().filter(|answered| **answered).count();
+    assert!((1..32).contains(&count), "{answered:?}");
+    foreign.execute_batch("ROLLBACK").unwrap();
+    healed(&store).await;
+    for (number, answered) in (1..).zip(answered) {
+        let call = store.call(opened(number).id).await.unwrap().unwrap();
+        assert_eq!(call.row.status, Some(if answered { 200 } else { 503 }), "{number}");
+        assert_eq!(call.reply.unwrap(), noise[number as usize..][..900_000], "{number}");
+        assert_eq!(call.row.spent, closed(number).spending.map(|s| s.amounts), "{number}");
+    }
+    assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
 }
 
 /// What is written to a file without a name would be lost with the process.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_database_that_is_taken_away_is_missed_and_taken_back() {
+    for logged in [false, true] {
+        let place = Directory::new();
+        let store = if logged { place.open() } else { without_redo_log(&place) };
+        store.open(opened(1).into()).await.unwrap();
+        assert_eq!(all(&store).await.len(), 1);
+        let elsewhere = place.0.path().join("elsewhere");
+        std::fs::rename(place.file("audit.db"), &elsewhere).unwrap();
+        let (why, _) = until_refused(&store).await;
+        assert!(why.contains("taken away"), "{why}");
+        assert_eq!(store.close(closed(1).into()).await.is_ok(), logged);
+        std::fs::write(place.file("audit.db"), "").unwrap();
+        assert!(store.open(opened(2).into()).await.is_err());
+        std::fs::rename(&elsewhere, place.file("audit.db")).unwrap();
+        healed(&store).await;
+        if !logged {
+            assert_it_was_withheld(&store).await;
+        }
+        assert_nothing_is_forgotten(&store).await;
+        store.open(opened(2).into()).await.unwrap();
+    }
+}
+
+/// The same of the redo log: without it the store works as it does without one.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_redo_log_that_is_taken_away_is_done_without() {
     let place = Directory::new();
     let store = place.open();
     store.open(opened(1).into()).await.unwrap();
-    let elsewhere = place.0.path().join("elsewhere");
-    std::fs::rename(place.file("audit.db"), &elsewhere).unwrap();
-    let error = store.close(closed(1).into()).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Down(why) if why.contains("taken away")), "{error}");
-    std::fs::write(place.file("audit.db"), "").unwrap();
-    assert!(store.open(opened(2).into()).await.is_err());
-    std::fs::rename(&elsewhere, place.file("audit.db")).unwrap();
-    healed(&store).await;
-    assert_nothing_is_forgotten(&store).await;
-    store.open(opened(2).into()).await.unwrap();
+    for name in ["redo.0", "redo.1"] {
+        std::fs::remove_file(place.file(name)).unwrap();
+    }
+    store.close(closed(1).into()).await.unwrap();
+    // Somebody else sees the row without any help of the store: it was not answered before.
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    let status: i64 = foreign.query_row("SELECT status FROM call", [], |row| row.get(0)).unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(store.state().fault, None);
 }
 
 /// A small file system of its own, unmounted when dropped.
@@ -102,7 +216,7 @@ impl Drop for Mounted {
 async fn a_full_disk_is_said_and_heals() {
     let mounted = Mounted::new();
     let place = &mounted.0;
-    let store = place.open();
+    let store = without_redo_log(place);
     store.open(opened(1).into()).await.unwrap();
     let ballast = place.0.path().join("ballast");
     let mut noise = vec![0; 1 << 20];
@@ -125,6 +239,7 @@ async fn a_full_disk_is_said_and_heals() {
     assert!(store.state().fault.is_some());
     std::fs::remove_file(&ballast).unwrap();
     healed(&store).await;
+    assert_it_was_withheld(&store).await;
     assert_nothing_is_forgotten(&store).await;
     store.open(opened(1_000).into()).await.unwrap();
     store.shut_down().await;

@@ -50,8 +50,16 @@ async fn nobody_else_may_read_them() {
     searchable(&store).await;
     let mode = |name: &str| fs::metadata(place.file(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(""), 0o700);
-    let names =
-        ["audit.db", "audit.db-wal", "audit.db-shm", "lock", "install.secret", "journal.key"];
+    let names = [
+        "redo.0",
+        "redo.1",
+        "audit.db",
+        "audit.db-wal",
+        "audit.db-shm",
+        "lock",
+        "install.secret",
+        "journal.key",
+    ];
     for name in names.into_iter().chain(["text.db", "text.db-wal", "text.db-shm"]) {
         assert_eq!(mode(name), 0o600, "{name}");
     }

@@ -1,0 +1,207 @@
+//! The redo log: what was answered as written before it is in the database.
+//!
+//! A transaction costs the same for one row as for a hundred, and a thread that is woken for each
+//! costs as much again. So the halves of calls are first appended to a file, by whoever brings
+//! them, and are durable with that: they survive the end of the process. The writer takes them
+//! into the database behind, many in one transaction, which also notes how far it came. A start
+//! takes in what was appended after that.
+//!
+//! There are two files of a fixed length, written in turns from their beginnings, since a file that
+//! grows costs several times what one does that is there already; one is written again only when
+//! all of it is in the database. What finds no room,
+//! or comes while the disk is slow or fails, is not appended: it is answered by the transaction
+//! that takes it into the database. See [`frame`] for what a record looks like.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::files::Files;
+use super::journal::Sealer;
+use super::queue::Waiting;
+use super::retire::Bounds;
+
+mod frame;
+mod replay;
+
+pub(super) use replay::replay;
+
+/// Bytes of each file.
+const SIZE: u64 = 4 << 20;
+/// The least and the share of all bytes, where those are bounded: both files together take a
+/// thirty-second.
+const LEAST: u64 = 256 << 10;
+const SHARE: u64 = 64;
+/// The part of a file that one record may take.
+const PART: u64 = 4;
+/// The longest append that is no trouble. Whoever appends may be one of the threads that answer
+/// calls: after a longer one the writer's own thread does it all, for a while.
+const SLOW: Duration = Duration::from_millis(20);
+const REST: Duration = Duration::from_secs(1);
+
+/// Bytes of each file under some bounds.
+pub(super) fn size(bounds: Bounds) -> u64 {
+    bounds.bytes.map_or(SIZE, |bytes| (bytes.get() / SHARE).clamp(LEAST, SIZE))
+}
+
+/// What may be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Everything.
+    All,
+    /// What tells of something that has already happened: the rest waits for the writer.
+    Ends,
+    /// The same, also on a slow disk: the writer cannot write at all.
+    Rescue,
+}
+
+/// How far the redo log is in the database.
+pub(super) type Applied = Arc<AtomicU64>;
+
+/// The redo log.
+#[derive(Debug)]
+pub(super) struct Redo {
+    segments: [Segment; 2],
+    active: usize,
+    /// Bytes of each file.
+    size: u64,
+    /// The next number of a record.
+    next: u64,
+    applied: Applied,
+    sealer: Sealer,
+    buffer: Vec<u8>,
+    /// Until when nothing is appended, after trouble.
+    rest: Option<Instant>,
+}
+
+/// One of its files.
+#[derive(Debug)]
+struct Segment {
+    file: File,
+    /// Where the next record goes.
+    at: u64,
+    /// The last record in it.
+    last: u64,
+}
+
+impl Redo {
+    /// Makes the files ready, after all that was in them was taken into the database.
+    pub(super) fn new(
+        files: &Files,
+        bounds: Bounds,
+        sealer: Sealer,
+        next: u64,
+    ) -> io::Result<(Self, Applied)> {
+        let size = size(bounds);
+        let segment = |number| -> io::Result<Segment> {
+            Ok(Segment { file: files.redo(number, size)?, at: 0, last: 0 })
+        };
+        let segments = [segment(0)?, segment(1)?];
+        let applied = Arc::new(AtomicU64::new(next.saturating_sub(1)));
+        let redo = Self {
+            segments,
+            active: 0,
+            size,
+            next,
+            applied: Arc::clone(&applied),
+            sealer,
+            buffer: Vec::new(),
+            rest: None,
+        };
+        Ok((redo, applied))
+    }
+
+    /// Appends what it can of a group, from its beginning, and answers it.
+    pub(super) fn append(&mut self, group: &mut [Waiting], scope: Scope) {
+        if scope != Scope::Rescue && self.rest.is_some_and(|rest| Instant::now() < rest) {
+            return;
+        }
+        self.rest = None;
+        self.turn_over();
+        self.buffer.clear();
+        let Some(segment) = self.segments.get_mut(self.active) else { return };
+        let room = usize::try_from(self.size - segment.at).unwrap_or(0);
+        let most = usize::try_from(self.size / PART).unwrap_or(0);
+        let mut lsn = self.next;
+        for waiting in group.iter_mut() {
+            let skipped = waiting.write.weight() >= most
+                || scope != Scope::All && !waiting.write.must_stay()
+                || waiting.reply.as_ref().is_some_and(|reply| reply.is_closed());
+            let Some(record) = waiting.write.record().filter(|_| !skipped) else { continue };
+            let before = self.buffer.len();
+            frame::write(&mut self.buffer, lsn, &record, &self.sealer);
+            if self.buffer.len() > room {
+                self.buffer.truncate(before);
+                break;
+            }
+            waiting.lsn = Some(lsn);
+            lsn += 1;
+        }
+        if self.buffer.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let written = is_there(&segment.file)
+            .and_then(|()| write_at(&segment.file, &self.buffer, segment.at));
+        if began.elapsed() > SLOW {
+            self.rest = Some(Instant::now() + REST);
+        }
+        let appended = group.iter_mut().filter(|waiting| waiting.lsn.is_some());
+        match written {
+            Ok(()) => {
+                segment.at += u64::try_from(self.buffer.len()).unwrap_or(0);
+                segment.last = lsn - 1;
+                self.next = lsn;
+                appended.for_each(|waiting| waiting.answer(Ok(())));
+            }
+            Err(error) => {
+                tracing::warn!("the redo log of the store cannot be written: {error}");
+                self.rest = Some(Instant::now() + REST);
+                appended.for_each(|waiting| waiting.lsn = None);
+            }
+        }
+        if self.buffer.capacity() > 1 << 20 {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// Goes on in the other file when this one is nearly full, and the other is in the database.
+    fn turn_over(&mut self) {
+        let full = |segment: &Segment| self.size - segment.at < self.size / PART;
+        if !self.segments.get(self.active).is_some_and(full) {
+            return;
+        }
+        let other = 1 - self.active;
+        let applied = self.applied.load(Ordering::Acquire);
+        if let Some(segment) = self.segments.get_mut(other).filter(|other| other.last <= applied) {
+            segment.at = 0;
+            self.active = other;
+        }
+    }
+}
+
+/// What is written to a file that has no name any more is lost with the process.
+#[cfg(unix)]
+fn is_there(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    if file.metadata()?.nlink() == 0 { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+}
+
+#[cfg(not(unix))]
+fn is_there(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
+}

@@ -1,0 +1,350 @@
+//! One record as it lies in the redo log.
+//!
+//! A frame says how long it is, which number it has, and is sealed with the key of the journal:
+//! over its number, its kind and its digests, which in turn are made of all its fields and bodies.
+//! So a frame that was torn or changed is told from a whole one, and one of an earlier round of the
+//! file from one of this. Numbers are little-endian; a text stands behind its length; what may be
+//! absent stands behind a byte that says so.
+
+use std::io::{self, Read};
+
+use super::super::body::PackedView;
+use super::super::canon::Sum;
+use super::super::journal::Sealer;
+use super::super::record::{DebitView, Rx, Stored, Tx};
+use super::super::write::{Closing, Opening, Record, Settling};
+
+/// Bytes before the fields: the length of all that follows, the number, the seal, the kind.
+const HEAD: usize = 4 + 8 + 32 + 1;
+/// The longest frame that is read.
+const LONGEST: usize = 64 << 20;
+
+const OPEN: u8 = 1;
+const CLOSE: u8 = 2;
+const SETTLE: u8 = 3;
+const REFUSE: u8 = 4;
+
+/// Adds a frame.
+pub(super) fn write(out: &mut Vec<u8>, lsn: u64, record: &Record<'_>, sealer: &Sealer) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    let (kind, seal) = match record {
+        Record::Open(open) => {
+            write_open(out, open);
+            (OPEN, sealer.seal_redo(lsn, OPEN, &[&open.digest]))
+        }
+        Record::Close(close) => {
+            write_close(out, close);
+            (CLOSE, sealer.seal_redo(lsn, CLOSE, &[&close.digest]))
+        }
+        Record::Settle(settle) => {
+            out.extend_from_slice(settle.id);
+            settle.spent.write(out);
+            (SETTLE, sealer.seal_redo(lsn, SETTLE, &[&settle.digest]))
+        }
+        Record::Refuse(open, close) => {
+            write_open(out, open);
+            write_close(out, close);
+            (REFUSE, sealer.seal_redo(lsn, REFUSE, &[&open.digest, &close.digest]))
+        }
+    };
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    if let Some(head) = out.get_mut(start..start + HEAD) {
+        let parts: [&[u8]; 4] = [&length.to_le_bytes(), &lsn.to_le_bytes(), &seal, &[kind]];
+        let mut rest = head;
+        for part in parts {
+            let (here, behind) = rest.split_at_mut(part.len().min(rest.len()));
+            here.copy_from_slice(part);
+            rest = behind;
+        }
+    }
+}
+
+fn write_open(out: &mut Vec<u8>, Opening { rx, body, .. }: &Opening<'_>) {
+    out.extend_from_slice(rx.id);
+    rx.received.write(out);
+    rx.key.write(out);
+    rx.tenant.write(out);
+    rx.sandbox.write(out);
+    rx.address.write(out);
+    rx.agent.write(out);
+    rx.dialect.write(out);
+    rx.endpoint.write(out);
+    rx.model.write(out);
+    rx.stream.write(out);
+    rx.messages.write(out);
+    rx.bytes_in.write(out);
+    rx.estimate.write(out);
+    rx.reserved.write(out);
+    body.write(out);
+}
+
+fn write_close(out: &mut Vec<u8>, Closing { tx, body, .. }: &Closing<'_>) {
+    out.extend_from_slice(tx.id);
+    tx.first_byte.write(out);
+    tx.ended.write(out);
+    tx.model_served.write(out);
+    tx.upstream.write(out);
+    tx.replay_of.write(out);
+    tx.status.write(out);
+    tx.stop_reason.write(out);
+    tx.input_tokens.write(out);
+    tx.output_tokens.write(out);
+    tx.cached_tokens.write(out);
+    tx.estimated.write(out);
+    tx.overrun.write(out);
+    tx.losses.write(out);
+    tx.bytes_out.write(out);
+    tx.failure.write(out);
+    tx.message.write(out);
+    tx.spent.write(out);
+    body.write(out);
+}
+
+/// A frame whose fields are not looked at yet.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    /// Its number.
+    pub(super) lsn: u64,
+    seal: Sum,
+    kind: u8,
+    fields: Vec<u8>,
+}
+
+impl Frame {
+    /// Reads the next frame into this one; says whether there was a whole one.
+    pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
+        let mut head = [0; HEAD];
+        if !fill(from, &mut head)? {
+            return Ok(false);
+        }
+        let mut fields = Fields(&head);
+        let (Some(length), Some(lsn), Some(seal), Some(kind)) =
+            (fields.array(), fields.array(), fields.array(), fields.array::<1>())
+        else {
+            return Ok(false);
+        };
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let Some(rest) = length.checked_sub(HEAD - 4).filter(|rest| *rest <= LONGEST) else {
+            return Ok(false);
+        };
+        (self.lsn, self.seal, self.kind) =
+            (u64::from_le_bytes(*lsn), *seal, u8::from_le_bytes(*kind));
+        self.fields.clear();
+        // No more is taken up than there is: a length that was made up costs nothing.
+        let read = from.take(u64::try_from(rest).unwrap_or(0)).read_to_end(&mut self.fields)?;
+        Ok(read == rest)
+    }
+
+    /// The record, if the frame is as it was written.
+    pub(super) fn record(&self, sealer: &Sealer) -> Option<Record<'_>> {
+        let mut fields = Fields(&self.fields);
+        let (record, seal) = match self.kind {
+            OPEN => {
+                let open = fields.open()?;
+                (Record::Open(open), sealer.seal_redo(self.lsn, OPEN, &[&open.digest]))
+            }
+            CLOSE => {
+                let close = fields.close()?;
+                (Record::Close(close), sealer.seal_redo(self.lsn, CLOSE, &[&close.digest]))
+            }
+            SETTLE => {
+                let (id, spent) = (fields.array()?, DebitView::read(&mut fields)?);
+                let settle = Settling { id, spent, digest: spent.settled(id) };
+                (Record::Settle(settle), sealer.seal_redo(self.lsn, SETTLE, &[&settle.digest]))
+            }
+            REFUSE => {
+                let (open, close) = (fields.open()?, fields.close()?);
+                let seal = sealer.seal_redo(self.lsn, REFUSE, &[&open.digest, &close.digest]);
+                (Record::Refuse(open, close), seal)
+            }
+            _ => return None,
+        };
+        (fields.0.is_empty() && seal == self.seal).then_some(record)
+    }
+}
+
+/// Fills a buffer; says whether there was enough for it.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match from.read_exact(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Fields that are still to be read.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (here, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(here)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    fn next<T: Field<'a>>(&mut self) -> Option<T> {
+        T::read(self)
+    }
+
+    fn open(&mut self) -> Option<Opening<'a>> {
+        let rx = Rx {
+            id: self.array()?,
+            received: self.next()?,
+            key: self.next()?,
+            tenant: self.next()?,
+            sandbox: self.next()?,
+            address: self.next()?,
+            agent: self.next()?,
+            dialect: self.next()?,
+            endpoint: self.next()?,
+            model: self.next()?,
+            stream: self.next()?,
+            messages: self.next()?,
+            bytes_in: self.next()?,
+            estimate: self.next()?,
+            reserved: self.next()?,
+        };
+        let body: Option<PackedView<'_>> = self.next()?;
+        let sum = body.map(|body| body.sum()).transpose().ok()?;
+        Some(Opening { rx, body, digest: rx.digest(sum.as_ref()) })
+    }
+
+    fn close(&mut self) -> Option<Closing<'a>> {
+        let tx = Tx {
+            id: self.array()?,
+            first_byte: self.next()?,
+            ended: self.next()?,
+            model_served: self.next()?,
+            upstream: self.next()?,
+            replay_of: self.next()?,
+            status: self.next()?,
+            stop_reason: self.next()?,
+            input_tokens: self.next()?,
+            output_tokens: self.next()?,
+            cached_tokens: self.next()?,
+            estimated: self.next()?,
+            overrun: self.next()?,
+            losses: self.next()?,
+            bytes_out: self.next()?,
+            failure: self.next()?,
+            message: self.next()?,
+            spent: self.next()?,
+        };
+        let body: Option<PackedView<'_>> = self.next()?;
+        let sum = body.map(|body| body.sum()).transpose().ok()?;
+        Some(Closing { tx, body, digest: tx.digest(sum.as_ref()) })
+    }
+}
+
+/// What a field can be.
+trait Field<'a>: Sized {
+    fn write(&self, out: &mut Vec<u8>);
+    fn read(fields: &mut Fields<'a>) -> Option<Self>;
+}
+
+impl Field<'_> for i64 {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        fields.array().map(|bytes| Self::from_le_bytes(*bytes))
+    }
+}
+
+impl Field<'_> for bool {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        match fields.array()? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Field<'a> for &'a [u8] {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&u32::try_from(self.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(self);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+        let length = u32::from_le_bytes(*fields.array()?);
+        fields.bytes(usize::try_from(length).ok()?)
+    }
+}
+
+impl<'a> Field<'a> for &'a str {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.as_bytes().write(out);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+        std::str::from_utf8(fields.next()?).ok()
+    }
+}
+
+impl<'a> Field<'a> for &'a [u8; 16] {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(*self);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+        fields.array()
+    }
+}
+
+impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.is_some().write(out);
+        if let Some(there) = self {
+            there.write(out);
+        }
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+        if fields.next()? { fields.next().map(Some) } else { Some(None) }
+    }
+}
+
+impl<'a> Field<'a> for DebitView<'a> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.scopes.write(out);
+        self.admitted.write(out);
+        let Stored { requests, tokens, cost } = self.amounts;
+        requests.write(out);
+        tokens.write(out);
+        cost.write(out);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+        let (scopes, admitted) = (fields.next()?, fields.next()?);
+        let amounts =
+            Stored { requests: fields.next()?, tokens: fields.next()?, cost: fields.next()? };
+        Some(Self { scopes, admitted, amounts })
+    }
+}
+
+impl<'a> Field<'a> for PackedView<'a> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.codec.write(out);
+        self.size.write(out);
+        self.bytes.write(out);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+        Some(Self { codec: fields.next()?, size: fields.next()?, bytes: fields.next()? })
+    }
+}
+
+#[cfg(test)]
+#[path = "frame/tests.rs"]
+mod tests;

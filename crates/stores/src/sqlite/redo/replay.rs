@@ -1,0 +1,124 @@
+//! Takes into the database what a crash left in the redo log.
+
+use std::fs::File;
+use std::io::{self, BufReader, Seek as _, SeekFrom};
+
+use rusqlite::Connection;
+
+use super::super::apply::{Batch, Done};
+use super::super::files::Files;
+use super::super::journal::{Sealer, Tip};
+use super::frame::Frame;
+
+/// Records in one transaction.
+const MANY: usize = 2000;
+
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Found {
+    /// The end of the journal afterwards.
+    pub(in super::super) tip: Tip,
+    /// The number of the next record.
+    pub(in super::super) next: u64,
+    /// Records that were taken in.
+    pub(in super::super) taken: u64,
+}
+
+/// Takes in what is not in the database yet, and says where everything goes on. The files stay as
+/// they are: a crash in the middle does no harm.
+pub(in super::super) fn replay(
+    files: &Files,
+    sealer: &Sealer,
+    connection: &Connection,
+    tip: Tip,
+    now: i64,
+) -> rusqlite::Result<Found> {
+    let applied: i64 = connection.query_row("SELECT applied FROM redo", [], |row| row.get(0))?;
+    let applied = u64::try_from(applied).unwrap_or(0);
+    let mut found = Found { tip, next: applied + 1, taken: 0 };
+    let mut segments: Vec<(u64, File)> = Vec::new();
+    for number in 0..2 {
+        let read = files.read_redo(number).and_then(|file| file.map(with_first).transpose());
+        match read {
+            Ok(Some(Some(segment))) => segments.push(segment),
+            Ok(_) => {}
+            // What is in it was answered as written: a start that passes over it would lose it.
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    segments.sort_by_key(|(first, _)| *first);
+    for (_, file) in segments {
+        take_segment(file, sealer, connection, applied, now, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Finds the number of the first record.
+fn with_first(mut file: File) -> io::Result<Option<(u64, File)>> {
+    let mut frame = Frame::default();
+    let whole = frame.read(&mut BufReader::new(&file))?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(whole.then_some((frame.lsn, file)))
+}
+
+fn take_segment(
+    file: File,
+    sealer: &Sealer,
+    connection: &Connection,
+    applied: u64,
+    now: i64,
+    found: &mut Found,
+) -> rusqlite::Result<()> {
+    let mut from = BufReader::with_capacity(64 << 10, file);
+    let mut frame = Frame::default();
+    let mut expected = None;
+    let mut more = true;
+    while more {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let taken = (|| {
+            let mut batch = Batch::new(connection, sealer, found.tip, now);
+            for _ in 0..MANY {
+                let whole = frame.read(&mut from).map_err(unreadable)?;
+                // What lies behind the last record is of an earlier round, and has earlier numbers.
+                more = whole && frame.lsn > 0 && expected.is_none_or(|next| frame.lsn == next);
+                if !more {
+                    break;
+                }
+                let Some(record) = frame.record(sealer) else {
+                    more = false;
+                    tracing::warn!(
+                        "record {} of the redo log is not whole: nobody was answered because of \
+                         it, unless the file was changed; what follows it is left out",
+                        frame.lsn,
+                    );
+                    break;
+                };
+                expected = Some(frame.lsn + 1);
+                found.next = found.next.max(frame.lsn + 1);
+                if frame.lsn <= applied {
+                    continue;
+                }
+                found.taken += 1;
+                // A call that is there already was written another way.
+                let _known = batch.record(&record, None)?;
+                batch.applied(i64::try_from(frame.lsn).unwrap_or(i64::MAX))?;
+            }
+            batch.finish()
+        })();
+        match taken {
+            Ok(Done { tip, .. }) => {
+                connection.execute_batch("COMMIT")?;
+                found.tip = tip;
+            }
+            Err(error) => {
+                let _rolled_back = connection.execute_batch("ROLLBACK");
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(error: io::Error) -> rusqlite::Error {
+    super::super::connect::unusable(format!("its redo log cannot be read: {error}"))
+}
