@@ -29,6 +29,8 @@ const LARGE: usize = 64 << 10;
 /// kept also where bodies are not.
 const NAME: usize = 256;
 const MESSAGE: usize = 2048;
+/// The same for the texts of a row of a refusal.
+const SMALL: usize = 512;
 /// When to come again while the store is down.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The address of callers that have none.
@@ -168,6 +170,7 @@ impl Audit {
             Some(body) => Some(self.redact(body).await?),
             None => None,
         };
+        self.refusals.earn(who(&call.caller));
         Ok(self.store.open(opened))
     }
 
@@ -221,7 +224,7 @@ impl Audit {
     }
 
     /// Records a call that was refused, or left, before it was one: a row for holders of keys, for
-    /// whoever has the token, and for callers of this machine, up to a rate; a count for all else.
+    /// whoever has the token, and for callers of this machine, within bounds; a count for all else.
     pub(crate) fn refuse(&self, unread: &Unread<'_>, finished: &Finished<'_>) {
         let now = self.clock.now();
         if self.scope == AuditScope::Keys && unread.caller.is_none_or(|caller| caller.key.is_none())
@@ -232,19 +235,20 @@ impl Audit {
             Outcome::Failed(failure, _) => failure.kind.as_str(),
             Outcome::Answered | Outcome::HungUp => "hung_up",
         };
-        let who = match unread.caller {
-            Some(Caller { key: Some(key), .. }) => Who::Holder(key.key.id),
-            Some(caller) if caller.authenticated || caller.loopback => Who::Known,
-            Some(_) | None => Who::Stranger,
-        };
+        let who = unread.caller.map_or(Who::Stranger, who);
         let address = unread.caller.map_or(NOWHERE, |caller| caller.address);
         if self.refusals.note(now, reason, address, who) {
             let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
             let received = now.saturating_sub(elapsed);
-            let mut closed = self.closed(finished, received);
+            let (mut opened, mut closed) =
+                (self.opened(unread, received), self.closed(finished, received));
             closed.ended = now;
             closed.spending = Some(Spending::default());
-            self.store.refuse(self.opened(unread, received), closed);
+            // Such a row is small, whatever the caller sent.
+            for text in [&mut opened.agent, &mut closed.message] {
+                *text = text.as_deref().map(|text| head(text, SMALL).into());
+            }
+            self.store.refuse(opened, closed);
         }
     }
 
@@ -322,6 +326,15 @@ impl Audit {
             body: None,
             spending: None,
         })
+    }
+}
+
+/// As whom a caller is counted.
+fn who(caller: &Caller) -> Who {
+    match &caller.key {
+        Some(key) => Who::holder(key),
+        None if caller.authenticated || caller.loopback => Who::Known,
+        None => Who::Stranger,
     }
 }
 

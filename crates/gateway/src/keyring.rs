@@ -348,6 +348,15 @@ impl ActiveKey {
         }
     }
 
+    /// The key at the top of its line: itself, where nothing stands above it.
+    pub fn line(&self) -> KeyId {
+        let top = self.scopes.iter().rev().find_map(|scope| match scope.id {
+            ScopeId::Key(id) => Some(id),
+            ScopeId::Tenant(_) => None,
+        });
+        top.unwrap_or(self.key.id)
+    }
+
     /// When it ends by time, as it is now and not as it was in this snapshot.
     pub(crate) fn ends(&self) -> watch::Receiver<UnixMillis> {
         self.life.ends.subscribe()
