@@ -153,6 +153,15 @@ impl Keyring {
 
     /// Finds the key that a credential opens.
     pub fn identify(&self, credential: &[u8], now: UnixMillis) -> Result<Arc<ActiveKey>, Denied> {
+        let key = self.recognize(credential, now)?;
+        key.alive(now)?;
+        key.life.used.store(now, Ordering::Relaxed);
+        Ok(key)
+    }
+
+    /// Finds the key whose secret a credential is, also where that has ended and opens nothing.
+    /// For the record only.
+    pub fn recognize(&self, credential: &[u8], now: UnixMillis) -> Result<Arc<ActiveKey>, Denied> {
         let shown = Shown::read(credential).map_err(|error| match error {
             TokenError::Foreign => Denied::Foreign,
             TokenError::Damaged => Denied::Damaged,
@@ -160,12 +169,7 @@ impl Keyring {
         let snapshot = self.snapshot.load();
         let install = snapshot.install.as_ref().map_err(|_| Denied::Unavailable)?;
         let key = snapshot.keys.get(&shown.id).ok_or(Denied::Unknown)?;
-        if !shown.opens(&key.key, install, now) {
-            return Err(Denied::Unknown);
-        }
-        key.alive(now)?;
-        key.life.used.store(now, Ordering::Relaxed);
-        Ok(Arc::clone(key))
+        if shown.opens(&key.key, install, now) { Ok(Arc::clone(key)) } else { Err(Denied::Unknown) }
     }
 
     /// Takes over a change that the store has committed. Calls of keys that end by it are told.
