@@ -82,6 +82,9 @@ pub struct Ask<'a> {
     pub max_output: Option<u64>,
     /// Replies.
     pub choices: u64,
+    /// The most samplings that each of them may need: an answer without the shape that was asked for
+    /// is asked for once more.
+    pub samplings: u64,
 }
 
 /// What a call takes.
@@ -163,11 +166,11 @@ impl Admission {
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         check_model(ask)?;
-        let tokens = match terms {
+        let sampling = match terms {
             Terms::Successor => Tokens::default(),
-            Terms::Paid | Terms::Free => reserved_tokens(ask, scopes, &policy),
+            Terms::Paid | Terms::Free => sampling_tokens(ask, scopes, &policy),
         };
-        let reserved = reserved_amounts(ask, tokens, &policy);
+        let reserved = reserved_amounts(ask, sampling, &policy);
         let taken = self.take(terms, ask, scopes, &policy, &reserved)?;
         // Who does not pay spends nothing, whatever it counts.
         let (owed, scopes) = match terms {
@@ -177,7 +180,7 @@ impl Admission {
         let first = taken.holds.first().map(Hold::admitted_at);
         let admitted = first.map_or_else(|| self.clock.now(), |at| at.0);
         let spending = Spending { scopes, admitted, amounts: owed };
-        Ok(Arc::new(Bill::new(Arc::clone(self), policy, ask, taken, spending, tokens)))
+        Ok(Arc::new(Bill::new(Arc::clone(self), policy, ask, taken, spending, sampling)))
     }
 
     /// Says what [`admit`](Self::admit) would say, and what would be reserved, and takes nothing.
@@ -185,7 +188,7 @@ impl Admission {
         let ask = &Ask { model: named(ask.model), ..*ask };
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
-        let reserved = reserved_amounts(ask, reserved_tokens(ask, scopes, &policy), &policy);
+        let reserved = reserved_amounts(ask, sampling_tokens(ask, scopes, &policy), &policy);
         let outcome = check_model(ask).and_then(|()| {
             let mut state = self.lock();
             let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
@@ -400,30 +403,32 @@ const fn uses_budget(limit: u64) -> Budget {
     Budget { unit: Unit::Requests, span: Span::Total, limit }
 }
 
-/// What may become of a call: agents ask for far more than they get, so that is not believed
-/// unless the operator wants it.
-fn reserved_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
+/// What one sampling may take. Agents ask for far more than they get, so that is not believed unless
+/// the operator wants it. Then what hosts do with a small bound is not believed either: they may
+/// not even look at it.
+fn sampling_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
     let bound = scopes.iter().filter_map(|scope| scope.bounds.max_output).min();
-    let most = if policy.hard {
-        ask.max_output.unwrap_or(policy.default_output)
-    } else {
-        ask.max_output.unwrap_or(u64::MAX).min(policy.expected_output)
+    let bound = bound.unwrap_or(u64::MAX);
+    let output = match ask.max_output {
+        // Nobody is asked.
+        Some(0) => 0,
+        asked if policy.hard => {
+            asked.unwrap_or(policy.default_output).min(bound).max(policy.expected_output)
+        }
+        asked => asked.unwrap_or(u64::MAX).min(policy.expected_output).min(bound),
     };
-    let output = most.min(bound.unwrap_or(u64::MAX));
-    Tokens {
-        input: ask.input_tokens.saturating_mul(ask.choices),
-        cached_input: 0,
-        output: output.saturating_mul(ask.choices),
-    }
+    Tokens { input: ask.input_tokens, cached_input: 0, output }
 }
 
-/// What those tokens may cost. Where nothing may overspend, that is the price of the dearest model.
-fn reserved_amounts(ask: &Ask<'_>, tokens: Tokens, policy: &Policy) -> Amounts {
-    if policy.hard {
-        policy.most(ask.model, 1, tokens)
-    } else {
-        policy.amounts(ask.model, 1, tokens)
+/// What all samplings of a call may cost. Where nothing may overspend, those are all that there may
+/// be, at the price of the dearest model.
+fn reserved_amounts(ask: &Ask<'_>, sampling: Tokens, policy: &Policy) -> Amounts {
+    let replies = sampling.times(ask.choices);
+    if !policy.hard {
+        return policy.expected(ask.model, 1, replies);
     }
+    let samplings = if ask.max_output == Some(0) { 1 } else { ask.samplings.max(1) };
+    policy.most(ask.model, 1, replies.times(samplings))
 }
 
 impl State {

@@ -24,8 +24,8 @@ pub struct Bill {
     taken: Taken,
     /// What is charged if nothing more is heard; scopes and time of what is charged at last.
     reserved: Spending,
-    /// The same in tokens, for one reply.
-    per_reply: Tokens,
+    /// The same in tokens, for one sampling.
+    per_sampling: Tokens,
     state: Mutex<State>,
 }
 
@@ -76,19 +76,13 @@ impl Bill {
         ask: &Ask<'_>,
         mut taken: Taken,
         reserved: Spending,
-        tokens: Tokens,
+        per_sampling: Tokens,
     ) -> Self {
-        let choices = ask.choices.max(1);
-        let per_reply = Tokens {
-            input: tokens.input / choices,
-            cached_input: 0,
-            output: tokens.output / choices,
-        };
         let holds = std::mem::take(&mut taken.holds);
         let late = Tokens::default();
         let state = State { holds, out: 0, late, ended: None, left: false, settled: false };
         let (model, state) = (ask.model.into(), Mutex::new(state));
-        Self { admission, policy, model, taken, reserved, per_reply, state }
+        Self { admission, policy, model, taken, reserved, per_sampling, state }
     }
 
     /// What is charged if nothing more is heard of the call.
@@ -160,10 +154,13 @@ impl Bill {
             cached_input: ended.tokens.cached_input,
             output: ended.tokens.output.saturating_add(state.late.output),
         };
+        let (policy, requests) = (&self.policy, ended.requests);
         // The model that answered has a price of its own, where the caller left the choice.
-        let priced = |name: &&str| self.policy.prices.iter().any(|(glob, _)| glob.matches(name));
-        let model = ended.model.as_deref().filter(priced).unwrap_or(&self.model);
-        let counted = self.policy.amounts(model, ended.requests, tokens);
+        let counted = match ended.model.as_deref() {
+            Some(model) if policy.has_price(model) => policy.amounts(model, requests, tokens),
+            Some(_) => policy.amounts(&self.model, requests, tokens),
+            None => policy.expected(&self.model, requests, tokens),
+        };
         // A sandbox counts in its windows and owes nothing.
         let truth = if self.owes() { counted } else { Amounts::default() };
         self.admission.settle(&self.taken, std::mem::take(&mut state.holds), &counted);
@@ -187,7 +184,7 @@ impl Bill {
     /// A sampling has been heard of, or given up.
     fn heard(&self, cost: Option<Tokens>) {
         let mut state = self.lock();
-        let cost = cost.unwrap_or(self.per_reply);
+        let cost = cost.unwrap_or(self.per_sampling);
         state.late.input = state.late.input.saturating_add(cost.input);
         state.late.output = state.late.output.saturating_add(cost.output);
         state.out = state.out.saturating_sub(1);
@@ -226,12 +223,12 @@ impl Drop for Bill {
 impl Outstanding {
     /// The answer came late, and has this many tokens.
     pub fn answered(mut self, output: u64) {
-        self.cost = Some(Tokens { output, ..self.bill.per_reply });
+        self.cost = Some(Tokens { output, ..self.bill.per_sampling });
     }
 
     /// The host has confirmed that it stopped: only what it had read is charged.
     pub fn stopped(mut self) {
-        self.cost = Some(Tokens { output: 0, ..self.bill.per_reply });
+        self.cost = Some(Tokens { output: 0, ..self.bill.per_sampling });
     }
 }
 
