@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{CallId, Usage};
 
-use super::{Admission, Ask, Taken};
-use crate::amounts::Amounts;
+use super::{Admission, Ask, Taken, Terms};
 use crate::audit::Audit;
 use crate::budgets::Hold;
 use crate::policy::{Policy, Tokens};
@@ -20,6 +19,7 @@ use crate::store::Spending;
 pub struct Bill {
     admission: Arc<Admission>,
     policy: Arc<Policy>,
+    terms: Terms,
     model: Box<str>,
     taken: Taken,
     /// What is charged if nothing more is heard; scopes and time of what is charged at last.
@@ -73,6 +73,7 @@ impl Bill {
     pub(super) fn new(
         admission: Arc<Admission>,
         policy: Arc<Policy>,
+        terms: Terms,
         ask: &Ask<'_>,
         mut taken: Taken,
         reserved: Spending,
@@ -82,7 +83,7 @@ impl Bill {
         let late = Tokens::default();
         let state = State { holds, out: 0, late, ended: None, left: false, settled: false };
         let (model, state) = (ask.model.into(), Mutex::new(state));
-        Self { admission, policy, model, taken, reserved, per_sampling, state }
+        Self { admission, policy, terms, model, taken, reserved, per_sampling, state }
     }
 
     /// What is charged if nothing more is heard of the call.
@@ -161,12 +162,11 @@ impl Bill {
             Some(_) => policy.amounts(&self.model, requests, tokens),
             None => policy.expected(&self.model, requests, tokens),
         };
-        // A sandbox counts in its windows and owes nothing.
-        let truth = if self.owes() { counted } else { Amounts::default() };
-        self.admission.settle(&self.taken, std::mem::take(&mut state.holds), &counted);
-        let overrun = self.owes()
-            && (truth.tokens > self.reserved.amounts.tokens
-                || truth.cost > self.reserved.amounts.cost);
+        let truth = self.terms.owed(&counted, &self.taken.debited);
+        let holds = std::mem::take(&mut state.holds);
+        self.admission.settle(&self.taken, holds, counted.tokens, &truth);
+        let overrun =
+            truth.tokens > self.reserved.amounts.tokens || truth.cost > self.reserved.amounts.cost;
         let spending = Spending { amounts: truth, ..self.reserved.clone() };
         Some((spending, overrun, ended))
     }
@@ -175,10 +175,6 @@ impl Bill {
         if !std::mem::replace(&mut state.left, true) {
             self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
         }
-    }
-
-    fn owes(&self) -> bool {
-        self.reserved.amounts.requests > 0
     }
 
     /// A sampling has been heard of, or given up.
@@ -215,8 +211,8 @@ impl Drop for Bill {
         let holds = std::mem::take(&mut state.holds);
         drop(state);
         // In the windows also what is not owed.
-        let counted = Amounts { tokens: self.taken.tokens, ..self.reserved.amounts };
-        self.admission.settle(&self.taken, holds, &counted);
+        let (tokens, owed) = (self.taken.tokens, &self.reserved.amounts);
+        self.admission.settle(&self.taken, holds, tokens, owed);
     }
 }
 

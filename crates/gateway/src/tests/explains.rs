@@ -125,7 +125,9 @@ proptest! {
             match (explained, admission.admit(&ask)) {
                 (Ok(()), Ok(bill)) => {
                     let owed = match kind {
-                        KeyKind::Sandbox => Amounts::default(),
+                        KeyKind::Sandbox => {
+                            Amounts { requests: u64::from(uses.is_some()), ..Amounts::default() }
+                        }
                         _ => reserved,
                     };
                     prop_assert_eq!(bill.reserved().amounts, owed);
