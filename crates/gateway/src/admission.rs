@@ -82,6 +82,9 @@ pub struct Ask<'a> {
     pub max_output: Option<u64>,
     /// Replies.
     pub choices: u64,
+    /// The most samplings that each of them may need: an answer without the shape that was asked for
+    /// is asked for once more.
+    pub samplings: u64,
 }
 
 /// What a call takes.
@@ -89,19 +92,52 @@ pub struct Ask<'a> {
 enum Terms {
     /// Everything.
     Paid,
-    /// Everything but budgets: a sandbox costs nothing.
+    /// Everything but budgets: a sandbox costs nothing. Uses are a bound of its keys, and count.
     Free,
     /// A request of the minute.
     Successor,
+}
+
+impl Terms {
+    /// Whether a call is debited to a scope.
+    const fn debits(self, scope: &Scope) -> bool {
+        match self {
+            Self::Paid => true,
+            Self::Free => scope.uses.is_some(),
+            Self::Successor => false,
+        }
+    }
+
+    /// The scopes of a key that a call is debited to.
+    fn debited(self, key: &ActiveKey) -> Arc<[ScopeId]> {
+        if self == Self::Paid {
+            return Arc::clone(&key.debited);
+        }
+        let debited = key.scopes.iter().filter(|scope| self.debits(scope));
+        debited.map(|scope| scope.id.clone()).collect()
+    }
+
+    /// What a call owes of what it counts: who does not pay spends nothing, but the use of a key.
+    fn owed(self, counted: &Amounts, debited: &[ScopeId]) -> Amounts {
+        match self {
+            Self::Paid => *counted,
+            Self::Free if !debited.is_empty() => {
+                Amounts { requests: counted.requests, ..Amounts::default() }
+            }
+            Self::Free | Self::Successor => Amounts::default(),
+        }
+    }
 }
 
 /// What a call has taken.
 #[derive(Debug)]
 struct Taken {
     scopes: Arc<[ScopeId]>,
+    /// Those of them that something is to be paid of.
+    debited: Arc<[ScopeId]>,
     /// When, for the window of requests and of tokens of each scope and of the model.
     stamps: Vec<Monotonic>,
-    /// Of each scope; empty where nothing is to be paid.
+    /// Of each of those that are debited.
     holds: Vec<Hold>,
     model: Option<Box<str>>,
     tokens: u64,
@@ -163,21 +199,17 @@ impl Admission {
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         check_model(ask)?;
-        let tokens = match terms {
+        let sampling = match terms {
             Terms::Successor => Tokens::default(),
-            Terms::Paid | Terms::Free => reserved_tokens(ask, scopes, &policy),
+            Terms::Paid | Terms::Free => sampling_tokens(ask, scopes, &policy),
         };
-        let reserved = reserved_amounts(ask, tokens, &policy);
+        let reserved = reserved_amounts(ask, sampling, &policy);
         let taken = self.take(terms, ask, scopes, &policy, &reserved)?;
-        // Who does not pay spends nothing, whatever it counts.
-        let (owed, scopes) = match terms {
-            Terms::Paid => (reserved, Arc::clone(&taken.scopes)),
-            Terms::Free | Terms::Successor => (Amounts::default(), Arc::from([])),
-        };
         let first = taken.holds.first().map(Hold::admitted_at);
         let admitted = first.map_or_else(|| self.clock.now(), |at| at.0);
-        let spending = Spending { scopes, admitted, amounts: owed };
-        Ok(Arc::new(Bill::new(Arc::clone(self), policy, ask, taken, spending, tokens)))
+        let (scopes, amounts) = (Arc::clone(&taken.debited), terms.owed(&reserved, &taken.debited));
+        let spending = Spending { scopes, admitted, amounts };
+        Ok(Arc::new(Bill::new(Arc::clone(self), policy, terms, ask, taken, spending, sampling)))
     }
 
     /// Says what [`admit`](Self::admit) would say, and what would be reserved, and takes nothing.
@@ -185,7 +217,7 @@ impl Admission {
         let ask = &Ask { model: named(ask.model), ..*ask };
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
-        let reserved = reserved_amounts(ask, reserved_tokens(ask, scopes, &policy), &policy);
+        let reserved = reserved_amounts(ask, sampling_tokens(ask, scopes, &policy), &policy);
         let outcome = check_model(ask).and_then(|()| {
             let mut state = self.lock();
             let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
@@ -241,13 +273,14 @@ impl Admission {
                 .check_concurrency(scope.bounds.concurrency, terms)
                 .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
         }
-        if terms != Terms::Paid {
+        if terms == Terms::Successor {
             return Ok(());
         }
         for scope in scopes {
             let account = state.account(&scope.id, wall, policy);
             let uses = scope.uses.map(uses_budget);
-            for budgets in [uses.as_slice(), &scope.bounds.budgets] {
+            let budgets = if terms == Terms::Paid { &scope.bounds.budgets[..] } else { &[] };
+            for budgets in [uses.as_slice(), budgets] {
                 account.meter.check(budgets, want).map_err(|exceeded| {
                     let budget = budgets.get(exceeded.budget).copied();
                     refuse(&scope.id.to_string(), &Limit::Budget { exceeded, budget }, policy)
@@ -267,6 +300,7 @@ impl Admission {
     ) -> Result<Taken, Failure> {
         let mut taken = Taken {
             scopes: ask.key.map_or_else(|| Arc::from([]), |key| Arc::clone(&key.debited)),
+            debited: ask.key.map_or_else(|| Arc::from([]), |key| terms.debited(key)),
             stamps: Vec::with_capacity(2 * scopes.len() + 2),
             holds: Vec::with_capacity(scopes.len()),
             model: policy.model(ask.model).map(|(glob, _)| glob.as_str().into()),
@@ -279,11 +313,12 @@ impl Admission {
         self.check(&mut state, terms, ask, scopes, policy, want)?;
         let now = self.monotonic();
         let wall = WallTime(self.clock.now());
+        let owed = terms.owed(want, &taken.debited);
         for scope in scopes {
             let account = state.account(&scope.id, wall, policy);
             account.windows.take(now, want.tokens, &mut taken.stamps);
-            if terms == Terms::Paid {
-                taken.holds.push(account.meter.hold(want));
+            if terms.debits(scope) {
+                taken.holds.push(account.meter.hold(&owed));
             }
         }
         if let Some(model) = &taken.model {
@@ -316,7 +351,7 @@ impl Admission {
                 account.windows.give_back(*requests, *tokens, taken.tokens);
             }
         }
-        for (scope, hold) in taken.scopes.iter().zip(holds) {
+        for (scope, hold) in taken.debited.iter().zip(holds) {
             if let Some(account) = scopes.get_mut(scope) {
                 account.meter.release(hold);
             }
@@ -332,10 +367,11 @@ impl Admission {
         &*self.clock
     }
 
-    /// Puts the truth in the place of what was held.
-    fn settle(&self, taken: &Taken, holds: Vec<Hold>, truth: &Amounts) {
+    /// Puts the truth in the place of what was held: tokens in the windows, what is owed in the
+    /// budgets.
+    fn settle(&self, taken: &Taken, holds: Vec<Hold>, tokens: u64, truth: &Amounts) {
         let now = self.monotonic();
-        let delta = i64::try_from(truth.tokens).unwrap_or(i64::MAX)
+        let delta = i64::try_from(tokens).unwrap_or(i64::MAX)
             - i64::try_from(taken.tokens).unwrap_or(i64::MAX);
         let mut state = self.lock();
         // The second of each pair of stamps is that of the tokens.
@@ -346,7 +382,7 @@ impl Admission {
             };
             account.windows.tokens.correct(*stamp, now, delta);
         }
-        for (scope, hold) in taken.scopes.iter().zip(holds) {
+        for (scope, hold) in taken.debited.iter().zip(holds) {
             if let Some(account) = state.scopes.get_mut(scope) {
                 account.meter.settle(hold, truth);
             }
@@ -400,30 +436,32 @@ const fn uses_budget(limit: u64) -> Budget {
     Budget { unit: Unit::Requests, span: Span::Total, limit }
 }
 
-/// What may become of a call: agents ask for far more than they get, so that is not believed
-/// unless the operator wants it.
-fn reserved_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
+/// What one sampling may take. Agents ask for far more than they get, so that is not believed unless
+/// the operator wants it. Then what hosts do with a small bound is not believed either: they may
+/// not even look at it.
+fn sampling_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
     let bound = scopes.iter().filter_map(|scope| scope.bounds.max_output).min();
-    let most = if policy.hard {
-        ask.max_output.unwrap_or(policy.default_output)
-    } else {
-        ask.max_output.unwrap_or(u64::MAX).min(policy.expected_output)
+    let bound = bound.unwrap_or(u64::MAX);
+    let output = match ask.max_output {
+        // Nobody is asked.
+        Some(0) => 0,
+        asked if policy.hard => {
+            asked.unwrap_or(policy.default_output).min(bound).max(policy.expected_output)
+        }
+        asked => asked.unwrap_or(u64::MAX).min(policy.expected_output).min(bound),
     };
-    let output = most.min(bound.unwrap_or(u64::MAX));
-    Tokens {
-        input: ask.input_tokens.saturating_mul(ask.choices),
-        cached_input: 0,
-        output: output.saturating_mul(ask.choices),
-    }
+    Tokens { input: ask.input_tokens, cached_input: 0, output }
 }
 
-/// What those tokens may cost. Where nothing may overspend, that is the price of the dearest model.
-fn reserved_amounts(ask: &Ask<'_>, tokens: Tokens, policy: &Policy) -> Amounts {
-    if policy.hard {
-        policy.most(ask.model, 1, tokens)
-    } else {
-        policy.amounts(ask.model, 1, tokens)
+/// What all samplings of a call may cost. Where nothing may overspend, those are all that there may
+/// be, at the price of the dearest model.
+fn reserved_amounts(ask: &Ask<'_>, sampling: Tokens, policy: &Policy) -> Amounts {
+    let replies = sampling.times(ask.choices);
+    if !policy.hard {
+        return policy.expected(ask.model, 1, replies);
     }
+    let samplings = if ask.max_output == Some(0) { 1 } else { ask.samplings.max(1) };
+    policy.most(ask.model, 1, replies.times(samplings))
 }
 
 impl State {

@@ -29,6 +29,8 @@ const LARGE: usize = 64 << 10;
 /// kept also where bodies are not.
 const NAME: usize = 256;
 const MESSAGE: usize = 2048;
+/// The same for the texts of a row of a refusal.
+const SMALL: usize = 512;
 /// When to come again while the store is down.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The address of callers that have none.
@@ -39,7 +41,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 pub enum AuditScope {
     /// Every call, with what was said.
     Full,
-    /// Every call, without what was said.
+    /// Every call, without what was said: neither bodies nor the messages of failures.
     Metadata,
     /// Only what has to be accounted for: calls with a key, without what was said.
     Keys,
@@ -120,7 +122,7 @@ impl Audit {
         self.clock.now()
     }
 
-    /// Whether what this caller says, and is told, is kept.
+    /// Whether what this caller says, and is told, is kept: bodies, and the messages of failures.
     pub fn keeps_bodies(&self, caller: &Caller) -> bool {
         let policy = caller.key.as_ref().map_or(AuditPolicy::Full, |key| key.audit);
         self.scope == AuditScope::Full && policy == AuditPolicy::Full
@@ -168,13 +170,19 @@ impl Audit {
             Some(body) => Some(self.redact(body).await?),
             None => None,
         };
+        self.refusals.earn(who(&call.caller));
         Ok(self.store.open(opened))
     }
 
     /// Closes a call that came to nothing while its RX row was on its way. Nobody waits: if the
     /// one row is written so will be the other, and nothing of the call stays open.
-    pub(crate) fn close_unasked(&self, finished: &Finished<'_>, received: UnixMillis) {
-        let mut closed = self.closed(finished, received);
+    pub(crate) fn close_unasked(
+        &self,
+        caller: &Caller,
+        finished: &Finished<'_>,
+        received: UnixMillis,
+    ) {
+        let mut closed = self.closed(caller, finished, received);
         closed.spending = Some(Spending::default());
         drop(self.store.close(closed));
     }
@@ -182,13 +190,14 @@ impl Audit {
     /// Commits the TX row. The caller may have the end of the answer once this has resolved.
     pub(crate) async fn close(
         &self,
+        caller: &Caller,
         finished: &Finished<'_>,
         received: UnixMillis,
         body: Option<String>,
         spending: Option<Spending>,
         overrun: bool,
     ) -> Result<(), Failure> {
-        let mut closed = self.closed(finished, received);
+        let mut closed = self.closed(caller, finished, received);
         if let Some(body) = body {
             // The row must be there, if need be without what was said.
             match self.redact(Bytes::from(body)).await {
@@ -221,7 +230,7 @@ impl Audit {
     }
 
     /// Records a call that was refused, or left, before it was one: a row for holders of keys, for
-    /// whoever has the token, and for callers of this machine, up to a rate; a count for all else.
+    /// whoever has the token, and for callers of this machine, within bounds; a count for all else.
     pub(crate) fn refuse(&self, unread: &Unread<'_>, finished: &Finished<'_>) {
         let now = self.clock.now();
         if self.scope == AuditScope::Keys && unread.caller.is_none_or(|caller| caller.key.is_none())
@@ -232,20 +241,22 @@ impl Audit {
             Outcome::Failed(failure, _) => failure.kind.as_str(),
             Outcome::Answered | Outcome::HungUp => "hung_up",
         };
-        let who = match unread.caller {
-            Some(Caller { key: Some(key), .. }) => Who::Holder(key.key.id),
-            Some(caller) if caller.authenticated || caller.loopback => Who::Known,
-            Some(_) | None => Who::Stranger,
-        };
+        let who = unread.caller.map_or(Who::Stranger, who);
         let address = unread.caller.map_or(NOWHERE, |caller| caller.address);
-        if self.refusals.note(now, reason, address, who) {
-            let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
-            let received = now.saturating_sub(elapsed);
-            let mut closed = self.closed(finished, received);
-            closed.ended = now;
-            closed.spending = Some(Spending::default());
-            self.store.refuse(self.opened(unread, received), closed);
+        // Strangers never get a row.
+        let row = self.refusals.note(now, reason, address, who);
+        let Some(caller) = unread.caller.filter(|_| row) else { return };
+        let elapsed = UnixMillis::try_from(finished.duration.as_millis()).unwrap_or_default();
+        let received = now.saturating_sub(elapsed);
+        let mut opened = self.opened(unread, received);
+        let mut closed = self.closed(caller, finished, received);
+        closed.ended = now;
+        closed.spending = Some(Spending::default());
+        // Such a row is small, whatever the caller sent.
+        for text in [&mut opened.agent, &mut closed.message] {
+            *text = text.as_deref().map(|text| head(text, SMALL).into());
         }
+        self.store.refuse(opened, closed);
     }
 
     /// Hands on what was counted of refusals in minutes that are over, or of all.
@@ -289,7 +300,12 @@ impl Audit {
         })
     }
 
-    fn closed(&self, finished: &Finished<'_>, received: UnixMillis) -> Box<Closed> {
+    fn closed(
+        &self,
+        caller: &Caller,
+        finished: &Finished<'_>,
+        received: UnixMillis,
+    ) -> Box<Closed> {
         let (status, failure) = match finished.outcome {
             Outcome::Answered => (200, None),
             Outcome::Failed(failure, status) => (status, Some(failure)),
@@ -318,10 +334,22 @@ impl Audit {
             losses: finished.losses.to_string().into(),
             bytes_out: finished.bytes_out as u64,
             failure: failure.map(|failure| failure.kind.as_str()),
-            message: failure.map(|failure| self.foreign(&failure.message, MESSAGE)),
+            // A message may repeat what the caller or the host said. The kind does not.
+            message: failure
+                .filter(|_| self.keeps_bodies(caller))
+                .map(|failure| self.foreign(&failure.message, MESSAGE)),
             body: None,
             spending: None,
         })
+    }
+}
+
+/// As whom a caller is counted.
+fn who(caller: &Caller) -> Who {
+    match &caller.key {
+        Some(key) => Who::holder(key),
+        None if caller.authenticated || caller.loopback => Who::Known,
+        None => Who::Stranger,
     }
 }
 

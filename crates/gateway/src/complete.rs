@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{
     CallId, Completion, CompletionRequest, Dialect, Failure, FailureKind, Loss, ModelName,
-    StopReason, Usage,
+    OutputFormat, StopReason, ToolChoice, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -284,7 +284,18 @@ pub(crate) fn ask<'a>(
         input_tokens,
         max_output: request.params.max_tokens,
         choices: u64::from(request.params.choices.unwrap_or(1).max(1)),
+        samplings: if may_be_asked_again(request) { 2 } else { 1 },
     }
+}
+
+/// Whether an answer may lack what was demanded, so that it is asked for once more.
+fn may_be_asked_again(request: &CompletionRequest) -> bool {
+    let demands_call = match &request.tool_choice {
+        ToolChoice::Required | ToolChoice::Named(_) => true,
+        ToolChoice::Allowed { required, .. } => *required,
+        ToolChoice::Auto | ToolChoice::None => false,
+    };
+    demands_call || request.output != OutputFormat::Text
 }
 
 /// Somebody at a door.

@@ -1,8 +1,9 @@
 //! The keys in memory: who shows what, and what holds for it.
 //!
 //! A snapshot is swapped whole, so that every call sees one state of a key, its ancestors and its
-//! tenant. The store is asked at the start and never on the way of a call. Until it has answered
-//! nobody is let in or turned away for good: whether a key exists is not known then.
+//! tenant. What a change does not touch is shared by the snapshots before and after it. The store is
+//! asked at the start and never on the way of a call. Until it has answered nobody is let in or
+//! turned away for good: whether a key exists is not known then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub struct Snapshot {
     /// Under what tokens are digested, or why nothing is known yet.
     install: Result<InstallSecret, Arc<str>>,
     keys: HashMap<KeyId, Arc<ActiveKey>>,
-    tenants: HashMap<TenantId, Arc<Tenant>>,
+    tenants: HashMap<TenantId, ActiveTenant>,
     /// Whether there is a key that may call, so that everybody must show one.
     model_keys: bool,
     admin_keys: bool,
@@ -66,6 +67,28 @@ pub struct ActiveKey {
     /// Cancelled when the key is revoked, with whatever it depends on; not by the clock.
     pub ended: CancellationToken,
     life: Arc<Life>,
+    /// The key that should stand at the top of its line, and is gone.
+    missing: Option<KeyId>,
+}
+
+/// A tenant, with bounds that all of its keys share.
+#[derive(Clone, Debug)]
+struct ActiveTenant {
+    tenant: Arc<Tenant>,
+    bounds: Arc<Bounds>,
+}
+
+impl ActiveTenant {
+    fn new(tenant: Tenant) -> Self {
+        Self { bounds: Arc::new(tenant.bounds.clone()), tenant: Arc::new(tenant) }
+    }
+}
+
+/// A key with bounds that all below it share.
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    key: &'a VirtualKey,
+    bounds: &'a Arc<Bounds>,
 }
 
 /// What all snapshots of a key share.
@@ -121,13 +144,7 @@ impl Keyring {
 
     /// A keyring of which nothing is known yet, and why.
     pub fn unavailable(why: impl Into<Arc<str>>) -> Self {
-        let snapshot = Snapshot {
-            install: Err(why.into()),
-            keys: HashMap::new(),
-            tenants: HashMap::new(),
-            model_keys: false,
-            admin_keys: false,
-        };
+        let snapshot = Snapshot { install: Err(why.into()), ..Snapshot::default() };
         Self { snapshot: ArcSwap::from_pointee(snapshot) }
     }
 
@@ -140,9 +157,8 @@ impl Keyring {
     pub fn load(&self, install: InstallSecret, loaded: Loaded) {
         let used = loaded.last_used.into_iter();
         let lives = used.map(|(id, at)| (id, Life::new(at))).collect();
-        let snapshot =
-            Snapshot::build(Ok(install), loaded.keys, loaded.tenants, &lives, &HashMap::new());
-        snapshot.tell();
+        let snapshot = Snapshot::build(install, loaded.keys, loaded.tenants, lives);
+        snapshot.keys.values().for_each(|key| key.tell());
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -153,6 +169,15 @@ impl Keyring {
 
     /// Finds the key that a credential opens.
     pub fn identify(&self, credential: &[u8], now: UnixMillis) -> Result<Arc<ActiveKey>, Denied> {
+        let key = self.recognize(credential, now)?;
+        key.alive(now)?;
+        key.life.used.store(now, Ordering::Relaxed);
+        Ok(key)
+    }
+
+    /// Finds the key whose secret a credential is, also where that has ended and opens nothing.
+    /// For the record only.
+    pub fn recognize(&self, credential: &[u8], now: UnixMillis) -> Result<Arc<ActiveKey>, Denied> {
         let shown = Shown::read(credential).map_err(|error| match error {
             TokenError::Foreign => Denied::Foreign,
             TokenError::Damaged => Denied::Damaged,
@@ -160,12 +185,7 @@ impl Keyring {
         let snapshot = self.snapshot.load();
         let install = snapshot.install.as_ref().map_err(|_| Denied::Unavailable)?;
         let key = snapshot.keys.get(&shown.id).ok_or(Denied::Unknown)?;
-        if !shown.opens(&key.key, install, now) {
-            return Err(Denied::Unknown);
-        }
-        key.alive(now)?;
-        key.life.used.store(now, Ordering::Relaxed);
-        Ok(Arc::clone(key))
+        if shown.opens(&key.key, install, now) { Ok(Arc::clone(key)) } else { Err(Denied::Unknown) }
     }
 
     /// Takes over a change that the store has committed. Calls of keys that end by it are told.
@@ -173,82 +193,126 @@ impl Keyring {
     /// Changes must come one at a time and in the order of their commits.
     pub fn apply(&self, change: &Change) {
         let old = self.snapshot.load_full();
-        let mut keys: HashMap<KeyId, VirtualKey> =
-            old.keys.iter().map(|(id, key)| (*id, key.key.clone())).collect();
-        let mut tenants: HashMap<TenantId, Tenant> =
-            old.tenants.iter().map(|(id, tenant)| (id.clone(), (**tenant).clone())).collect();
+        let mut new = Snapshot {
+            install: old.install.clone(),
+            keys: old.keys.clone(),
+            tenants: old.tenants.clone(),
+            ..Snapshot::default()
+        };
+        // Whatever does not hang on what is changed stays as it is: there may be very many keys.
+        let mut touched: Vec<KeyId> = Vec::new();
+        let mut below = |hangs: &dyn Fn(&ActiveKey) -> bool| {
+            touched.extend(old.keys.values().filter(|key| hangs(key)).map(|key| key.key.id));
+        };
         match change {
             Change::KeyCreated(key) | Change::KeyChanged(key) => {
-                keys.insert(key.id, (**key).clone());
+                below(&|other| other.key.id != key.id && other.hangs_on(key.id));
+                new.renew(&old, key);
             }
             Change::KeyDeleted(id) => {
-                keys.remove(id);
+                below(&|other| other.key.id != *id && other.hangs_on(*id));
+                new.keys.remove(id);
             }
             Change::TenantCreated(tenant) | Change::TenantChanged(tenant) => {
-                tenants.insert(tenant.id.clone(), (**tenant).clone());
+                below(&|key| key.key.tenant == tenant.id);
+                let active = ActiveTenant::new((**tenant).clone());
+                new.tenants.insert(tenant.id.clone(), active);
             }
             Change::TenantDeleted(id) => {
-                tenants.remove(id);
+                below(&|key| key.key.tenant == *id);
+                new.tenants.remove(id);
             }
         }
-        let lives = old.keys.iter().map(|(id, key)| (*id, Arc::clone(&key.life))).collect();
-        let ended = old.keys.iter().map(|(id, key)| (*id, key.ended.clone())).collect();
-        let new = Snapshot::build(
-            old.install.clone(),
-            keys.into_values().collect(),
-            tenants.into_values().collect(),
-            &lives,
-            &ended,
-        );
-        let gone: Vec<CancellationToken> = old
-            .keys
-            .iter()
-            .filter(|(id, _)| new.keys.get(id).is_none_or(|key| key.revoked))
-            .map(|(_, key)| key.ended.clone())
-            .collect();
+        for id in &touched {
+            if let Some(key) = old.keys.get(id) {
+                new.renew(&old, &key.key);
+            }
+        }
+        touched.extend(match change {
+            Change::KeyCreated(key) | Change::KeyChanged(key) => Some(key.id),
+            Change::KeyDeleted(id) => Some(*id),
+            Change::TenantCreated(_) | Change::TenantChanged(_) | Change::TenantDeleted(_) => None,
+        });
+        new.note_kinds();
         // New calls are refused before running ones end, so that none slips in between.
         let new = Arc::new(new);
         self.snapshot.store(Arc::clone(&new));
-        new.tell();
-        for key in gone {
-            key.cancel();
+        for id in touched {
+            let now = new.keys.get(&id);
+            if let Some(now) = now {
+                now.tell();
+            }
+            let gone = now.is_none_or(|key| key.revoked);
+            if let Some(was) = old.keys.get(&id).filter(|_| gone) {
+                was.ended.cancel();
+            }
+        }
+    }
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            install: Err("it is not loaded yet".into()),
+            keys: HashMap::new(),
+            tenants: HashMap::new(),
+            model_keys: false,
+            admin_keys: false,
         }
     }
 }
 
 impl Snapshot {
     fn build(
-        install: Result<InstallSecret, Arc<str>>,
+        install: InstallSecret,
         keys: Vec<VirtualKey>,
         tenants: Vec<Tenant>,
-        lives: &HashMap<KeyId, Arc<Life>>,
-        ended: &HashMap<KeyId, CancellationToken>,
+        mut lives: HashMap<KeyId, Arc<Life>>,
     ) -> Self {
-        let tenants: HashMap<TenantId, Arc<Tenant>> =
-            tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
-        let by_id: HashMap<KeyId, VirtualKey> = keys.into_iter().map(|key| (key.id, key)).collect();
-        let keys: HashMap<KeyId, Arc<ActiveKey>> = by_id
-            .values()
-            .map(|key| {
-                let life = lives.get(&key.id).cloned().unwrap_or_else(|| Life::new(0));
-                let ended = ended.get(&key.id).cloned().filter(|ended| !ended.is_cancelled());
-                let active = ActiveKey::new(key, &by_id, &tenants, life, ended.unwrap_or_default());
-                (key.id, Arc::new(active))
-            })
-            .collect();
-        let calls = |kind| matches!(kind, KeyKind::Model | KeyKind::Sandbox);
-        let model_keys = by_id.values().any(|key| calls(key.kind));
-        let admin_keys = by_id.values().any(|key| key.kind == KeyKind::Admin);
-        Self { install, keys, tenants, model_keys, admin_keys }
+        let tenants: HashMap<TenantId, ActiveTenant> =
+            tenants.into_iter().map(|one| (one.id.clone(), ActiveTenant::new(one))).collect();
+        let share = |key: VirtualKey| (key.id, (Arc::new(key.bounds.clone()), key));
+        let by_id: HashMap<KeyId, (Arc<Bounds>, VirtualKey)> =
+            keys.into_iter().map(share).collect();
+        let above = |id| by_id.get(&id).map(|(bounds, key)| Link { key, bounds });
+        let mut keys = HashMap::with_capacity(by_id.len());
+        for (bounds, key) in by_id.values() {
+            let life = lives.remove(&key.id).unwrap_or_else(|| Life::new(0));
+            let (link, ended) = (Link { key, bounds }, CancellationToken::new());
+            let active = ActiveKey::new(link, above, &tenants, life, ended);
+            keys.insert(key.id, Arc::new(active));
+        }
+        let mut snapshot = Self { install: Ok(install), keys, tenants, ..Self::default() };
+        snapshot.note_kinds();
+        snapshot
     }
 
-    /// Tells calls that run when their keys end now.
-    fn tell(&self) {
-        for key in self.keys.values() {
-            let changes =
-                |ends: &mut UnixMillis| std::mem::replace(ends, key.expires) != key.expires;
-            key.life.ends.send_if_modified(changes);
-        }
+    /// Makes a key anew, by what stands above it now. Calls that run hear of it by what it was.
+    fn renew(&mut self, old: &Self, key: &VirtualKey) {
+        let was = old.keys.get(&key.id);
+        let life = was.map_or_else(|| Life::new(0), |was| Arc::clone(&was.life));
+        let ended = was.map(|was| was.ended.clone()).filter(|ended| !ended.is_cancelled());
+        let bounds = match was.and_then(|was| was.scopes.first()) {
+            Some(own) if *own.bounds == key.bounds => Arc::clone(&own.bounds),
+            _ => Arc::new(key.bounds.clone()),
+        };
+        let link = Link { key, bounds: &bounds };
+        let above = |id| {
+            if id == key.id {
+                return Some(link);
+            }
+            let above = self.keys.get(&id)?;
+            Some(Link { key: &above.key, bounds: &above.scopes.first()?.bounds })
+        };
+        let active = ActiveKey::new(link, above, &self.tenants, life, ended.unwrap_or_default());
+        self.keys.insert(key.id, Arc::new(active));
+    }
+
+    /// Notes which kinds of keys there are.
+    fn note_kinds(&mut self) {
+        let calls = |kind| matches!(kind, KeyKind::Model | KeyKind::Sandbox);
+        self.model_keys = self.keys.values().any(|key| calls(key.key.kind));
+        self.admin_keys = self.keys.values().any(|key| key.key.kind == KeyKind::Admin);
     }
 
     /// The secret under which tokens are digested; fails with the reason while nothing is known.
@@ -279,32 +343,34 @@ impl Snapshot {
 
     /// A tenant by its name.
     pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
-        self.tenants.get(id)
+        self.tenants.get(id).map(|active| &active.tenant)
     }
 
     /// Every tenant, in no order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
-        self.tenants.values()
+        self.tenants.values().map(|active| &active.tenant)
     }
 }
 
 impl ActiveKey {
-    fn new(
-        key: &VirtualKey,
-        keys: &HashMap<KeyId, VirtualKey>,
-        tenants: &HashMap<TenantId, Arc<Tenant>>,
+    fn new<'a>(
+        own: Link<'a>,
+        above: impl Fn(KeyId) -> Option<Link<'a>>,
+        tenants: &HashMap<TenantId, ActiveTenant>,
         life: Arc<Life>,
         ended: CancellationToken,
     ) -> Self {
+        let key = own.key;
         let mut scopes = Vec::new();
         let mut expires = UnixMillis::MAX;
         let mut revoked = false;
         let (mut priority, mut can_mint, mut audit) = (key.priority, true, key.audit);
-        let mut next = Some(key);
-        while let Some(here) = next {
+        let mut missing = None;
+        let mut next = Some(own);
+        while let Some(Link { key: here, bounds }) = next {
             scopes.push(Scope {
                 id: ScopeId::Key(here.id),
-                bounds: Arc::new(here.bounds.clone()),
+                bounds: Arc::clone(bounds),
                 uses: here.uses,
             });
             expires = expires.min(here.expires.unwrap_or(UnixMillis::MAX));
@@ -312,10 +378,13 @@ impl ActiveKey {
             priority = priority.min(here.priority);
             can_mint &= here.can_mint;
             audit = here.audit;
-            next = here.parent.and_then(|parent| keys.get(&parent));
+            next = here.parent.and_then(&above);
             // A parent that is gone takes its children along; a line that is too long, or bends
             // back on itself, cannot be made by this program, and opens nothing.
-            revoked |= here.parent.is_some() && next.is_none();
+            if next.is_none() {
+                missing = here.parent;
+            }
+            revoked |= missing.is_some();
             if scopes.len() > MAX_DEPTH {
                 revoked = true;
                 break;
@@ -323,12 +392,12 @@ impl ActiveKey {
         }
         can_mint &= scopes.len() < MAX_DEPTH;
         let tenant = tenants.get(&key.tenant);
-        revoked |= tenant.is_none_or(|tenant| tenant.revoked.is_some());
-        let weight = tenant.map_or(1, |tenant| tenant.weight.max(1));
-        if let Some(tenant) = tenant {
+        revoked |= tenant.is_none_or(|active| active.tenant.revoked.is_some());
+        let weight = tenant.map_or(1, |active| active.tenant.weight.max(1));
+        if let Some(ActiveTenant { tenant, bounds }) = tenant {
             scopes.push(Scope {
                 id: ScopeId::Tenant(tenant.id.clone()),
-                bounds: Arc::new(tenant.bounds.clone()),
+                bounds: Arc::clone(bounds),
                 uses: None,
             });
         }
@@ -345,7 +414,29 @@ impl ActiveKey {
             revoked,
             ended,
             life,
+            missing,
         }
+    }
+
+    /// Whether a key stands above it, or should.
+    fn hangs_on(&self, id: KeyId) -> bool {
+        let above = |scope: &Scope| matches!(scope.id, ScopeId::Key(key) if key == id);
+        self.missing == Some(id) || self.scopes.iter().skip(1).any(above)
+    }
+
+    /// Tells calls that run when the key ends now.
+    fn tell(&self) {
+        let changes = |ends: &mut UnixMillis| std::mem::replace(ends, self.expires) != self.expires;
+        self.life.ends.send_if_modified(changes);
+    }
+
+    /// The key at the top of its line: itself, where nothing stands above it.
+    pub fn line(&self) -> KeyId {
+        let top = self.scopes.iter().rev().find_map(|scope| match scope.id {
+            ScopeId::Key(id) => Some(id),
+            ScopeId::Tenant(_) => None,
+        });
+        top.unwrap_or(self.key.id)
     }
 
     /// When it ends by time, as it is now and not as it was in this snapshot.

@@ -2,6 +2,8 @@
 //!
 //! It is swapped whole when the configuration changes; a call sees one of them.
 
+use model::ModelAlias;
+
 use crate::amounts::Amounts;
 use crate::budgets::Calendar;
 use crate::keys::Glob;
@@ -18,7 +20,8 @@ pub struct Policy {
     pub calendar: Calendar,
     /// Output tokens that are reserved where a call asks for more, or for nothing.
     pub expected_output: u64,
-    /// Whether all is reserved that a call asks for, so that nothing can overspend.
+    /// Whether all is reserved that a call may need, so that nothing overspends that the bridge can
+    /// foresee.
     pub hard: bool,
     /// Output tokens of a call that asks for nothing, under `hard`.
     pub default_output: u64,
@@ -79,6 +82,18 @@ pub struct Tokens {
     pub output: u64,
 }
 
+impl Tokens {
+    /// So many times all of it.
+    #[must_use]
+    pub const fn times(self, count: u64) -> Self {
+        Self {
+            input: self.input.saturating_mul(count),
+            cached_input: self.cached_input.saturating_mul(count),
+            output: self.output.saturating_mul(count),
+        }
+    }
+}
+
 impl Price {
     /// The cost of a call in nano-dollars, rounded up.
     pub fn of(&self, requests: u64, tokens: Tokens) -> u64 {
@@ -103,12 +118,27 @@ impl Policy {
         }
     }
 
+    /// What tokens come to while it is not known which model answers: at the price of the name that
+    /// was asked for; at the dearest, where that name leaves the choice to the host or has no price.
+    pub fn expected(&self, asked: &str, requests: u64, tokens: Tokens) -> Amounts {
+        if self.has_price(asked) && !ModelAlias::means_auto(asked) {
+            self.amounts(asked, requests, tokens)
+        } else {
+            self.most(asked, requests, tokens)
+        }
+    }
+
     /// The most that tokens come to, whichever model answers: a host chooses that itself, and the
     /// name that a caller gives may have no price or a low one.
-    pub fn most(&self, model: &str, requests: u64, tokens: Tokens) -> Amounts {
-        let named = self.amounts(model, requests, tokens);
+    pub fn most(&self, asked: &str, requests: u64, tokens: Tokens) -> Amounts {
+        let named = self.amounts(asked, requests, tokens);
         let dearest = self.prices.iter().map(|(_, price)| price.of(requests, tokens)).max();
         Amounts { cost: named.cost.max(dearest.unwrap_or(0)), ..named }
+    }
+
+    /// Whether a model has a price of its own.
+    pub fn has_price(&self, model: &str) -> bool {
+        self.prices.iter().any(|(glob, _)| glob.matches(model))
     }
 
     /// The limits of a model, with the pattern that they are counted under.

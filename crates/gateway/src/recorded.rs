@@ -123,7 +123,7 @@ impl Recorded {
         let finished = end.finished(call, outcome(call, &ended));
         self.shared.parts.log.finished(&finished);
         if let Some(audit) = self.audit(call).filter(|_| pending) {
-            audit.close_unasked(&finished, self.at);
+            audit.close_unasked(&call.caller, &finished, self.at);
         }
         if let Err(Some(failure)) = ended {
             // A door that has gone does not mind.
@@ -156,7 +156,9 @@ impl Recorded {
             parts.log.finished(&finished);
             return (ended, true);
         };
-        let written = Box::pin(audit.close(&finished, self.at, body, spending, overrun)).await;
+        let caller = &call.caller;
+        let written = audit.close(caller, &finished, self.at, body, spending, overrun);
+        let written = Box::pin(written).await;
         drop(later);
         let on_record = written.is_ok();
         let ended = match (written, ended) {

@@ -1,8 +1,11 @@
 //! Refusals that get no row of their own, counted.
 //!
 //! Whoever knocks without a key must not be able to fill the record: all such refusals of a
-//! minute that look alike are one number. Others get a row for each, up to a rate: holders of keys
-//! each for themselves, and all callers of this machine and whoever has the token together.
+//! minute that look alike are one number. Others get a row for each, within a rate and within
+//! allowances: of each key, of all keys that hang on one, and of all together. So a holder who makes
+//! himself many keys has no more rows, and whatever is refused, rows of refusals stay a small part
+//! of the record: retention takes the oldest rows, and must not take calls for them. What gets no
+//! row is counted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,13 +13,28 @@ use std::sync::{Mutex, PoisonError};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::keyring::ActiveKey;
 use crate::keys::{KeyId, UnixMillis};
 use crate::store::RefusalCount;
 
+use allowance::Allowance;
+
+mod allowance;
+#[cfg(test)]
+mod tests;
+
 /// Refusals in a second of one key, or of all that are known without one, that get a row each.
 const ROWS: u32 = 10;
-/// Groups that are told apart in a minute; the rest falls into one of its reason.
-const GROUPS: usize = 1024;
+/// Rows of all together: at once, and milliseconds until one more.
+const ALL: (u64, u64) = (1_000, 30_000);
+/// The same for all keys of a line.
+const LINE: (u64, u64) = (250, 120_000);
+/// Groups that are counted apart, in the same way. What is beyond falls into one of its reason, and
+/// of its line of keys.
+const GROUPS: (u64, u64) = (1_024, 3_750);
+/// Groups that are told apart in memory; then only by their reason.
+const MOST: usize = 4_096;
+const SECOND: UnixMillis = 1_000;
 const MINUTE: UnixMillis = 60_000;
 
 /// Counts refusals.
@@ -28,8 +46,13 @@ pub(crate) struct Refusals {
 #[derive(Debug, Default)]
 struct State {
     counts: HashMap<(UnixMillis, &'static str, IpNet, Option<KeyId>), u64>,
+    /// Of strangers, and of all others: strangers must not blur what is counted of keys.
+    groups: [Option<Allowance>; 2],
     /// The second, and rows in it.
     rows: HashMap<Option<KeyId>, (UnixMillis, u32)>,
+    /// By the key at the top of a line; one for all that are known without a key.
+    lines: HashMap<Option<KeyId>, Allowance>,
+    all: Option<Allowance>,
 }
 
 /// Who was refused.
@@ -40,7 +63,33 @@ pub(crate) enum Who {
     /// Somebody on this machine, or with the token.
     Known,
     /// The holder of a key.
-    Holder(KeyId),
+    Holder {
+        /// The key.
+        key: KeyId,
+        /// The key at the top of its line.
+        line: KeyId,
+    },
+}
+
+impl Who {
+    /// The holder of this key.
+    pub(crate) fn holder(key: &ActiveKey) -> Self {
+        Self::Holder { key: key.key.id, line: key.line() }
+    }
+
+    const fn key(self) -> Option<KeyId> {
+        match self {
+            Self::Holder { key, .. } => Some(key),
+            Self::Stranger | Self::Known => None,
+        }
+    }
+
+    const fn line(self) -> Option<KeyId> {
+        match self {
+            Self::Holder { line, .. } => Some(line),
+            Self::Stranger | Self::Known => None,
+        }
+    }
 }
 
 impl Refusals {
@@ -53,33 +102,34 @@ impl Refusals {
         who: Who,
     ) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = if let Who::Holder(key) = who { Some(key) } else { None };
-        if who != Who::Stranger {
-            let second = now.div_euclid(1000);
-            let (at, rows) = state.rows.entry(key).or_default();
-            if *at != second {
-                (*at, *rows) = (second, 0);
-            }
-            if *rows < ROWS {
-                *rows += 1;
-                return true;
-            }
+        if who != Who::Stranger && state.take_row(now, who) {
+            return true;
         }
-        let minute = now.div_euclid(MINUTE) * MINUTE;
-        let full = state.counts.len() >= GROUPS;
-        let mut group = (minute, reason, network(address), key);
-        if full && !state.counts.contains_key(&group) {
-            group = (minute, reason, everywhere(address), None);
-        }
-        *state.counts.entry(group).or_default() += 1;
+        state.count(now, reason, address, who);
         false
+    }
+
+    /// Notes a call that has a row of its own: some of those make room for one of a refusal.
+    pub(crate) fn earn(&self, who: Who) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is not there is full.
+        if let Some(all) = &mut state.all {
+            all.earn();
+        }
+        if let Some(line) = state.lines.get_mut(&who.line()) {
+            line.earn();
+        }
     }
 
     /// Takes the counts of minutes that are over, or all of them.
     pub(crate) fn take(&self, now: UnixMillis, all: bool) -> Vec<RefusalCount> {
-        let minute = now.div_euclid(MINUTE) * MINUTE;
+        let minute = minute(now);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.rows.retain(|_, (second, _)| *second >= now.div_euclid(1000) - 1);
+        state.rows.retain(|_, (second, _)| *second >= now.div_euclid(SECOND) - 1);
+        state.lines.retain(|_, line| {
+            line.refill(now);
+            !line.is_full()
+        });
         let over = state.counts.extract_if(|(of, ..), _| all || *of != minute);
         over.map(|((minute, reason, network, key), count)| RefusalCount {
             minute,
@@ -92,6 +142,56 @@ impl Refusals {
     }
 }
 
+impl State {
+    /// Takes a row of all three, or of none.
+    fn take_row(&mut self, now: UnixMillis, who: Who) -> bool {
+        let second = now.div_euclid(SECOND);
+        let (at, rows) = self.rows.entry(who.key()).or_default();
+        if *at != second {
+            (*at, *rows) = (second, 0);
+        }
+        let line = self.lines.entry(who.line()).or_insert_with(|| allowance(LINE, now));
+        let all = self.all.get_or_insert_with(|| allowance(ALL, now));
+        line.refill(now);
+        all.refill(now);
+        let there = *rows < ROWS && line.has_row() && all.has_row();
+        if there {
+            *rows += 1;
+            line.take();
+            all.take();
+        }
+        there
+    }
+
+    /// Counts a refusal, as exactly as there is room for.
+    fn count(&mut self, now: UnixMillis, reason: &'static str, address: IpAddr, who: Who) {
+        let minute = minute(now);
+        let mut group = (minute, reason, network(address), who.key());
+        if !self.counts.contains_key(&group) {
+            let [strangers, known] = &mut self.groups;
+            let groups = if who == Who::Stranger { strangers } else { known };
+            let groups = groups.get_or_insert_with(|| allowance(GROUPS, now));
+            groups.refill(now);
+            if self.counts.len() >= MOST {
+                group = (minute, reason, everywhere(address), None);
+            } else if groups.has_row() {
+                groups.take();
+            } else {
+                group = (minute, reason, everywhere(address), who.line());
+            }
+        }
+        *self.counts.entry(group).or_default() += 1;
+    }
+}
+
+const fn allowance((rows, every): (u64, u64), now: UnixMillis) -> Allowance {
+    Allowance::new(rows, every, now)
+}
+
+const fn minute(now: UnixMillis) -> UnixMillis {
+    now.div_euclid(MINUTE) * MINUTE
+}
+
 /// The network that an address is counted for: /24 or /48.
 fn network(address: IpAddr) -> IpNet {
     match address.to_canonical() {
@@ -102,53 +202,8 @@ fn network(address: IpAddr) -> IpNet {
 }
 
 fn everywhere(address: IpAddr) -> IpNet {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
         IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{GROUPS, ROWS, Refusals, Who};
-    use crate::keys::KeyId;
-
-    #[test]
-    fn strangers_are_counted_by_network_and_reason() {
-        let refusals = Refusals::default();
-        for last in 0..200 {
-            let address = format!("10.0.0.{last}").parse().unwrap();
-            assert!(!refusals.note(59_999, "unauthenticated", address, Who::Stranger));
-        }
-        refusals.note(60_000, "unauthenticated", "10.0.0.1".parse().unwrap(), Who::Stranger);
-        let over = refusals.take(60_000, false);
-        assert_eq!(over.len(), 1);
-        assert_eq!((over[0].count, over[0].network.to_string()), (200, "10.0.0.0/24".to_owned()));
-        assert_eq!(refusals.take(60_000, true)[0].count, 1);
-        assert!(refusals.take(60_000, true).is_empty());
-    }
-
-    #[test]
-    fn holders_of_keys_get_rows_up_to_a_rate() {
-        let refusals = Refusals::default();
-        let key = KeyId::from_entropy([1; 12]);
-        let address = "::1".parse().unwrap();
-        let rows =
-            (0..25).filter(|_| refusals.note(5, "forbidden", address, Who::Holder(key))).count();
-        assert_eq!(rows, ROWS as usize);
-        assert!(refusals.note(1005, "forbidden", address, Who::Holder(key)));
-        assert_eq!(refusals.take(1005, true)[0].count, 25 - u64::from(ROWS));
-    }
-
-    #[test]
-    fn many_networks_cannot_fill_the_memory() {
-        let refusals = Refusals::default();
-        for net in 0..(2 * GROUPS) {
-            let address = format!("10.{}.{}.1", net / 256, net % 256).parse().unwrap();
-            refusals.note(5, "unauthenticated", address, Who::Stranger);
-        }
-        let all = refusals.take(5, true);
-        assert!(all.len() <= GROUPS + 1);
-        assert_eq!(all.iter().map(|one| one.count).sum::<u64>(), 2 * GROUPS as u64);
     }
 }

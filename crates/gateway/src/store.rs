@@ -204,7 +204,7 @@ pub struct Opened {
     pub key: Option<KeyId>,
     /// Whose key it is.
     pub tenant: Option<TenantId>,
-    /// Whether it is a sandbox call, which spends nothing.
+    /// Whether it is a sandbox call. It spends no budget, and at most a use of its keys.
     pub sandbox: bool,
     /// The caller's address.
     pub address: IpAddr,

@@ -88,6 +88,17 @@ impl AccessRules {
         Ok(Caller { address, loopback, authenticated, key, agent: agent(&head.headers) })
     }
 
+    /// Who it is that is not let in, for the record. Whoever shows the secret of a key that has ended,
+    /// or may not be used so, is no stranger.
+    pub(crate) fn refused(&self, peer: IpAddr, head: &Parts) -> Caller {
+        let peer = peer.to_canonical();
+        let headers = &head.headers;
+        let address = if is_forwarded(headers) { self.forwarded_for(peer, headers) } else { peer };
+        let (token, key) = self.recognize(headers);
+        let authenticated = token || key.is_some();
+        Caller { address, loopback: false, authenticated, key, agent: agent(headers) }
+    }
+
     /// Checks every name the request gives for this server and says whether all are loopback.
     ///
     /// RFC 9112 §3.2.2 lets an absolute URI win over the Host header. Both are checked here, so

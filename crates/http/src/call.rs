@@ -12,7 +12,7 @@ use model::{Dialect, Failure};
 
 use crate::asked::{Arrived, CallDoor};
 use crate::body::{HeldBody, read_body};
-use crate::doors::{Arrival, Doors, Refused, stranger, write_failure};
+use crate::doors::{Arrival, Doors, Refused, write_failure};
 use crate::replay::replay_key;
 use crate::reply::{Replying, stream, whole};
 use crate::{explain, headers, rate_headers};
@@ -66,7 +66,7 @@ async fn take(
         Ok((caller, limits)) => (Arc::new(caller), limits),
         Err(failure) => {
             // Whoever has a key and may not use it here is no stranger.
-            let caller = rules.admit(&head).unwrap_or_else(|_| stranger(&head));
+            let caller = rules.admit(&head).unwrap_or_else(|_| rules.refused(&head));
             let caller = Some(Arc::new(caller));
             return Err(Refused { caller, unread, ..failure.into() });
         }

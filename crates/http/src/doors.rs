@@ -234,6 +234,11 @@ impl DoorRules {
         self.access.admit(peer(head), head)
     }
 
+    /// What is known of a caller who is not let in.
+    pub(crate) fn refused(&self, head: &request::Parts) -> Caller {
+        self.access.refused(peer(head), head)
+    }
+
     /// As [`admit`](Self::admit), for a door that not every key opens. Gives the bounds of the body
     /// too: those of all, and of the key.
     pub(crate) fn admit_at(
@@ -264,19 +269,6 @@ impl Arrival {
     /// The same for the record.
     pub(crate) const fn knock<'a>(&self, caller: Option<&'a Caller>) -> Knock<'a> {
         Knock { id: self.id, dialect: self.dialect, endpoint: self.endpoint, caller }
-    }
-}
-
-/// What is known of a caller who is not let in.
-pub(crate) fn stranger(head: &request::Parts) -> Caller {
-    let agent = head.headers.get(http::header::USER_AGENT);
-    let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-    Caller {
-        address: peer(head),
-        loopback: false,
-        authenticated: false,
-        key: None,
-        agent: agent.map(|agent| agent.chars().take(200).collect()),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::headers;
 
 const NO_KEY: &str = "This caller shows no key, so no limits and budgets of a key hold for it.";
 const NOT_COUNTED: &str = "This bridge counts no limits and budgets.";
-const SANDBOX: &str = "Calls with this key count towards its rates and spend no budget.";
+const SANDBOX: &str = "Calls with this key count towards its rates and uses, and spend no budget.";
 
 #[derive(Serialize)]
 struct Usage<'a> {

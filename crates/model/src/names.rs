@@ -55,8 +55,12 @@ impl ModelAlias {
     /// Whether the caller leaves the choice to the host: `auto`, empty, the prototype's name, or
     /// the one for Claude Code.
     pub fn is_auto(&self) -> bool {
-        let name = self.0.trim();
-        matches!(name, "" | "auto" | Self::PROTOTYPE | Self::FOR_CLAUDE_CODE)
+        Self::means_auto(&self.0)
+    }
+
+    /// The same for a name that is not wrapped.
+    pub fn means_auto(name: &str) -> bool {
+        matches!(name.trim(), "" | "auto" | Self::PROTOTYPE | Self::FOR_CLAUDE_CODE)
     }
 }
 

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{CallId, Usage};
 
-use super::{Admission, Ask, Taken};
-use crate::amounts::Amounts;
+use super::{Admission, Ask, Taken, Terms};
 use crate::audit::Audit;
 use crate::budgets::Hold;
 use crate::policy::{Policy, Tokens};
@@ -20,12 +19,13 @@ use crate::store::Spending;
 pub struct Bill {
     admission: Arc<Admission>,
     policy: Arc<Policy>,
+    terms: Terms,
     model: Box<str>,
     taken: Taken,
     /// What is charged if nothing more is heard; scopes and time of what is charged at last.
     reserved: Spending,
-    /// The same in tokens, for one reply.
-    per_reply: Tokens,
+    /// The same in tokens, for one sampling.
+    per_sampling: Tokens,
     state: Mutex<State>,
 }
 
@@ -73,22 +73,17 @@ impl Bill {
     pub(super) fn new(
         admission: Arc<Admission>,
         policy: Arc<Policy>,
+        terms: Terms,
         ask: &Ask<'_>,
         mut taken: Taken,
         reserved: Spending,
-        tokens: Tokens,
+        per_sampling: Tokens,
     ) -> Self {
-        let choices = ask.choices.max(1);
-        let per_reply = Tokens {
-            input: tokens.input / choices,
-            cached_input: 0,
-            output: tokens.output / choices,
-        };
         let holds = std::mem::take(&mut taken.holds);
         let late = Tokens::default();
         let state = State { holds, out: 0, late, ended: None, left: false, settled: false };
         let (model, state) = (ask.model.into(), Mutex::new(state));
-        Self { admission, policy, model, taken, reserved, per_reply, state }
+        Self { admission, policy, terms, model, taken, reserved, per_sampling, state }
     }
 
     /// What is charged if nothing more is heard of the call.
@@ -160,16 +155,18 @@ impl Bill {
             cached_input: ended.tokens.cached_input,
             output: ended.tokens.output.saturating_add(state.late.output),
         };
+        let (policy, requests) = (&self.policy, ended.requests);
         // The model that answered has a price of its own, where the caller left the choice.
-        let priced = |name: &&str| self.policy.prices.iter().any(|(glob, _)| glob.matches(name));
-        let model = ended.model.as_deref().filter(priced).unwrap_or(&self.model);
-        let counted = self.policy.amounts(model, ended.requests, tokens);
-        // A sandbox counts in its windows and owes nothing.
-        let truth = if self.owes() { counted } else { Amounts::default() };
-        self.admission.settle(&self.taken, std::mem::take(&mut state.holds), &counted);
-        let overrun = self.owes()
-            && (truth.tokens > self.reserved.amounts.tokens
-                || truth.cost > self.reserved.amounts.cost);
+        let counted = match ended.model.as_deref() {
+            Some(model) if policy.has_price(model) => policy.amounts(model, requests, tokens),
+            Some(_) => policy.amounts(&self.model, requests, tokens),
+            None => policy.expected(&self.model, requests, tokens),
+        };
+        let truth = self.terms.owed(&counted, &self.taken.debited);
+        let holds = std::mem::take(&mut state.holds);
+        self.admission.settle(&self.taken, holds, counted.tokens, &truth);
+        let overrun =
+            truth.tokens > self.reserved.amounts.tokens || truth.cost > self.reserved.amounts.cost;
         let spending = Spending { amounts: truth, ..self.reserved.clone() };
         Some((spending, overrun, ended))
     }
@@ -180,14 +177,10 @@ impl Bill {
         }
     }
 
-    fn owes(&self) -> bool {
-        self.reserved.amounts.requests > 0
-    }
-
     /// A sampling has been heard of, or given up.
     fn heard(&self, cost: Option<Tokens>) {
         let mut state = self.lock();
-        let cost = cost.unwrap_or(self.per_reply);
+        let cost = cost.unwrap_or(self.per_sampling);
         state.late.input = state.late.input.saturating_add(cost.input);
         state.late.output = state.late.output.saturating_add(cost.output);
         state.out = state.out.saturating_sub(1);
@@ -218,20 +211,20 @@ impl Drop for Bill {
         let holds = std::mem::take(&mut state.holds);
         drop(state);
         // In the windows also what is not owed.
-        let counted = Amounts { tokens: self.taken.tokens, ..self.reserved.amounts };
-        self.admission.settle(&self.taken, holds, &counted);
+        let (tokens, owed) = (self.taken.tokens, &self.reserved.amounts);
+        self.admission.settle(&self.taken, holds, tokens, owed);
     }
 }
 
 impl Outstanding {
     /// The answer came late, and has this many tokens.
     pub fn answered(mut self, output: u64) {
-        self.cost = Some(Tokens { output, ..self.bill.per_reply });
+        self.cost = Some(Tokens { output, ..self.bill.per_sampling });
     }
 
     /// The host has confirmed that it stopped: only what it had read is charged.
     pub fn stopped(mut self) {
-        self.cost = Some(Tokens { output: 0, ..self.bill.per_reply });
+        self.cost = Some(Tokens { output: 0, ..self.bill.per_sampling });
     }
 }
 

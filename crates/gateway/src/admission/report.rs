@@ -1,9 +1,9 @@
 //! What is left, for the headers of replies and for reports of usage.
 
 use super::{Admission, named, uses_budget};
-use crate::budgets::{Left, WallTime};
+use crate::budgets::{Left, Meter, WallTime};
 use crate::keyring::{ActiveKey, Scope};
-use crate::keys::ScopeId;
+use crate::keys::{KeyKind, ScopeId};
 use crate::limits::Monotonic;
 
 /// How a limit of a minute stands.
@@ -77,13 +77,19 @@ impl Admission {
         let policy = self.policy();
         let now = self.monotonic();
         let wall = WallTime(self.clock.now());
+        let sandbox = key.key.kind == KeyKind::Sandbox;
+        let unspent = Meter::new(wall, &policy.calendar);
         let mut state = self.lock();
         let report = |scope: &Scope| {
             let account = state.account(&scope.id, wall, &policy);
             account.meter.roll(wall, &policy.calendar);
             let bounds = &scope.bounds;
-            let mut budgets: Vec<_> = scope.uses.map(uses_budget).into_iter().collect();
-            budgets.extend(&bounds.budgets);
+            let uses = scope.uses.map(uses_budget);
+            let mut budgets: Vec<_> = account.meter.left(uses.as_slice()).collect();
+            // Calls of a sandbox count as uses of its keys and in none of their budgets.
+            let free = sandbox && matches!(scope.id, ScopeId::Key(_));
+            let meter = if free { &unspent } else { &account.meter };
+            budgets.extend(meter.left(&bounds.budgets));
             let mut rates = Rates::default();
             let windows = &mut account.windows;
             rates.add(windows, now, bounds.requests_per_minute, bounds.tokens_per_minute);
@@ -92,7 +98,7 @@ impl Admission {
                 requests: rates.requests,
                 tokens: rates.tokens,
                 in_flight: (windows.in_flight, bounds.concurrency),
-                budgets: account.meter.left(&budgets).collect(),
+                budgets,
             }
         };
         key.scopes.iter().map(report).collect()

@@ -74,7 +74,14 @@ const fn budget(unit: Unit, span: Span, limit: u64) -> Budget {
 
 /// A call that may need 100 tokens.
 fn ask(key: &ActiveKey) -> Ask<'_> {
-    Ask { key: Some(key), model: "m", input_tokens: 10, max_output: Some(90), choices: 1 }
+    Ask {
+        key: Some(key),
+        model: "m",
+        input_tokens: 10,
+        max_output: Some(90),
+        choices: 1,
+        samplings: 1,
+    }
 }
 
 const fn usage(input: u64, output: u64) -> Usage {

@@ -1,10 +1,11 @@
 //! Who is let in, and until when.
 
 use model::Secret;
+use proptest::prelude::*;
 
 use super::{Denied, Keyring, MAX_DEPTH};
 use crate::keys::token::{Entropy, InstallSecret, Minted, mint};
-use crate::keys::{KeyId, KeyKind, Tenant, VirtualKey};
+use crate::keys::{KeyId, KeyKind, SecretDigest, Tenant, TenantId, VirtualKey};
 use crate::store::{Change, Loaded};
 
 fn install() -> InstallSecret {
@@ -124,4 +125,97 @@ fn before_it_is_loaded_nobody_is_told_that_a_key_is_bad() {
     assert!(!ring.snapshot().has_model_keys());
     ring.load(install(), loaded);
     assert_eq!(show(&ring), Ok(id));
+}
+
+/// What is done to keys and tenants; numbers name them.
+#[derive(Clone, Debug)]
+enum Edit {
+    Key { number: u8, parent: Option<u8>, ends: Option<i64>, revoked: bool, tenant: bool },
+    KeyGone(u8),
+    Tenant { first: bool, weight: u16, revoked: bool },
+    TenantGone(bool),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let revoked = prop::bool::weighted(0.2);
+    prop_oneof![
+        6 => (0_u8..6, prop::option::of(0_u8..6), prop::option::of(1_i64..9), revoked, any::<bool>())
+            .prop_map(|(number, parent, ends, revoked, tenant)| {
+                Edit::Key { number, parent, ends, revoked, tenant }
+            }),
+        2 => (0_u8..6).prop_map(Edit::KeyGone),
+        2 => (any::<bool>(), 1_u16..9, prop::bool::weighted(0.2))
+            .prop_map(|(first, weight, revoked)| Edit::Tenant { first, weight, revoked }),
+        1 => any::<bool>().prop_map(Edit::TenantGone),
+    ]
+}
+
+fn tenant_of(first: bool) -> TenantId {
+    if first { "team".parse().unwrap() } else { "other".parse().unwrap() }
+}
+
+impl Edit {
+    fn change(self) -> Change {
+        let id = |number: u8| KeyId::from_entropy([number; 12]);
+        let ended = |revoked: bool| revoked.then_some(1);
+        match self {
+            Self::Key { number, parent, ends, revoked, tenant } => {
+                let kind = if number == 0 { KeyKind::Admin } else { KeyKind::Model };
+                let digest = SecretDigest([0; 32]);
+                let mut key = VirtualKey::new(kind, tenant_of(tenant), id(number), digest, 0);
+                (key.parent, key.expires, key.revoked) = (parent.map(id), ends, ended(revoked));
+                (key.priority, key.can_mint) = (number, number % 2 == 0);
+                key.bounds.max_output = ends.map(i64::unsigned_abs);
+                Change::KeyChanged(Box::new(key))
+            }
+            Self::KeyGone(number) => Change::KeyDeleted(id(number)),
+            Self::Tenant { first, weight, revoked } => {
+                let mut tenant = Tenant::new(tenant_of(first), 0);
+                (tenant.weight, tenant.revoked) = (weight, ended(revoked));
+                tenant.bounds.max_output = Some(weight.into());
+                Change::TenantChanged(Box::new(tenant))
+            }
+            Self::TenantGone(first) => Change::TenantDeleted(tenant_of(first)),
+        }
+    }
+}
+
+/// All that a snapshot says, in the order of the keys.
+fn says(ring: &Keyring) -> String {
+    let snapshot = ring.snapshot();
+    let mut keys: Vec<_> = snapshot.keys().collect();
+    keys.sort_by_key(|key| key.key.id);
+    let says = keys.iter().map(|key| {
+        let ends = *key.ends().borrow();
+        let rest = (key.weight, key.priority, key.can_mint, key.audit, key.expires, key.revoked);
+        format!("{:?} {:?} {:?} {rest:?} {ends}", key.key, key.scopes, key.debited)
+    });
+    let kinds = (snapshot.has_model_keys(), snapshot.has_admin_keys());
+    format!("{kinds:?} {:#?}", says.collect::<Vec<_>>())
+}
+
+proptest! {
+    /// A change touches only what hangs on it, and comes to the same as loading all of it anew.
+    #[test]
+    fn changes_come_to_what_is_loaded(edits in prop::collection::vec(edit(), 1..30)) {
+        let ring = ring(Vec::new());
+        let mut running = Vec::new();
+        for edit in edits {
+            ring.apply(&edit.change());
+            let snapshot = ring.snapshot();
+            let keys = snapshot.keys().map(|key| key.key.clone()).collect();
+            let tenants = snapshot.tenants().map(|tenant| (**tenant).clone()).collect();
+            let loaded = Loaded { keys, tenants, ..Loaded::default() };
+            prop_assert_eq!(says(&ring), says(&Keyring::new(install(), loaded)));
+            // Whoever runs is told as soon as its key ends, and not before.
+            running.extend(snapshot.keys().filter(|key| !key.revoked).map(|key| {
+                (key.key.id, key.ended.clone())
+            }));
+            running.retain(|(id, ended)| {
+                let ends = snapshot.key(*id).is_none_or(|key| key.revoked);
+                assert_eq!(ended.is_cancelled(), ends, "{id}");
+                !ends
+            });
+        }
+    }
 }

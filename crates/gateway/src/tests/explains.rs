@@ -90,10 +90,11 @@ fn policy(hard: bool, of_model: u32) -> Policy {
     }
 }
 
-/// Model, input, bound of the output, choices, and whether a call that runs ends after it.
-fn call() -> impl Strategy<Value = (&'static str, u64, Option<u64>, u64, bool)> {
+/// Model, input, bound of the output, choices, samplings of each, and whether a call that runs ends
+/// after it.
+fn call() -> impl Strategy<Value = (&'static str, u64, Option<u64>, u64, u64, bool)> {
     let model = prop::sample::select(vec!["a", "ab", "b", ""]);
-    (model, 0..50_u64, prop::option::of(0..80_u64), 1..3_u64, any::<bool>())
+    (model, 0..50_u64, prop::option::of(0..80_u64), 1..3_u64, 1..3_u64, any::<bool>())
 }
 
 proptest! {
@@ -109,8 +110,8 @@ proptest! {
         let key = line(kind, bounds, uses);
         let admission = Arc::new(Admission::new(policy(hard, of_model), Arc::new(Fixed)));
         let mut running: Vec<Arc<Bill>> = Vec::new();
-        for (model, input_tokens, max_output, choices, ends) in calls {
-            let ask = Ask { key: Some(&key), model, input_tokens, max_output, choices };
+        for (model, input_tokens, max_output, choices, samplings, ends) in calls {
+            let ask = Ask { key: Some(&key), model, input_tokens, max_output, choices, samplings };
             // Of the reports only the times move, by which a limit is there again.
             let left = || admission.usage(&key).into_iter().map(|scope| (
                 scope.requests.map(|rate| rate.remaining),
@@ -124,7 +125,9 @@ proptest! {
             match (explained, admission.admit(&ask)) {
                 (Ok(()), Ok(bill)) => {
                     let owed = match kind {
-                        KeyKind::Sandbox => Amounts::default(),
+                        KeyKind::Sandbox => {
+                            Amounts { requests: u64::from(uses.is_some()), ..Amounts::default() }
+                        }
                         _ => reserved,
                     };
                     prop_assert_eq!(bill.reserved().amounts, owed);
@@ -145,5 +148,26 @@ proptest! {
                 bill.give_back();
             }
         }
+    }
+}
+
+#[test]
+fn a_demanded_shape_may_take_two_samplings() {
+    use model::{OutputFormat, ToolChoice, ToolName};
+    let caller = (*crate::tests::fakes::call(None).caller).clone();
+    let name = || ToolName { namespace: None, name: "f".into() };
+    let allowed = |required| ToolChoice::Allowed { required, names: vec![name()] };
+    for (tool_choice, output, samplings) in [
+        (ToolChoice::Auto, OutputFormat::Text, 1),
+        (ToolChoice::None, OutputFormat::Text, 1),
+        (allowed(false), OutputFormat::Text, 1),
+        (allowed(true), OutputFormat::Text, 2),
+        (ToolChoice::Required, OutputFormat::Text, 2),
+        (ToolChoice::Named(name()), OutputFormat::Text, 2),
+        (ToolChoice::Auto, OutputFormat::JsonObject, 2),
+    ] {
+        let request =
+            model::CompletionRequest { tool_choice, output, ..model::CompletionRequest::default() };
+        assert_eq!(crate::complete::ask(&caller, &request, 1).samplings, samplings, "{request:?}");
     }
 }

@@ -104,6 +104,24 @@ impl AccessRules {
         }
     }
 
+    /// Who is refused, for the record: whether the token was shown, and which key, also one that has
+    /// ended. Opens nothing.
+    pub(super) fn recognize(&self, headers: &HeaderMap) -> (bool, Option<Arc<ActiveKey>>) {
+        let token = self.token.as_ref().map(|token| token.expose().as_bytes());
+        let mut is_token = Choice::from(0);
+        let mut key: Option<Arc<ActiveKey>> = None;
+        for credential in credentials(headers) {
+            if let Some(token) = token {
+                is_token |= same(credential, token);
+            }
+            if let Some(keys) = &self.keys {
+                let found = keys.keyring.recognize(credential, keys.clock.now());
+                key = key.or(found.ok());
+            }
+        }
+        (bool::from(is_token), key)
+    }
+
     fn nothing_set(&self) -> Failure {
         unauthenticated(match self.auth {
             AuthMode::Required => {

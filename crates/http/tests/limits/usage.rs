@@ -207,7 +207,8 @@ async fn a_sandbox_key_spends_no_budget() {
         budgets: vec![Budget { unit: Unit::Requests, span: Span::Day, limit: 1 }],
         ..Bounds::default()
     };
-    let (test, token) = key(KeyKind::Sandbox, 1, bounds);
+    let (mut test, token) = key(KeyKind::Sandbox, 1, bounds);
+    test.uses = Some(3);
     let house = House::new(Plan { keys: vec![test], policy: policy(), ..Plan::default() });
     for _ in 0..2 {
         let reply = house.post("/v1/chat/completions", Some(&token), &chat("small")).await;
@@ -217,8 +218,13 @@ async fn a_sandbox_key_spends_no_budget() {
     let usage = house.get("/v1/usage", Some(&token)).await.json;
     assert_eq!(usage["key"]["kind"], "sandbox");
     assert_eq!(usage["scopes"][0]["requests_per_minute"]["left"], 3);
+    assert_eq!(usage["key"]["uses"], json!({"limit": 3, "left": 1}));
     assert_eq!(usage["scopes"][0]["budgets"][0]["left"], 1);
     assert!(usage["message"].as_str().unwrap().contains("no budget"));
+    for status in [200, 429] {
+        let reply = house.post("/v1/chat/completions", Some(&token), &chat("small")).await;
+        assert_eq!(reply.status, status, "{}", reply.json);
+    }
 }
 
 /// With one request left of everything, all other routes leave it there.

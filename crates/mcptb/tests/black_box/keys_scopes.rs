@@ -73,6 +73,40 @@ fn until_refused(rig: &Rig, key: &IssuedKey) {
 }
 
 #[test]
+fn a_key_that_opens_nothing_any_more_is_on_record() {
+    let desk = Desk::new();
+    let rig = desk.launch().ready();
+    let (lost, other) = (desk.key(&[]), desk.key(&[]));
+    desk.text(&["keys", "revoke", &lost.id]);
+    // The secret of another key beside the id of this one: damaged, and a stranger.
+    let (_, secret) = other.token.rsplit_once('_').unwrap();
+    let forged = IssuedKey { token: format!("mcptb_{}_{secret}", lost.id), ..lost.clone() };
+    for key in [&forged, &lost] {
+        assert_eq!(status(&rig, &key.on(Door::Chat.ask("hi"))), 401);
+    }
+    let elsewhere = desk.key(&["--network", "192.0.2.0/24"]);
+    assert_eq!(status(&rig, &elsewhere.on(Door::Chat.ask("hi"))), 403);
+    for (key, status, failure) in [(&lost, 401, "unauthenticated"), (&elsewhere, 403, "forbidden")]
+    {
+        let [row] = rows(&desk, &key.id).try_into().unwrap();
+        assert_eq!((&row["status"], &row["failure"]), (&status.into(), &failure.into()), "{row}");
+    }
+    rig.host.assert_not_asked();
+}
+
+/// The calls of a key, as soon as there is one.
+fn rows(desk: &Desk, key: &str) -> Vec<serde_json::Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut calls = desk.json(&["audit", "list", "--key", key]);
+        match calls["data"].take() {
+            serde_json::Value::Array(rows) if !rows.is_empty() => return rows,
+            found => assert!(Instant::now() < deadline, "{found}"),
+        }
+    }
+}
+
+#[test]
 fn an_earlier_token_works_for_the_overlap_only() {
     let desk = Desk::new();
     let rig = desk.launch().ready();

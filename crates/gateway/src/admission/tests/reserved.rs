@@ -39,15 +39,99 @@ fn all_that_is_asked_where_nothing_may_overspend() {
     family.policy.hard = true;
     assert_eq!(tokens(&family, 7, Some(128_000), 2), 2 * 128_007);
     assert_eq!(tokens(&family, 7, None, 1), 7 + 8192);
-    family.top.bounds.max_output = Some(1000);
-    assert_eq!(tokens(&family, 7, Some(128_000), 1), 1007);
-    assert_eq!(tokens(&family, 7, None, 1), 1007);
+    family.top.bounds.max_output = Some(5000);
+    assert_eq!(tokens(&family, 7, Some(128_000), 1), 5007);
+    assert_eq!(tokens(&family, 7, None, 1), 5007);
+    // Hosts may not look at a bound: what such calls usually write is reserved at least.
+    assert_eq!(tokens(&family, 7, Some(90), 1), 7 + 4096);
+    family.top.bounds.max_output = Some(50);
+    assert_eq!(tokens(&family, 7, None, 1), 7 + 4096);
+    // Nobody is asked for a call that wants no token.
+    assert_eq!(tokens(&family, 7, Some(0), 2), 14);
+}
+
+#[test]
+fn an_answer_that_may_be_asked_for_again_is_reserved_twice_where_nothing_may_overspend() {
+    let mut family = Family::new();
+    let reserved = |family: &Family, max_output| {
+        let key = family.key();
+        let ask = Ask { max_output, choices: 2, samplings: 2, ..ask(&key) };
+        let bill = family.admission().admit(&ask).unwrap();
+        assert_eq!(family.admission().explain(&ask).0, bill.reserved().amounts);
+        bill.reserved().amounts.tokens
+    };
+    assert_eq!(reserved(&family, Some(5000)), 2 * (10 + 4096));
+    family.policy.hard = true;
+    assert_eq!(reserved(&family, Some(5000)), 2 * 2 * (10 + 5000));
+    assert_eq!(reserved(&family, Some(0)), 2 * 10);
+}
+
+#[test]
+fn a_sampling_that_is_lost_costs_one_sampling_of_all_that_is_reserved() {
+    let mut family = Family::new();
+    family.policy.hard = true;
+    family.policy.expected_output = 90;
+    let (admission, key) = (family.admission(), family.key());
+    let bill = admission.admit(&Ask { samplings: 2, ..ask(&key) }).unwrap();
+    assert_eq!(bill.reserved().amounts.tokens, 200);
+    let out = bill.outstanding();
+    let first = super::usage(10, 20);
+    drop(bill.end(CallId::generate(), true, &first, None, None));
+    drop(out);
+    assert_eq!(super::counted(&admission, &key.debited[0]).0.tokens, 30 + 100);
+}
+
+#[test]
+fn a_host_that_writes_more_than_was_reserved_is_charged_and_flagged() {
+    let mut family = Family::new();
+    family.policy.hard = true;
+    family.policy.expected_output = 90;
+    let bill = family.admission().admit(&ask(&family.key())).unwrap();
+    let (spent, overrun) = super::end(&bill, true, &super::usage(10, 91));
+    assert_eq!((spent.amounts.tokens, overrun), (101, true));
+}
+
+#[test]
+fn who_leaves_the_choice_or_names_no_price_reserves_the_dearest() {
+    let mut family = Family::new();
+    let price = |nanos| super::per_token(nanos);
+    family.policy.prices = vec![
+        ("cheap".parse().unwrap(), price(1)),
+        ("dear-*".parse().unwrap(), price(1_000)),
+        ("auto*".parse().unwrap(), price(2)),
+    ];
+    let (admission, key) = (family.admission(), family.key());
+    for (model, each) in [
+        ("auto", 1_000),
+        ("", 1_000),
+        (model::ModelAlias::PROTOTYPE, 1_000),
+        ("unknown", 1_000),
+        ("autonomous", 2),
+        ("cheap", 1),
+        ("dear-1", 1_000),
+    ] {
+        let ask = Ask { model, ..ask(&key) };
+        assert_eq!(admission.explain(&ask).0.cost, 100 * each, "{model}");
+        // The truth is that of the model that answered; where none is known, what was reserved.
+        let served = [(Some("cheap"), 1), (Some("dear-1"), 1_000), (None, each)];
+        for (served, charged) in served {
+            let bill = admission.admit(&ask).unwrap();
+            assert_eq!(bill.reserved().amounts.cost, 100 * each, "{model}");
+            let usage = super::usage(10, 40);
+            let settled = bill.end(CallId::generate(), true, &usage, served, None);
+            let Settled::Now(spent, _) = settled else { panic!("nothing is out") };
+            assert_eq!(spent.amounts.cost, 50 * charged, "{model} by {served:?}");
+        }
+    }
+    family.policy.prices.clear();
+    assert_eq!(family.admission().explain(&ask(&key)).0.cost, 0);
 }
 
 #[test]
 fn a_name_without_a_price_overspends_no_hard_budget() {
     let mut family = Family::new();
     family.policy.hard = true;
+    family.policy.expected_output = 90;
     let price = |nanos| super::per_token(nanos);
     family.policy.prices =
         vec![("cheap".parse().unwrap(), price(1)), ("dear-*".parse().unwrap(), price(1_000))];

@@ -1,10 +1,10 @@
 //! The truth takes the place of what was held.
 
-use model::CallId;
+use model::{CallId, FailureKind};
 
 use super::{Ask, Family, Settled, ask, budget, counted, end, per_token, stopped, usage};
 use crate::amounts::{Amounts, Span, Unit};
-use crate::keys::KeyKind;
+use crate::keys::{KeyKind, ScopeId, VirtualKey};
 use crate::policy::{ModelLimits, Policy};
 use crate::tests::keys::MORNING;
 
@@ -91,7 +91,6 @@ fn tokens_of_the_minute_are_corrected_also_those_of_the_model_alone() {
 fn a_sandbox_counts_in_rates_and_not_in_budgets() {
     let mut family = Family::new();
     family.child.kind = KeyKind::Sandbox;
-    family.child.uses = Some(0);
     family.top.bounds.budgets = vec![budget(Unit::Requests, Span::Total, 0)];
     family.tenant.bounds.requests_per_minute = Some(3);
     family.tenant.bounds.tokens_per_minute = Some(1_000);
@@ -115,6 +114,49 @@ fn a_sandbox_counts_in_rates_and_not_in_budgets() {
     drop(admission.admit(&ask(&key)).unwrap());
     assert_eq!(left(), before - 100);
     assert_eq!(counted(&admission, &key.debited[0]), Default::default());
+}
+
+#[test]
+fn the_uses_of_sandbox_keys_count_down_and_nothing_else_does() {
+    let mut family = Family::new();
+    (family.top.kind, family.child.kind) = (KeyKind::Sandbox, KeyKind::Sandbox);
+    family.child.uses = Some(3);
+    family.tenant.bounds.budgets = vec![budget(Unit::Requests, Span::Total, 0)];
+    let (admission, key) = (family.admission(), family.key());
+    let spent = |scope: usize| counted(&admission, &key.debited[scope]);
+    let once = Amounts { requests: 1, ..Amounts::default() };
+    // One that ends, one that is given back, and one that is lost.
+    let bill = admission.admit(&ask(&key)).unwrap();
+    assert_eq!(bill.reserved().amounts, once);
+    assert_eq!(*bill.reserved().scopes, [ScopeId::Key(key.key.id)]);
+    assert_eq!(spent(0), (Amounts::default(), once, 1));
+    let (spending, overrun) = end(&bill, true, &usage(10, 20_000));
+    assert_eq!(
+        (&spending.scopes, spending.amounts, overrun),
+        (&bill.reserved().scopes, once, false)
+    );
+    admission.admit(&ask(&key)).unwrap().give_back();
+    drop(admission.admit(&ask(&key)).unwrap());
+    assert_eq!(spent(0), (Amounts { requests: 2, ..once }, Amounts::default(), 0));
+    assert_eq!(admission.usage(&key)[0].budgets[0].left, 1);
+    let last = admission.admit(&ask(&key)).unwrap();
+    let (_, explained) = admission.explain(&ask(&key));
+    let refused = admission.admit(&ask(&key)).unwrap_err();
+    assert_eq!(
+        (explained.unwrap_err().kind, refused.kind),
+        (refused.kind, FailureKind::OverBudget)
+    );
+    end(&last, true, &usage(1, 1));
+    for scope in [1, 2] {
+        assert_eq!(spent(scope), (Amounts::default(), Amounts::default(), 0));
+    }
+    // A child counts on the uses of the key above it.
+    family.top.uses = Some(1);
+    family.child = VirtualKey { uses: None, ..crate::tests::keys::key(3, Some(&family.top)) };
+    family.child.kind = KeyKind::Sandbox;
+    let child = family.key();
+    end(&admission.admit(&ask(&child)).unwrap(), true, &usage(1, 1));
+    assert!(admission.admit(&ask(&child)).is_err());
 }
 
 #[test]

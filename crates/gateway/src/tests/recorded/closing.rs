@@ -1,6 +1,7 @@
 //! Nobody has the end of an answer before its TX row is committed.
 
 use super::*;
+use crate::keys::AuditPolicy;
 use crate::tests::fakes::{Ended, begin, end, piece, whole};
 
 fn streamed() -> Vec<Step> {
@@ -187,4 +188,30 @@ async fn bodies_are_kept_where_policy_says_so() {
     read(&mut books.start()).await;
     assert_eq!((&books.store.opened()[0].body, &books.store.closed()[0].body), (&None, &None));
     assert_eq!(books.store.closed()[0].bytes_out, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_bodies_a_failure_is_kept_by_its_kind_only() {
+    for (audit, kept) in [(AuditPolicy::Full, true), (AuditPolicy::Metadata, false)] {
+        let mut quiet = crate::tests::keys::key(1, None);
+        quiet.audit = audit;
+        quiet.bounds.models = vec!["asked".parse().unwrap()];
+        let key = active(&[quiet], &team());
+        let books = Books::of(
+            vec![vec![Step::Fail(FailureKind::UpstreamFailed)]],
+            Fate::Commits,
+            Fate::Commits,
+            key,
+        );
+        read(&mut books.start()).await;
+        let [closed] = books.store.closed().try_into().unwrap();
+        assert_eq!((closed.failure, closed.status), (Some("upstream_failed"), 502));
+        assert_eq!(closed.message.is_some(), kept);
+        // Nor where a call is refused by the words that it asks for.
+        let mut other = books.call();
+        other.request.model = model::ModelAlias::new("the patient's name is Ann");
+        books.house.gateway.complete(other).map(drop).unwrap_err();
+        let [(_, refused)] = books.store.refused().try_into().unwrap();
+        assert_eq!((refused.failure, refused.message.is_some()), (Some("forbidden"), kept));
+    }
 }

@@ -61,6 +61,26 @@ async fn callers_of_this_machine_and_holders_of_keys_get_rows_up_to_a_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn child_keys_get_no_more_rows_for_their_line_but_calls_do() {
+    let top = crate::tests::keys::key(1, None);
+    let child = |seed| {
+        let keys = [top.clone(), crate::tests::keys::key(seed, Some(&top))];
+        Caller { key: Some(active(&keys, &team())), ..(*call(None).caller).clone() }
+    };
+    let scripts = (0..10).map(|_| whole("hello")).collect();
+    let key = child(2).key.unwrap();
+    let books = Books::of(scripts, Fate::Commits, Fate::Commits, key);
+    (2..28).map(child).for_each(|caller| (0..10).for_each(|_| refuse(&books, Some(&caller))));
+    assert_eq!(written(&books), (250, 10));
+    // Whoever calls has a line that leaves more of a record.
+    for _ in 0..10 {
+        read(&mut books.start()).await;
+    }
+    (28..31).for_each(|seed| refuse(&books, Some(&child(seed))));
+    assert_eq!(written(&books), (251, 12));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_fills_the_record_without_a_key() {
     let local = (*call(None).caller).clone();
     let token = Caller { loopback: false, authenticated: true, ..local.clone() };
@@ -97,7 +117,7 @@ async fn no_credential_and_no_long_text_stands_in_a_row() {
     let books = Books::of(vec![whole("never")], Fate::Commits, Fate::Commits, key);
     let mut asked = books.call();
     asked.request.model = model::ModelAlias::new(format!("{secret} {}", "é".repeat(100_000)));
-    let agent = Some(format!("curl {secret}"));
+    let agent = Some(format!("curl {secret} {}", "é".repeat(1_000)));
     asked.caller = Arc::new(Caller { agent, ..(*asked.caller).clone() });
     books.house.gateway.complete(asked).map(drop).unwrap_err();
     let [(opened, closed)] = books.store.refused().try_into().unwrap();
@@ -105,6 +125,6 @@ async fn no_credential_and_no_long_text_stands_in_a_row() {
     let message = closed.message.unwrap();
     assert!(message.contains("does not allow the model `[redacted:"), "{message}");
     for text in [&*opened.model, &message, opened.agent.as_deref().unwrap()] {
-        assert!(!text.contains("sk-ant"), "{text}");
+        assert!(!text.contains("sk-ant") && text.len() <= 512, "{text}");
     }
 }

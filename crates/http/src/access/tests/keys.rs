@@ -9,7 +9,7 @@ use gateway::keys::{KeyKind, Tenant, UnixMillis, VirtualKey};
 use gateway::store::{Change, Loaded};
 use model::{FailureKind, Secret};
 
-use super::{LOCAL, TOKEN, admit};
+use super::{LOCAL, TOKEN, admit, head};
 use crate::access::{AccessRules, AuthMode, KeyDoor};
 
 const NOW: UnixMillis = 1_000;
@@ -182,6 +182,31 @@ fn who_must_show_a_key() {
                 assert_eq!(found, expected, "{name}, {auth:?}, from {peer}, {what}");
             }
         }
+    }
+}
+
+/// Whoever shows the secret of a key is on record by its id, whatever the key opens; nobody else is.
+#[test]
+fn who_is_refused_is_known_by_the_secret() {
+    let keys = Some(KeyDoor { keyring: Arc::new(ring(all())), clock: Arc::new(Fixed) });
+    let token = Some(Secret::new(TOKEN.to_owned()));
+    let rules = AccessRules { token, keys, ..AccessRules::default() };
+    let stolen_id = {
+        let (entropy, id) = (Secret::new([7; 32]), [2; 12]);
+        mint(KeyKind::Model, &Entropy { secret: entropy, id }, &install()).token.expose().clone()
+    };
+    let ids = [None, None, None, Some(1), None, Some(2), Some(3), Some(4), Some(5)];
+    let mut cases: Vec<_> = shown().into_iter().zip(ids).collect();
+    cases.push((("the id of a key with another secret", Some(stolen_id)), None));
+    for ((what, credential), id) in cases {
+        let mut headers = vec![LOCAL];
+        headers.extend(credential.as_deref().map(|credential| ("x-api-key", credential)));
+        let caller = rules.refused("192.0.2.7".parse().unwrap(), &head("/v1/messages", &headers));
+        let found = caller.key.as_ref().map(|key| key.key.id);
+        let expected = id.map(|id| gateway::keys::KeyId::from_entropy([id; 12]));
+        assert_eq!(found, expected, "{what}");
+        let known = id.is_some() || what == "the token";
+        assert_eq!((caller.authenticated, caller.loopback), (known, false), "{what}");
     }
 }
 

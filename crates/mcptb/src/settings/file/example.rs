@@ -29,7 +29,7 @@ const SECTIONS: &str = "
 # Tokens of output that are reserved for a call, at most.
 #expected_output = 4096
 
-# What is reserved: \"expected\" (as above) or \"hard\" (all that was asked for).
+# What is reserved: \"expected\" (as above) or \"hard\" (all that a call may need).
 #budget = \"expected\"
 
 # What is recorded of calls. In short: audit = \"on\" or audit = \"off\".
