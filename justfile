@@ -39,7 +39,7 @@ bench-store *arguments:
 
 # The property tests (readers, streams, folds) with many more cases than usual.
 laws cases="20000":
-    PROPTEST_CASES={{ cases }} cargo test --workspace --release
+    PROPTEST_CASES={{ cases }} cargo test --workspace --profile laws
 
 # `kill -9` at random points under load, and then everything must add up.
 crash rounds="200":

@@ -23,8 +23,8 @@ pub struct Call {
     pub endpoint: Endpoint,
     /// Who asks.
     pub caller: Arc<Caller>,
-    /// What is asked.
-    pub request: CompletionRequest,
+    /// What is asked. Boxed, because it goes from hand to hand.
+    pub request: Box<CompletionRequest>,
     /// Whether the reply is streamed.
     pub stream: bool,
     /// Our estimate of the tokens in the request.

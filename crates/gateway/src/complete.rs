@@ -162,7 +162,7 @@ impl Gateway {
             let recorded = Recorded::new(Arc::clone(&self.shared), bill, received);
             if let Some(claim) = replays.claim(&call) {
                 let (door, running) = Door::open(&call, None);
-                parts.tasks.spawn(succeed(recorded, call, claim, door));
+                parts.tasks.spawn(succeed(recorded, Box::new(call), claim, door));
                 return Ok(running);
             }
             // Somebody else was faster, so this call is like any other.
@@ -179,7 +179,7 @@ impl Gateway {
         }
         let guarded = replays.and_then(|replays| replays.watch(&call)).map(Box::new);
         let (door, running) = Door::open(&call, guarded.as_deref());
-        parts.tasks.spawn(run(recorded, call, door, guarded));
+        parts.tasks.spawn(run(recorded, Box::new(call), door, guarded));
         Ok(running)
     }
 
@@ -425,7 +425,8 @@ impl Door {
 /// Runs a call to its end. The only place that writes the end of its record.
 async fn run(
     recorded: Recorded,
-    mut call: Call,
+    // Boxed, because a future has room for each of its arguments twice.
+    mut call: Box<Call>,
     door: Door,
     // Boxed, so that other calls do not carry room for it.
     guarded: Option<Box<Guarded>>,
@@ -447,7 +448,7 @@ async fn run(
     let order = Order {
         id: call.id,
         caller: Arc::clone(&call.caller),
-        request: std::mem::take(&mut call.request),
+        request: call.request,
         input_tokens: call.input_tokens,
         deadline,
         bill: recorded.bill().cloned(),
@@ -470,7 +471,8 @@ async fn run(
     let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();
     let end = End::new(recorded.received(), order.request.losses, sinks);
     call.request = order.request;
-    let (ended, on_record) = recorded.close(&call, end, ended).await;
+    // On the heap, as is what follows: calls that wait do not carry room for their end.
+    let (ended, on_record) = Box::pin(recorded.close(&call, end, ended)).await;
     // For whoever has come in the place of the door, or will.
     let handover: Option<BoxFuture<'_, ()>> = match (guarded, &ended) {
         (Some(guarded), Err(Some(failure))) => {
@@ -481,7 +483,11 @@ async fn run(
         _ => None,
     };
     // Of several replies some may be whole although another has failed.
-    let late = if on_record { deliver(&call, &recorded, &door.sender, held).await } else { None };
+    let late = if on_record {
+        Box::pin(deliver(&call, &recorded, &door.sender, held)).await
+    } else {
+        None
+    };
     if let Some(failure) = ended.err().flatten().or(late) {
         // A door that has gone does not mind.
         let _ = door.failed.send(Box::new(failure));

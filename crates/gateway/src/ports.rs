@@ -71,7 +71,7 @@ pub struct Order {
     /// Who asks.
     pub caller: Arc<Caller>,
     /// The request.
-    pub request: CompletionRequest,
+    pub request: Box<CompletionRequest>,
     /// Our estimate of the tokens in the request.
     pub input_tokens: u64,
     /// When the call must have ended.

@@ -12,7 +12,7 @@ use crate::takeover::Claim;
 
 /// Runs such a call to its end: its answer comes from the other, and so it asks no upstream. It
 /// has a record of its own, in which no token is spent.
-pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim, door: Door) {
+pub(crate) async fn succeed(recorded: Recorded, mut call: Box<Call>, mut claim: Claim, door: Door) {
     let shared = recorded.shared();
     let (caller, limit) = (Arc::clone(&call.caller), call.deadline);
     let sender = door.sender.clone();
@@ -21,7 +21,7 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Call, mut claim: Claim
         return recorded.refuse(&call, unopened, door.failed);
     }
     // The other call holds all that is needed to answer both.
-    call.request = CompletionRequest {
+    *call.request = CompletionRequest {
         model: std::mem::take(&mut call.request.model),
         losses: call.request.losses,
         params: std::mem::take(&mut call.request.params),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
+use axum::handler::Handler;
 use axum::response::Response;
 use dialects::{ReplyHead, openai_chat, openai_responses};
 use gateway::admission::Rates;
-use gateway::{Call, Caller};
+use gateway::{BoxFuture, Call, Caller};
 use model::{Dialect, Failure};
 
 use crate::asked::{Arrived, CallDoor};
@@ -17,34 +17,30 @@ use crate::replay::replay_key;
 use crate::reply::{Replying, stream, whole};
 use crate::{explain, headers, rate_headers};
 
-/// `POST /v1/chat/completions`.
-pub(crate) async fn chat(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, CallDoor::Chat, request).await
+/// Not a function of axum's kind: its future would hold the request until the reply, and a call may
+/// wait for long.
+impl Handler<(), Doors> for CallDoor {
+    type Future = BoxFuture<'static, Response>;
+
+    fn call(self, request: Request, doors: Doors) -> Self::Future {
+        Box::pin(answer(doors, self, Box::new(request)))
+    }
 }
 
-/// `POST /v1/completions`, the legacy text completions.
-pub(crate) async fn completions(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, CallDoor::Completions, request).await
-}
-
-/// `POST /v1/responses`.
-pub(crate) async fn responses(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, CallDoor::Responses, request).await
-}
-
-/// `POST /v1/messages`.
-pub(crate) async fn messages(State(doors): State<Doors>, request: Request) -> Response {
-    answer(&doors, CallDoor::Messages, request).await
-}
-
-async fn answer(doors: &Doors, door: CallDoor, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    if explain::is_dry(&head.headers).is_ok_and(|dry| dry) {
-        return explain::dry_run(doors, door, &head, body).await;
+async fn answer(doors: Doors, door: CallDoor, request: Box<Request>) -> Response {
+    if explain::is_dry(request.headers()).is_ok_and(|dry| dry) {
+        return Box::pin(explain::dry_run(&doors, door, request)).await;
     }
     let arrival = Arrival::now(door.dialect(), door.endpoint());
     let mut rates = Rates::default();
-    let mut response = match take(doors, door, &arrival, head, body, &mut rates).await {
+    // On the heap: a call that waits has given back the room that it took to read it.
+    let begun = Box::pin(begin(&doors, door, &arrival, request, &mut rates)).await;
+    let answered = match begun {
+        Ok(Begun { reply, streamed: true }) => stream(&doors, reply).await.map_err(recorded),
+        Ok(Begun { reply, streamed: false }) => whole(reply).await.map_err(recorded),
+        Err(refused) => Err(refused),
+    };
+    let mut response = match answered {
         Ok(response) => doors.sign(response),
         Err(refused) => doors.refuse(&arrival, &refused),
     };
@@ -52,14 +48,26 @@ async fn answer(doors: &Doors, door: CallDoor, request: Request) -> Response {
     response
 }
 
-async fn take(
+/// A failure of a call that the gateway has recorded.
+fn recorded(failure: Failure) -> Refused {
+    Refused { recorded: true, ..Refused::from(failure) }
+}
+
+/// A call that runs.
+struct Begun {
+    reply: Box<Replying>,
+    streamed: bool,
+}
+
+/// Reads a request and starts the call.
+async fn begin(
     doors: &Doors,
     door: CallDoor,
     arrival: &Arrival,
-    head: http::request::Parts,
-    body: Body,
+    request: Box<Request>,
     rates: &mut Rates,
-) -> Result<Response, Refused> {
+) -> Result<Begun, Refused> {
+    let (head, body) = request.into_parts();
     let unread = headers::announce_body(&head.headers);
     let rules = doors.rules();
     let (caller, limits) = match rules.admit_at(&head, arrival.endpoint, doors.settings().body) {
@@ -91,24 +99,20 @@ async fn take(
     let question = replay_key(doors.gateway(), &head.headers, &bytes);
 
     let deadline = rules.deadline;
-    // A call may wait for long; what it needs no more is not kept for that time.
     drop((head, rules));
     let input_tokens = door.input_tokens(&asked.request);
-    let reply = Replying {
-        head: ReplyHead {
-            id: arrival.id,
-            created: arrival.created,
-            // An empty name would be no name on the wire; until the host has answered it is `auto`.
-            model: match asked.request.model.as_str() {
-                "" => "auto".to_owned(),
-                name => name.to_owned(),
-            },
-            input_tokens,
-            choices: asked.request.params.choices.unwrap_or(1).max(1),
+    let head = ReplyHead {
+        id: arrival.id,
+        created: arrival.created,
+        // An empty name would be no name on the wire; until the host has answered it is `auto`.
+        model: match asked.request.model.as_str() {
+            "" => "auto".to_owned(),
+            name => name.to_owned(),
         },
-        shape: asked.reply,
-        auto: asked.request.model.is_auto(),
+        input_tokens,
+        choices: asked.request.params.choices.unwrap_or(1).max(1),
     };
+    let auto = asked.request.model.is_auto();
     let body = doors.gateway().wants_bodies(&caller).then_some(bytes);
     let model = asked.request.model.clone();
     let call = Call {
@@ -116,7 +120,7 @@ async fn take(
         dialect: arrival.dialect,
         endpoint: arrival.endpoint,
         caller: Arc::clone(&caller),
-        request: asked.request,
+        request: Box::new(asked.request),
         stream: asked.stream,
         input_tokens,
         bytes_in,
@@ -130,18 +134,13 @@ async fn take(
             Dialect::AnthropicMessages => anthropic_status,
         },
     };
-    let recorded = |failure| Refused { recorded: true, ..Refused::from(failure) };
     let running = doors.gateway().complete(call);
     if let Some(admission) = doors.gateway().admission() {
         *rates = admission.rates(caller.key.as_deref(), model.as_str());
     }
     let running = running.map_err(recorded)?;
-    let answered = if asked.stream {
-        stream(doors, reply, running).await
-    } else {
-        whole(reply, running).await
-    };
-    answered.map_err(recorded)
+    let reply = Box::new(Replying { head, shape: asked.reply, auto, running });
+    Ok(Begun { reply, streamed: asked.stream })
 }
 
 /// A body on its way. Dropped before its end, the caller has hung up: that leaves a record too.

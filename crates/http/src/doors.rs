@@ -16,12 +16,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
 use model::{CallId, Dialect, Failure, FailureKind};
 
 use crate::access;
+use crate::asked::CallDoor;
 use crate::body::{BodyBudget, BodyLimits};
 use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
 use crate::listener::Peer;
 use crate::rules::{DoorRules, LiveRules};
-use crate::{call, explain, headers, health, models, responses, usage};
+use crate::{explain, headers, health, models, responses, usage};
 
 /// How the doors behave.
 #[derive(Debug)]
@@ -102,12 +103,12 @@ pub fn router_with(
     for prefix in ["", "/v1"] {
         let path = |rest: &str| format!("{prefix}{rest}");
         routes = routes
-            .route(&path("/chat/completions"), post(call::chat).get(stored_chats))
-            .route(&path("/completions"), post(call::completions))
+            .route(&path("/chat/completions"), post(CallDoor::Chat).get(stored_chats))
+            .route(&path("/completions"), post(CallDoor::Completions))
             .route(&path("/embeddings"), post(no_embeddings))
-            .route(&path("/messages"), post(call::messages))
+            .route(&path("/messages"), post(CallDoor::Messages))
             .route(&path("/messages/count_tokens"), post(count_tokens))
-            .route(&path("/responses"), post(call::responses).get(responses::no_socket))
+            .route(&path("/responses"), post(CallDoor::Responses).get(responses::no_socket))
             .route(&path("/responses/input_tokens"), post(responses::input_tokens))
             .route(&path("/responses/compact"), post(responses::no_compaction))
             .route(&path("/responses/{id}"), get(responses::one).delete(responses::delete))

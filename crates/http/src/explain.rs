@@ -101,21 +101,17 @@ pub(crate) fn is_dry(headers: &HeaderMap) -> Result<bool, Failure> {
 }
 
 /// A call that is only asked about.
-pub(crate) async fn dry_run(
-    doors: &Doors,
-    door: CallDoor,
-    head: &request::Parts,
-    body: Body,
-) -> Response {
+pub(crate) async fn dry_run(doors: &Doors, door: CallDoor, request: Box<Request>) -> Response {
+    let (head, body) = request.into_parts();
     let told = async {
         let rules = doors.rules();
-        let (caller, body) = gather(doors, &rules, head, body, 0).await?;
+        let (caller, body) = gather(doors, &rules, &head, body, 0).await?;
         let HeldBody { bytes, permit } = body;
-        tell(doors, door, head, &rules, &caller, &bytes, permit)
+        tell(doors, door, &head, &rules, &caller, &bytes, permit)
     };
     match told.await {
         Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
-        Err(failure) => doors.turn_away(head, door.dialect(), &failure),
+        Err(failure) => doors.turn_away(&head, door.dialect(), &failure),
     }
 }
 

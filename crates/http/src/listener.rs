@@ -252,7 +252,8 @@ impl Door {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => {}
-            () = linger(stream) => {}
+            // On the heap, so that a connection does not carry it from its start.
+            () = Box::pin(linger(stream)) => {}
         }
     }
 }

@@ -27,6 +27,19 @@ pub(crate) enum ReplyShape {
     Messages { done_marker: bool },
 }
 
+impl ReplyShape {
+    fn stream_writer(self, head: ReplyHead) -> Box<dyn StreamWriter> {
+        match self {
+            Self::Chat { include_usage, calls } => {
+                Box::new(ChatStream::new(head, include_usage).with_calls(calls))
+            }
+            Self::Text { include_usage } => Box::new(TextStream::new(head, include_usage)),
+            Self::Responses(reply) => Box::new(KeptStream::new(head, *reply)),
+            Self::Messages { done_marker } => Box::new(MessagesStream::new(head, done_marker)),
+        }
+    }
+}
+
 /// How a response is written, and whether it is kept.
 pub(crate) struct ResponsesReply {
     pub(crate) echo: Echo,
@@ -110,6 +123,8 @@ pub(crate) struct Replying {
     pub(crate) shape: ReplyShape,
     /// Whether the served model's name takes the place of the requested one.
     pub(crate) auto: bool,
+    /// The call itself.
+    pub(crate) running: Running,
 }
 
 impl Replying {
@@ -137,38 +152,25 @@ impl Replying {
             && matches!(failure.kind, FailureKind::UpstreamFailed | FailureKind::UpstreamTimeout)
             && failure.retry == Retry::Never
     }
-
-    fn stream_writer(self) -> Box<dyn StreamWriter> {
-        match self.shape {
-            ReplyShape::Chat { include_usage, calls } => {
-                Box::new(ChatStream::new(self.head, include_usage).with_calls(calls))
-            }
-            ReplyShape::Text { include_usage } => {
-                Box::new(TextStream::new(self.head, include_usage))
-            }
-            ReplyShape::Responses(reply) => Box::new(KeptStream::new(self.head, *reply)),
-            ReplyShape::Messages { done_marker } => {
-                Box::new(MessagesStream::new(self.head, done_marker))
-            }
-        }
-    }
 }
 
 /// Waits for the whole answer.
-pub(crate) async fn whole(mut reply: Replying, mut running: Running) -> Result<Response, Failure> {
-    let mut folds: Vec<Fold> = (0..reply.head.choices).map(|_| Fold::new()).collect();
+pub(crate) async fn whole(mut reply: Box<Replying>) -> Result<Response, Failure> {
     let broken = |fault| {
         Failure::new(FailureKind::UpstreamFailed, "The answer broke off before its end.")
             .with_source(fault)
     };
-    while let Some(batch) = running.next().await {
+    let mut next = reply.running.next().await;
+    // Made when there is something to fold: a call may wait for long.
+    let mut folds: Vec<Fold> = (0..reply.head.choices).map(|_| Fold::new()).collect();
+    while let Some(batch) = next {
         let ChoiceEvents { choice, events } = batch.map_err(|failure| *failure)?;
-        let Some(fold) = folds.get_mut(usize::from(choice)) else {
-            continue;
-        };
-        for event in events {
-            fold.push(event).map_err(broken)?;
+        if let Some(fold) = folds.get_mut(usize::from(choice)) {
+            for event in events {
+                fold.push(event).map_err(broken)?;
+            }
         }
+        next = reply.running.next().await;
     }
     let completions: Vec<Completion> =
         folds.into_iter().map(Fold::finish).collect::<Result<_, _>>().map_err(broken)?;
@@ -177,7 +179,7 @@ pub(crate) async fn whole(mut reply: Replying, mut running: Running) -> Result<R
     };
     let losses = completions
         .iter()
-        .fold(running.losses(), |losses, completion| losses.union(completion.losses));
+        .fold(reply.running.losses(), |losses, completion| losses.union(completion.losses));
     let model = first.model.as_str().to_owned();
     reply.served(&model);
     let (id, dialect) = (reply.head.id, reply.dialect());
@@ -203,13 +205,9 @@ pub(crate) async fn whole(mut reply: Replying, mut running: Running) -> Result<R
 }
 
 /// Begins a streamed answer: the status is held back for a short grace.
-pub(crate) async fn stream(
-    doors: &Doors,
-    mut reply: Replying,
-    mut running: Running,
-) -> Result<Response, Failure> {
+pub(crate) async fn stream(doors: &Doors, mut reply: Box<Replying>) -> Result<Response, Failure> {
     let settings = doors.settings();
-    let first = match tokio::time::timeout(settings.grace, running.next()).await {
+    let first = match tokio::time::timeout(settings.grace, reply.running.next()).await {
         Ok(Some(Err(failure))) if !reply.fails_inside(&failure) => return Err(*failure),
         Ok(Some(batch)) => Some(batch.map_err(|failure| *failure)),
         Ok(None) => {
@@ -218,7 +216,7 @@ pub(crate) async fn stream(
         }
         Err(_) => None,
     };
-    let mut losses = running.losses();
+    let mut losses = reply.running.losses();
     let mut model = String::new();
     if let Some(Ok(first)) = &first {
         for event in &first.events {
@@ -231,8 +229,9 @@ pub(crate) async fn stream(
     reply.served(&model);
     let mut response = headers::events(Body::empty());
     describe(&mut response, reply.head.id, reply.dialect(), &model, losses);
-    let choices = reply.head.choices;
-    let writer = reply.stream_writer();
+    let Replying { head, shape, running, .. } = *reply;
+    let choices = head.choices;
+    let writer = shape.stream_writer(head);
     let body = StreamBody::new(running, writer, choices, first, settings.keep_alive);
     *response.body_mut() = Body::new(body);
     Ok(response)

@@ -62,7 +62,7 @@ async fn batches(mut body: Value) -> Result<Vec<Vec<CompletionEvent>>, Box<Failu
                 agent: None,
             }),
             input_tokens: tokens::estimate_input(&request),
-            request,
+            request: Box::new(request),
             stream: true,
             bytes_in: body.len(),
             body: None,

@@ -315,11 +315,11 @@ pub(super) fn call(choices: Option<u8>) -> Call {
             key: None,
             agent: None,
         }),
-        request: CompletionRequest {
+        request: Box::new(CompletionRequest {
             model: ModelAlias::new("asked"),
             params: GenerationParams { choices, ..GenerationParams::default() },
             ..CompletionRequest::default()
-        },
+        }),
         stream: true,
         input_tokens: 10,
         bytes_in: 100,

@@ -211,7 +211,8 @@ impl HostSession {
         let reply = asked.answer().await;
         let reply = match self.read(reply, asked_model) {
             Ok(SamplingReply::Task { id }) => {
-                let reply = asked.follow_task(id).await;
+                // On the heap: few hosts run tasks, and every call that waits would hold room for it.
+                let reply = Box::pin(asked.follow_task(id)).await;
                 self.read(reply, asked_model).map_err(|(fault, failure)| match fault {
                     // It is `tasks/result` that the host does not know: sampling it did begin.
                     HostFault::NoSampling => (

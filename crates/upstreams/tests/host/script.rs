@@ -195,7 +195,7 @@ impl Bridge {
                 agent: None,
             }),
             input_tokens: dialects::tokens::estimate_input(&read.request),
-            request: read.request,
+            request: Box::new(read.request),
             stream: false,
             bytes_in: body.len(),
             body: None,
