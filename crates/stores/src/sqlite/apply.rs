@@ -39,11 +39,11 @@ const CLOSE: &str = "UPDATE call SET ended = ?2, first_byte = ?3, model_served =
     bytes_out = ?15, failure = ?16, message = ?17, settled = ?18, \
     spent_scopes = nullif(?19, scopes), spent_admitted = nullif(?20, admitted), \
     spent_requests = ?21, spent_tokens = ?22, spent_cost = ?23 \
-    WHERE id = ?1 AND ended IS NULL RETURNING n, sandbox";
+    WHERE id = ?1 AND ended IS NULL RETURNING n";
 
 const SETTLE: &str = "UPDATE call SET settled = 2, spent_scopes = nullif(?2, scopes), \
     spent_admitted = nullif(?3, admitted), spent_requests = ?4, spent_tokens = ?5, \
-    spent_cost = ?6 WHERE id = ?1 AND settled = 0 AND ended IS NOT NULL RETURNING sandbox";
+    spent_cost = ?6 WHERE id = ?1 AND settled = 0 AND ended IS NOT NULL";
 
 const DEBIT: &str = "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (minute, scope) DO UPDATE SET \
@@ -82,7 +82,7 @@ pub(super) struct Batch<'a> {
     /// By minute and scope.
     debits: HashMap<i64, HashMap<Box<str>, Stored>>,
     /// Calls that are whole in the table already, while their ends are still to come.
-    whole: HashMap<[u8; 16], (i64, bool)>,
+    whole: HashMap<[u8; 16], i64>,
     /// Bytes that it wrote, roughly.
     bytes: usize,
     /// Calls that it closed.
@@ -218,7 +218,7 @@ impl<'a> Batch<'a> {
             call += 1;
         }
         if tx.is_some() {
-            self.whole.insert(*rx.id, (call, rx.sandbox));
+            self.whole.insert(*rx.id, call);
         }
         self.body(call, 0, open.body)?;
         self.seal(Fresh {
@@ -275,7 +275,7 @@ impl<'a> Batch<'a> {
         let tx = &close.tx;
         let whole = self.whole.remove(tx.id);
         let row = if whole.is_some() { whole } else { self.close_row(tx)? };
-        let Some((call, sandbox)) = row else { return Ok(()) };
+        let Some(call) = row else { return Ok(()) };
         self.body(call, 1, close.body)?;
         self.seal(Fresh {
             kind: Kind::Closed,
@@ -284,23 +284,25 @@ impl<'a> Batch<'a> {
             note: None,
             digest: &close.digest,
         })?;
-        self.debit(tx.spent.filter(|_| !sandbox));
+        self.debit(tx.spent);
         Ok(())
     }
 
     /// Writes the TX half without its body, journal and debit. `None` where there is nothing to
     /// close.
-    fn close_row(&self, tx: &Tx<'_>) -> rusqlite::Result<Option<(i64, bool)>> {
+    fn close_row(&self, tx: &Tx<'_>) -> rusqlite::Result<Option<i64>> {
         let mut statement = self.connection.prepare_cached(CLOSE)?;
         statement.raw_bind_parameter(1, tx.id)?;
         bind_end(tx, 1, |at, value| statement.raw_bind_parameter(at, value))?;
         let mut rows = statement.raw_query();
-        rows.next()?.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+        rows.next()?.map(|row| row.get(0)).transpose()
     }
 
     /// Closes a call that a crash left open.
     pub(super) fn interrupt(&mut self, tx: &Tx<'_>) -> rusqlite::Result<()> {
-        let Some((_, sandbox)) = self.close_row(tx)? else { return Ok(()) };
+        if self.close_row(tx)?.is_none() {
+            return Ok(());
+        }
         let digest = tx.digest(None);
         self.seal(Fresh {
             kind: Kind::Closed,
@@ -309,32 +311,27 @@ impl<'a> Batch<'a> {
             note: None,
             digest: &digest,
         })?;
-        self.debit(tx.spent.filter(|_| !sandbox));
+        self.debit(tx.spent);
         Ok(())
     }
 
     /// Settles a call that is closed.
     pub(super) fn settle(&mut self, settle: &Settling<'_>) -> rusqlite::Result<()> {
         let Settling { id, spent: debit, digest } = settle;
-        let sandbox: Option<bool> = self
-            .connection
-            .prepare_cached(SETTLE)?
-            .query_row(
-                params![
-                    id,
-                    debit.scopes,
-                    debit.admitted,
-                    debit.amounts.requests,
-                    debit.amounts.tokens,
-                    debit.amounts.cost,
-                ],
-                |row| row.get(0),
-            )
-            .optional()?;
-        let Some(sandbox) = sandbox else { return Ok(()) };
+        let changed = self.connection.prepare_cached(SETTLE)?.execute(params![
+            id,
+            debit.scopes,
+            debit.admitted,
+            debit.amounts.requests,
+            debit.amounts.tokens,
+            debit.amounts.cost,
+        ])?;
+        if changed == 0 {
+            return Ok(());
+        }
         let row = Fresh { kind: Kind::Settled, at: self.now, call: Some(id), note: None, digest };
         self.seal(row)?;
-        self.debit(Some(*debit).filter(|_| !sandbox));
+        self.debit(Some(*debit));
         Ok(())
     }
 

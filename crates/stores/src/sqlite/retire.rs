@@ -22,6 +22,8 @@ use super::write::note_digest;
 
 /// The least that files can be bounded to: 16 MiB.
 const LEAST: u64 = 16 << 20;
+/// A minute in milliseconds.
+const MINUTE: i64 = 60_000;
 /// How far the time of day may run ahead of the steady clock since the start, in milliseconds.
 const AHEAD: i64 = 3_600_000;
 /// The log may take a quarter of that, and no more than it needs to run well.
@@ -154,6 +156,7 @@ pub(super) fn step(
     let mut lines = connection.prepare_cached(sql)?;
     let mut lines = lines.query(params![base, i64::try_from(most).unwrap_or(i64::MAX)])?;
     let mut last: Option<Tip> = None;
+    let mut young = UnixMillis::MIN;
     let (mut rows, mut calls) = (0, 0);
     let mut used: HashMap<String, i64> = HashMap::new();
     while let Some(line) = lines.next()? {
@@ -165,6 +168,7 @@ pub(super) fn step(
             calls += u64::from(take_call(connection, &id, &mut used)?);
         }
         last = Some(Tip { seq: line.get(0)?, mac: line.get(3)? });
+        young = young.max(at);
         rows += 1;
     }
     let Some(last) = last else { return Ok(Step::default()) };
@@ -173,6 +177,9 @@ pub(super) fn step(
         connection.prepare_cached(sql)?.execute(params![key, received])?;
     }
     connection.prepare_cached("DELETE FROM journal WHERE seq <= ?1")?.execute([last.seq])?;
+    // Counts of refusals go with the calls of their time.
+    let minute = young.saturating_sub(MINUTE);
+    connection.prepare_cached("DELETE FROM refusal_count WHERE minute < ?1")?.execute([minute])?;
     let sql = "UPDATE meta SET base_seq = ?1, base_mac = ?2, retired_calls = retired_calls + ?3, \
         retired_rows = retired_rows + ?4 RETURNING retired_calls, retired_rows";
     let number = |count| i64::try_from(count).unwrap_or(i64::MAX);

@@ -123,6 +123,16 @@ impl StoredCall {
         self.ending.as_ref()?.spent.as_ref()
     }
 
+    /// Whether more was spent than reserved, where that was heard of after the end. What was known
+    /// at the end is sealed with it.
+    fn overran_late(&self) -> bool {
+        let reserved = self.reserved.amounts;
+        self.settled == Settled::Later
+            && self.spent().is_some_and(|spent| {
+                spent.amounts.tokens > reserved.tokens || spent.amounts.cost > reserved.cost
+            })
+    }
+
     /// The digest of the RX half.
     pub(super) fn rx_digest(&self, body: Option<&Sum>) -> Sum {
         let rx = Rx {
@@ -203,7 +213,7 @@ impl StoredCall {
             estimated: ending.is_none_or(|ending| ending.estimated),
             reserved: self.reserved.amounts.into(),
             spent: self.spent().map(|spent| spent.amounts.into()),
-            overrun: ending.is_some_and(|ending| ending.overrun),
+            overrun: ending.is_some_and(|ending| ending.overrun) || self.overran_late(),
             losses: text(|ending| Some(&ending.losses)).unwrap_or_default(),
             bytes_in: natural(self.bytes_in),
             bytes_out: natural(ending.map_or(0, |ending| ending.bytes_out)),

@@ -278,7 +278,7 @@ impl Walk {
             Kind::Closed => call.settled == Settled::Closing,
             _ => kind == Kind::Settled,
         };
-        if let Some(spent) = call.spent().filter(|_| settles && !call.sandbox) {
+        if let Some(spent) = call.spent().filter(|_| settles) {
             for scope in spent.scopes.split_whitespace() {
                 self.sums.entry(scope.to_owned()).or_default().add(spent.amounts);
             }

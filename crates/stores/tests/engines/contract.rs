@@ -61,7 +61,8 @@ macro_rules! every_story {
             spending:
                 spending_counts_in_the_minute_of_admission
                 a_call_is_settled_once
-                a_sandbox_call_spends_nothing
+                a_sandbox_call_spends_what_it_is_said_to
+                an_overrun_that_is_heard_of_late_is_told
                 what_a_crash_cut_off_is_charged_as_reserved
                 loading_again_leaves_running_calls_alone;
             changes:

@@ -1,7 +1,7 @@
 //! What is spent counts once, where it belongs, whatever happens.
 
 use gateway::keys::UnixMillis;
-use gateway::store::{Closed, Opened, Spending};
+use gateway::store::{Closed, Opened, Progress, Spending};
 
 use super::{ALWAYS, Place, reopen};
 use crate::samples::{
@@ -59,18 +59,41 @@ pub(crate) async fn a_call_is_settled_once(place: &impl Place) {
     assert_eq!(row.spent, Some(amounts(1, 50, 3)));
 }
 
-pub(crate) async fn a_sandbox_call_spends_nothing(place: &impl Place) {
+/// What a sandbox call spends is for the gateway to say, and uses of a key it does spend.
+pub(crate) async fn a_sandbox_call_spends_what_it_is_said_to(place: &impl Place) {
     let store = place.open();
+    let one_use = || spending(START, amounts(1, 0, 0));
     for number in 1..=3 {
-        store.open(Opened { sandbox: true, ..opened(number) }.into()).await.unwrap();
+        let start = Opened { sandbox: true, reserved: one_use(), ..opened(number) };
+        store.open(start.into()).await.unwrap();
     }
-    store.close(closed(1).into()).await.unwrap();
+    store.close(Closed { spending: Some(one_use()), ..closed(1) }.into()).await.unwrap();
     store.close(unsettled(2).into()).await.unwrap();
-    store.settle(opened(2).id, spending(START, amounts(1, 1, 1))).await.unwrap();
+    store.settle(opened(2).id, one_use()).await.unwrap();
     let store = reopen(place, store).await;
     assert_eq!(store.load().await.unwrap().interrupted, 1);
-    assert_eq!(store.spent(ALWAYS).await.unwrap(), []);
+    let uses = amounts(3, 0, 0);
+    let spent = [(key_scope(1), uses), (tenant_scope("team"), uses)];
+    assert_eq!(store.spent(ALWAYS).await.unwrap(), spent);
     assert!(store.call(opened(1).id).await.unwrap().unwrap().row.sandbox);
+    assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+}
+
+/// Whether more was spent than reserved is known late where the truth comes late.
+pub(crate) async fn an_overrun_that_is_heard_of_late_is_told(place: &impl Place) {
+    let store = place.open();
+    let reserved = opened(1).reserved.amounts;
+    for (number, more) in [(1, 0), (2, 1)] {
+        store.open(opened(number).into()).await.unwrap();
+        store.close(unsettled(number).into()).await.unwrap();
+        let row = store.call(opened(number).id).await.unwrap().unwrap().row;
+        assert!(!row.overrun, "nobody knows yet");
+        let truth = amounts(1, reserved.tokens + more, 1);
+        store.settle(opened(number).id, spending(START, truth)).await.unwrap();
+        let row = store.call(opened(number).id).await.unwrap().unwrap().row;
+        assert_eq!(row.overrun, more > 0);
+    }
+    assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
 }
 
 pub(crate) async fn what_a_crash_cut_off_is_charged_as_reserved(place: &impl Place) {

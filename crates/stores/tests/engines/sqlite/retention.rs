@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use gateway::store::{Actor, Change, Opened, Progress, Spending, Store};
+use gateway::store::{Actor, Change, Opened, Progress, RefusalCount, Spending, Store};
 use rusqlite::Connection;
 use stores::{OpenOptions, Sqlite};
 
@@ -48,8 +48,22 @@ async fn calls_go_by_age() {
         }
     }
     let spent = store.spent(ALWAYS).await.unwrap();
+    let refused = |minute: i64| RefusalCount {
+        minute: START + minute * 60_000,
+        reason: "unauthenticated",
+        network: "10.0.0.0/24".parse().unwrap(),
+        key: None,
+        count: 1,
+    };
+    store.count_refusals((-5..=0).map(refused).collect());
     store.shut_down().await;
     drop(store);
+    let counts = || {
+        let foreign = Connection::open(place.file("audit.db")).unwrap();
+        let sql = "SELECT count(*) FROM refusal_count";
+        foreign.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(counts(), 6);
 
     // A new start looks at once, and finds what was cut off settled.
     NOW.store(START + 2050, Ordering::Relaxed);
@@ -62,6 +76,7 @@ async fn calls_go_by_age() {
     assert_eq!(verdict.finding, None);
     assert_eq!(verdict.retired, 1 + 2 * 10 - 1, "the change, and the halves of ten calls but one");
     assert!(verdict.unseen.iter().any(|line| line.contains("retention")), "{:?}", verdict.unseen);
+    assert_eq!(counts(), 1, "that of the last minute stays");
     let more = store.spent(ALWAYS).await.unwrap();
     assert_eq!(more[0].1.requests, spent[0].1.requests + 2);
     store.shut_down().await;
