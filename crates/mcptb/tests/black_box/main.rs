@@ -49,6 +49,7 @@ mod parameters_carried;
 mod params_modes;
 mod prototype;
 mod readiness;
+mod refusals;
 mod replay;
 mod responses;
 mod responses_kept;
