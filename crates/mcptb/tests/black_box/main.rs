@@ -60,6 +60,7 @@ mod streams;
 mod streams_late;
 mod surface;
 mod tenants_apart;
+mod tenants_walk;
 mod text_completions;
 mod tls;
 mod tools;
