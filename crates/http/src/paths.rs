@@ -33,13 +33,17 @@ const fn probe(path: &'static str, opens: fn() -> MethodRouter<Doors>) -> Public
 
 /// Every path that callers of models use.
 pub static PUBLIC_PATHS: [PublicPath; 18] = [
-    versioned("/chat/completions", &["GET", "POST"], || post(CallDoor::Chat).get(doors::stored_chats)),
+    versioned("/chat/completions", &["GET", "POST"], || {
+        post(CallDoor::Chat).get(doors::stored_chats)
+    }),
     versioned("/completions", &["POST"], || post(CallDoor::Completions)),
     versioned("/embeddings", &["POST"], || post(doors::no_embeddings)),
     versioned("/messages", &["POST"], || post(CallDoor::Messages)),
     versioned("/messages/count_tokens", &["POST"], || post(count_tokens)),
     // What is got there is a web socket, where one is offered.
-    versioned("/responses", &["GET", "POST"], || post(CallDoor::Responses).get(responses::no_socket)),
+    versioned("/responses", &["GET", "POST"], || {
+        post(CallDoor::Responses).get(responses::no_socket)
+    }),
     versioned("/responses/input_tokens", &["POST"], || post(responses::input_tokens)),
     versioned("/responses/compact", &["POST"], || post(responses::no_compaction)),
     versioned("/responses/{id}", &["GET", "DELETE"], || {

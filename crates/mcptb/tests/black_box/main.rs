@@ -38,6 +38,7 @@ mod keys_cli;
 mod keys_scopes;
 mod leaks;
 mod limits;
+mod limits_restart;
 mod load;
 mod logs;
 mod logs_quiet;
