@@ -30,6 +30,7 @@ mod control_socket;
 mod count_tokens;
 mod crash;
 mod ends;
+mod full_disk;
 mod handshake;
 mod hang_ups;
 mod host_faults;
