@@ -15,7 +15,7 @@ use crate::store::{CallFilter, CallRow, Store, StoreError};
 pub(super) const REACH: u64 = 61_000;
 /// Most calls that are read, the newest. A start must not take long, and whoever makes more in a
 /// minute is held by the newest of them all the same.
-const MOST: usize = 20_000;
+const MOST: usize = 10_000;
 /// Calls of one read.
 const PAGE: usize = 1000;
 
