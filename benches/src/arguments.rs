@@ -82,6 +82,8 @@ pub(crate) enum Scenario {
     FirstByte,
     /// Time from `initialize` to the first HTTP answer; idle memory; size of the program.
     Start,
+    /// Time from the revocation of a key to the refusal of its calls and the end of its streams.
+    Revoke,
     /// Everything above, one after the other.
     All,
     #[command(hide = true)]

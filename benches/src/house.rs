@@ -92,6 +92,11 @@ impl House {
         self.token.as_deref()
     }
 
+    /// The socket at which a bridge that runs here is administered.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
     /// Tells a bridge to keep its things here, or to keep nothing.
     pub(crate) fn tell(&self, command: &mut Command) {
         command.env("MCPTB_DATA_DIR", &self.folder);

@@ -29,6 +29,7 @@ mod pin;
 mod proc;
 mod report;
 mod response;
+mod revoke;
 mod start;
 mod stdio;
 mod table;
@@ -72,6 +73,7 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
         Scenario::Streams => waiting::run_streams(arguments, &mut report)?,
         Scenario::FirstByte => first_byte::run(arguments, &mut report)?,
         Scenario::Start => start::run(arguments, &mut report)?,
+        Scenario::Revoke => revoke::run(arguments, &mut report)?,
         Scenario::All => {
             table::run(arguments, &mut report)?;
             table::run_slow_host(arguments, &mut report)?;
@@ -80,6 +82,7 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
             waiting::run_streams(arguments, &mut report)?;
             waiting::run_waiting(arguments, &mut report)?;
             start::run(arguments, &mut report)?;
+            revoke::run(arguments, &mut report)?;
         }
     }
     report.print(arguments.json)?;

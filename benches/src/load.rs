@@ -129,6 +129,32 @@ impl Connection {
         marker: Option<&[u8]>,
     ) -> io::Result<(&Response, Option<Instant>)> {
         self.response.reset();
+        self.receive_rest(marker).await
+    }
+
+    /// Reads until the status of the response is there.
+    pub(crate) async fn begin(&mut self) -> io::Result<u16> {
+        self.response.reset();
+        while self.response.status == 0 {
+            let read = self.stream.read(&mut self.buffer).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let bytes = self.buffer.get(..read).unwrap_or_default();
+            self.response.feed(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+        }
+        Ok(self.response.status)
+    }
+
+    /// Reads what is left of a response that has [begun](Self::begin), and is not complete yet.
+    pub(crate) async fn finish(&mut self) -> io::Result<&Response> {
+        self.receive_rest(None).await.map(|(response, _)| response)
+    }
+
+    async fn receive_rest(
+        &mut self,
+        marker: Option<&[u8]>,
+    ) -> io::Result<(&Response, Option<Instant>)> {
         let mut seen_at = None;
         loop {
             let read = self.stream.read(&mut self.buffer).await?;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -188,6 +189,11 @@ impl Target {
     /// The key that its callers show.
     pub(crate) fn token(&self) -> Option<&str> {
         self.house.as_ref().and_then(House::token)
+    }
+
+    /// Where it is administered, if it is ours.
+    pub(crate) fn control(&self) -> Option<PathBuf> {
+        self.house.as_ref().map(House::control)
     }
 
     /// Whether it gives back the request and not a host's answer.

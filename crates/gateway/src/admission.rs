@@ -22,6 +22,7 @@ use crate::policy::{Policy, Tokens};
 use crate::store::{Spending, Store, StoreError};
 
 mod bill;
+mod past;
 mod refusal;
 mod report;
 #[cfg(test)]
@@ -393,9 +394,11 @@ impl Admission {
         }
     }
 
-    /// Milliseconds since the start, by a clock that cannot jump.
+    /// Milliseconds since the start, by a clock that cannot jump, and as many more as the windows
+    /// reach back behind it.
     fn monotonic(&self) -> Monotonic {
-        Monotonic(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Monotonic(since).plus(past::REACH)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

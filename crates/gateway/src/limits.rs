@@ -11,7 +11,8 @@ mod tokens;
 pub use requests::RequestWindow;
 pub use tokens::TokenWindow;
 
-/// A point in time in whole milliseconds since the process started, from a clock that nobody sets.
+/// A point in time in whole milliseconds, from a clock that begins with the process and that nobody
+/// sets.
 ///
 /// The windows remember the latest time they were told and take an earlier one for that, so two
 /// threads that read the clock in one order and arrive in the other do no harm.

@@ -16,7 +16,7 @@ use model::{Failure, FailureKind, Secret};
 
 pub use credential::KeyDoor;
 use credential::Shown;
-pub(crate) use credential::{check_door, credentials, max_body};
+pub(crate) use credential::{check_door, check_network, credentials, max_body, name_bound};
 
 mod credential;
 

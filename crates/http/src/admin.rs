@@ -53,6 +53,8 @@ const BODY: BodyLimits = BodyLimits {
 };
 /// Bytes of all bodies in flight.
 const BODY_MEMORY: usize = 16 << 20;
+/// Whatever below the root of administering is in no table.
+const ELSEWHERE: &str = "/admin/v1/{*path}";
 
 /// The doors of administering.
 #[derive(Clone, Debug)]
@@ -108,19 +110,24 @@ pub(crate) fn admin_routes(doors: AdminDoors, public: Option<Doors>) -> Router {
     let budget = BodyBudget::new(BODY_MEMORY);
     let paths = doors.paths;
     let rooms = Arc::new(Rooms { doors, public, budget });
-    let mut router = Router::new();
-    let mut last = "";
+    let mut served: Vec<(Door, &str)> = Vec::new();
     // The routes of one path stand side by side in the table.
     for route in ROUTES.iter().filter(|route| paths.has(route.door)) {
-        if route.path != last {
-            let (path, rooms) = (route.path, Arc::clone(&rooms));
-            last = path;
-            let answer = move |request: Request| {
-                let rooms = Arc::clone(&rooms);
-                async move { rooms.answer(path, request).await }
-            };
-            router = router.route(path, any(answer));
+        if served.last().is_none_or(|(_, path)| *path != route.path) {
+            served.push((route.door, route.path));
         }
+    }
+    if paths.has(Door::Admin) {
+        served.push((Door::Admin, ELSEWHERE));
+    }
+    let mut router = Router::new();
+    for (door, path) in served {
+        let rooms = Arc::clone(&rooms);
+        let answer = move |request: Request| {
+            let rooms = Arc::clone(&rooms);
+            async move { rooms.answer(door, path, request).await }
+        };
+        router = router.route(path, any(answer));
     }
     router
 }
@@ -157,11 +164,7 @@ impl Answer {
 }
 
 impl Rooms {
-    async fn answer(&self, path: &'static str, request: Request) -> Response {
-        let Some(door) = ROUTES.iter().find(|route| route.path == path).map(|route| route.door)
-        else {
-            return self.sign(Refused::internal().response());
-        };
+    async fn answer(&self, door: Door, path: &'static str, request: Request) -> Response {
         if !self.exists(door) {
             return match &self.public {
                 Some(doors) => no_such_route(axum::extract::State(doors.clone()), request).await,
@@ -226,6 +229,9 @@ impl Rooms {
             return Err(AdminError::Store(StoreError::Down(why)).into());
         }
         let by = self.enter(door, head)?;
+        if path == ELSEWHERE {
+            return Err(Refused::no_route());
+        }
         let here = || ROUTES.iter().filter(move |route| route.path == path);
         let Some(route) = here().find(|route| route.method.as_str() == head.method) else {
             let methods: Vec<&str> = here().map(|route| route.method.as_str()).collect();

@@ -10,6 +10,7 @@ use gateway::admission::Rates;
 use gateway::{BoxFuture, Call, Caller};
 use model::{Dialect, Failure};
 
+use crate::access::name_bound;
 use crate::asked::{Arrived, CallDoor};
 use crate::body::{HeldBody, read_body};
 use crate::doors::{Arrival, Doors, Refused, write_failure};
@@ -87,8 +88,10 @@ async fn begin(
         failure = doors.gateway().stopping() => Err(failure),
     };
     reading.end();
-    let HeldBody { bytes, mut permit } =
-        body.map_err(|failure| Refused { unread, ..known(failure) })?;
+    let HeldBody { bytes, mut permit } = body.map_err(|failure| {
+        let house = doors.settings().body.max_bytes;
+        Refused { unread, ..known(name_bound(failure, &caller, house)) }
+    })?;
     let bytes_in = bytes.len();
     let arrived =
         Arrived { head: &head, body: &bytes, caller: &caller, rules: &rules, memory: &mut permit };

@@ -11,6 +11,7 @@ use gateway::keys::Endpoint;
 use http::StatusCode;
 use model::{Dialect, Failure, ParamsMode};
 
+use crate::access::name_bound;
 use crate::body::read_body;
 use crate::doors::Doors;
 use crate::headers;
@@ -22,12 +23,14 @@ pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -
     let (head, body) = request.into_parts();
     let counting = async {
         let rules = doors.rules();
-        let limits = doors.settings().body;
-        let (_, limits) = rules.admit_at(&head, Endpoint::CountTokens, limits)?;
+        let house = doors.settings().body;
+        let (caller, limits) = rules.admit_at(&head, Endpoint::CountTokens, house)?;
         params_mode(&head.headers, rules.params)?;
         let read = tokio::select! {
             biased;
-            read = read_body(&head.headers, body, &limits, doors.budget()) => read?,
+            read = read_body(&head.headers, body, &limits, doors.budget()) => {
+                read.map_err(|failure| name_bound(failure, &caller, house.max_bytes))?
+            }
             failure = doors.gateway().stopping() => return Err(failure),
         };
         // Nothing is answered here, so there is nothing that a parameter could break.

@@ -8,21 +8,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
 use dialects::{anthropic_messages, openai_chat, openai_responses};
 use gateway::keys::Endpoint;
 use gateway::{Caller, Gateway, Knock, Refusal};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, request};
 use model::{CallId, Dialect, Failure, FailureKind};
 
-use crate::access;
-use crate::asked::CallDoor;
 use crate::body::{BodyBudget, BodyLimits};
-use crate::count_tokens::count_tokens;
 use crate::kept::KeptResponses;
 use crate::listener::Peer;
+use crate::paths::PUBLIC_PATHS;
 use crate::rules::{DoorRules, LiveRules};
-use crate::{explain, headers, health, models, responses, usage};
+use crate::{access, headers};
 
 /// How the doors behave.
 #[derive(Debug)]
@@ -100,29 +97,13 @@ pub fn router_with(
     let kept = KeptResponses::default();
     let doors = Doors { shared: Arc::new(Shared { gateway, settings, budget, kept, started }) };
     let mut routes = Router::new();
-    for prefix in ["", "/v1"] {
-        let path = |rest: &str| format!("{prefix}{rest}");
-        routes = routes
-            .route(&path("/chat/completions"), post(CallDoor::Chat).get(stored_chats))
-            .route(&path("/completions"), post(CallDoor::Completions))
-            .route(&path("/embeddings"), post(no_embeddings))
-            .route(&path("/messages"), post(CallDoor::Messages))
-            .route(&path("/messages/count_tokens"), post(count_tokens))
-            .route(&path("/responses"), post(CallDoor::Responses).get(responses::no_socket))
-            .route(&path("/responses/input_tokens"), post(responses::input_tokens))
-            .route(&path("/responses/compact"), post(responses::no_compaction))
-            .route(&path("/responses/{id}"), get(responses::one).delete(responses::delete))
-            .route(&path("/responses/{id}/input_items"), get(responses::input_items))
-            .route(&path("/explain"), post(explain::explain))
-            .route(&path("/usage"), get(usage::usage))
-            .route(&path("/models"), get(models::list))
-            .route(&path("/models/{*id}"), get(models::one));
+    for public in &PUBLIC_PATHS {
+        routes = routes.route(public.path, (public.opens)());
+        if public.versioned {
+            routes = routes.route(&format!("/v1{}", public.path), (public.opens)());
+        }
     }
     let routes = routes
-        .route("/", get(health::hello))
-        .route("/api/hello", get(health::hello))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(doors.clone());
@@ -312,7 +293,7 @@ pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
 }
 
 /// `GET /v1/chat/completions`: the list of stored chats, which is always empty.
-async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
+pub(crate) async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     match doors.admit(&head) {
         Ok(_) => doors.sign(headers::json(StatusCode::OK, openai_chat::EMPTY_LIST)),
@@ -321,7 +302,7 @@ async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response 
 }
 
 /// `POST /v1/embeddings`. Clients that index a code base ask for it.
-async fn no_embeddings(State(doors): State<Doors>, request: Request) -> Response {
+pub(crate) async fn no_embeddings(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     let failure = match doors.admit(&head) {
         Ok(_) => Failure::new(

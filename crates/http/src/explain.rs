@@ -166,7 +166,12 @@ async fn gather(
     }
     tokio::select! {
         biased;
-        body = read_body(&head.headers, body, &limits, doors.budget()) => Ok((caller, body?)),
+        body = read_body(&head.headers, body, &limits, doors.budget()) => match body {
+            Ok(body) => Ok((caller, body)),
+            Err(failure) => {
+                Err(access::name_bound(failure, &caller, doors.settings().body.max_bytes))
+            }
+        },
         failure = doors.gateway().stopping() => Err(failure),
     }
 }

@@ -3,11 +3,11 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use gateway::AuditScope;
-use http::StatusCode;
-use model::{Dialect, Failure, FailureKind};
+use http::{StatusCode, request};
+use model::{Dialect, Failure};
 use serde::Serialize;
 
-use crate::doors::Doors;
+use crate::doors::{Doors, peer};
 use crate::headers;
 
 #[derive(Serialize)]
@@ -55,28 +55,25 @@ pub(crate) async fn healthz(State(doors): State<Doors>, request: Request) -> Res
 
 fn alive(doors: &Doors, request: Request, body: &'static str) -> Response {
     let (head, _) = request.into_parts();
-    match doors.admit(&head) {
-        // Probes need no credential, but a foreign page must not find out that we are here.
-        Err(failure) if !needs_credential(&failure) => {
-            doors.turn_away(&head, Dialect::OpenAiChat, &failure)
-        }
-        _ => doors.sign(headers::json(StatusCode::OK, body)),
+    match knock(doors, &head) {
+        Err(failure) => doors.turn_away(&head, Dialect::OpenAiChat, &failure),
+        Ok(()) => doors.sign(headers::json(StatusCode::OK, body)),
     }
 }
 
-/// Whether it is only the credential that keeps a caller out, or that it cannot be checked now.
-const fn needs_credential(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Unauthenticated | FailureKind::NotReady)
+/// Probes need no credential, and none that they show is held against them; but a foreign page must
+/// not find out that we are here.
+fn knock(doors: &Doors, head: &request::Parts) -> Result<(), Failure> {
+    doors.rules().access.locate(peer(head), head).map(drop)
 }
 
 /// Whether calls can be answered. Details are for callers on this machine or with a credential.
 pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    let details = match doors.admit(&head) {
-        Ok(_) => true,
-        Err(failure) if needs_credential(&failure) => false,
-        Err(failure) => return doors.turn_away(&head, Dialect::OpenAiChat, &failure),
-    };
+    if let Err(failure) = knock(&doors, &head) {
+        return doors.turn_away(&head, Dialect::OpenAiChat, &failure);
+    }
+    let details = doors.admit(&head).is_ok();
     let failure = doors.gateway().ready().err();
     let hosts = details.then(|| {
         let statuses = doors.gateway().upstream().statuses();

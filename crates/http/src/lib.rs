@@ -23,6 +23,7 @@ mod kept;
 pub mod listener;
 mod models;
 mod params;
+mod paths;
 mod query;
 mod rate_headers;
 mod replay;
@@ -35,4 +36,5 @@ mod usage;
 mod version;
 
 pub use doors::{DoorSettings, router, router_with};
+pub use paths::{PUBLIC_PATHS, PublicPath};
 pub use rules::{DoorRules, LiveRules};

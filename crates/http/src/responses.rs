@@ -14,6 +14,7 @@ use http::{StatusCode, header::UPGRADE, request};
 use model::{Dialect, Failure, FailureKind, Json, ParamsMode};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access::name_bound;
 use crate::asked::{Arrived, Asked};
 use crate::body::{HeldBody, read_body};
 use crate::doors::Doors;
@@ -111,11 +112,14 @@ pub(crate) async fn input_tokens(State(doors): State<Doors>, request: Request) -
 
 async fn count(doors: &Doors, head: &request::Parts, body: Body) -> Result<u64, Failure> {
     let rules = doors.rules();
-    let (caller, limits) = rules.admit_at(head, Endpoint::Responses, doors.settings().body)?;
+    let house = doors.settings().body;
+    let (caller, limits) = rules.admit_at(head, Endpoint::Responses, house)?;
     let mode = params_mode(&head.headers, rules.params)?;
     let HeldBody { bytes, permit: mut memory } = tokio::select! {
         biased;
-        body = read_body(&head.headers, body, &limits, doors.budget()) => body?,
+        body = read_body(&head.headers, body, &limits, doors.budget()) => {
+            body.map_err(|failure| name_bound(failure, &caller, house.max_bytes))?
+        }
         failure = doors.gateway().stopping() => return Err(failure),
     };
     let owner = Owner::of(&caller);

@@ -202,6 +202,9 @@ impl Records {
         }
         self.admission.load(&store).await.map_err(|error| error.to_string())?;
         let install = store.install_secret().clone();
+        let keys = Keyring::new(install.clone(), loaded.clone()).snapshot();
+        let rates = self.admission.load_rates(&store, &keys).await;
+        rates.map_err(|error| error.to_string())?;
         let nonce = NonceSecret::new(install.derive("prompted tools"));
         self.nonce.store(Arc::new(nonce));
         // The keys first: a key that is made meanwhile finds the secret that belongs to this store.

@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gateway::Caller;
 use gateway::clock::WallClock;
-use gateway::keyring::{ActiveKey, Denied, Keyring};
+use gateway::keyring::{ActiveKey, Denied, Keyring, Scope};
 use gateway::keys::{Endpoint, KeyKind};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -138,7 +139,7 @@ impl AccessRules {
 }
 
 /// Whether a key counts where its holder is: its own networks, and those of all that it hangs on.
-pub(super) fn check_network(key: &ActiveKey, address: IpAddr) -> Result<(), Failure> {
+pub(crate) fn check_network(key: &ActiveKey, address: IpAddr) -> Result<(), Failure> {
     let address = address.to_canonical();
     let allows =
         |nets: &[ipnet::IpNet]| nets.is_empty() || nets.iter().any(|net| net.contains(&address));
@@ -169,15 +170,7 @@ pub(crate) fn check_door(
         announced.zip(bound).is_some_and(|(announced, bound)| announced > bound)
     };
     match key.scopes.iter().find(|scope| too_large(scope.bounds.max_body)) {
-        Some(scope) => Err(Failure::new(
-            FailureKind::TooLarge,
-            format!(
-                "`{}` allows bodies of at most {} bytes.",
-                scope.id,
-                scope.bounds.max_body.unwrap_or_default()
-            ),
-        )
-        .with_scope(scope.id.to_string())),
+        Some(scope) => Err(too_large_for(scope)),
         None => Ok(()),
     }
 }
@@ -185,6 +178,27 @@ pub(crate) fn check_door(
 /// The largest body that a key allows, if it says so.
 pub(crate) fn max_body(key: &ActiveKey) -> Option<u64> {
     key.scopes.iter().filter_map(|scope| scope.bounds.max_body).min()
+}
+
+/// Names the scope in the failure of a body that was too large, where the bound was that of the
+/// caller's key and not the `house`'s, in bytes. A body that announced its length was told before.
+pub(crate) fn name_bound(failure: Failure, caller: &Caller, house: usize) -> Failure {
+    let scopes = caller.key.iter().flat_map(|key| &key.scopes);
+    let house = u64::try_from(house).unwrap_or(u64::MAX);
+    let closest = scopes
+        .filter_map(|scope| Some((scope.bounds.max_body?, scope)))
+        .min_by_key(|(bound, _)| *bound)
+        .filter(|(bound, _)| *bound <= house);
+    match closest {
+        Some((_, scope)) if failure.kind == FailureKind::TooLarge => too_large_for(scope),
+        _ => failure,
+    }
+}
+
+fn too_large_for(scope: &Scope) -> Failure {
+    let bound = scope.bounds.max_body.unwrap_or_default();
+    let message = format!("`{}` allows bodies of at most {bound} bytes.", scope.id);
+    Failure::new(FailureKind::TooLarge, message).with_scope(scope.id.to_string())
 }
 
 fn unauthenticated(message: &str) -> Failure {

@@ -11,7 +11,7 @@ use http::request::Parts;
 use super::refused::Refused;
 use super::routes::Door;
 use super::{AdminAccess, Rooms};
-use crate::access::credentials;
+use crate::access::{check_network, credentials};
 use crate::doors::peer;
 
 impl Rooms {
@@ -32,10 +32,7 @@ impl Rooms {
                     continue;
                 }
             };
-            let within = key.scopes.iter().all(|scope| {
-                let networks = &scope.bounds.networks;
-                networks.is_empty() || networks.iter().any(|net| net.contains(&address))
-            });
+            let within = check_network(&key, address);
             let kind = key.key.kind;
             refused = Some(match door {
                 Door::Admin if kind != KeyKind::Admin => Refused::Forbidden(
@@ -47,8 +44,10 @@ impl Rooms {
                 Door::Children if !key.can_mint => {
                     Refused::Forbidden("This key may not make child keys.")
                 }
-                _ if !within => Refused::Forbidden("This key does not hold at this address."),
-                Door::Admin | Door::Children => return Ok(Actor::Key(key.key.id)),
+                Door::Admin | Door::Children => match within {
+                    Ok(()) => return Ok(Actor::Key(key.key.id)),
+                    Err(failure) => failure.into(),
+                },
             });
         }
         Err(refused.unwrap_or_else(|| {

@@ -27,7 +27,7 @@ fn now() -> i64 {
 }
 
 /// Asks `/readyz` until it says this.
-fn wait_readiness(rig: &Rig, status: u16, key: &Key) -> Reply {
+pub(crate) fn wait_readiness(rig: &Rig, status: u16, key: &Key) -> Reply {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let reply = rig.fetch(&Request::get("/readyz").header("x-api-key", &key.token));
@@ -39,7 +39,7 @@ fn wait_readiness(rig: &Rig, status: u16, key: &Key) -> Reply {
 }
 
 /// A refusal because nothing can be recorded, in the words of its endpoint.
-fn assert_unavailable(endpoint: Endpoint, reply: &Reply) {
+pub(crate) fn assert_unavailable(endpoint: Endpoint, reply: &Reply) {
     let (kind, code) = error(endpoint, reply);
     assert_eq!(reply.status, 503, "{endpoint:?}: {}", reply.json());
     let wait = reply.header("retry-after").expect("when to come again").parse::<u64>();

@@ -93,12 +93,40 @@ impl Bounds {
         Ok(all.saturating_sub(free) > most - most / 10)
     }
 
-    /// The time before which calls are too old, by a clock that must not have run away from the
-    /// steady one: what it would take away in error never comes back.
-    pub(super) fn oldest(self, now: UnixMillis, steady: UnixMillis) -> Option<UnixMillis> {
+    /// The time before which calls are too old. What is taken away in error never comes back, so
+    /// the time of day is not believed where nothing speaks for it but itself: not when it has run
+    /// away from the steady clock, and of what was there at the start not beyond what that is old
+    /// by itself.
+    pub(super) fn oldest(self, now: UnixMillis, life: Life) -> Option<UnixMillis> {
         let age = i64::try_from(self.age?.as_millis()).ok()?;
-        (now <= steady.saturating_add(AHEAD)).then(|| now.saturating_sub(age))
+        if now > life.opened.saturating_add(life.ran).saturating_add(AHEAD) {
+            return None;
+        }
+        let known = match life.newest {
+            // So much time has passed for certain since the newest of what was there. Once it is
+            // more than the age, all of that is old, and the rest is of this life.
+            Some(newest) if life.ran < age => now.min(newest.saturating_add(life.ran)),
+            _ => now,
+        };
+        Some(known.saturating_sub(age))
     }
+}
+
+/// How long a store has been open, by a clock that nobody can set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// The time of day when it was opened.
+    pub(super) opened: UnixMillis,
+    /// Milliseconds since.
+    pub(super) ran: i64,
+    /// When the newest row was written that was there then.
+    pub(super) newest: Option<UnixMillis>,
+}
+
+/// When the last row of the journal was written.
+pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Option<UnixMillis>> {
+    let sql = "SELECT at FROM journal ORDER BY seq DESC LIMIT 1";
+    connection.query_row(sql, [], |row| row.get(0)).optional()
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
@@ -233,15 +261,31 @@ fn take_call(
 
 #[cfg(test)]
 mod tests {
-    use super::{AHEAD, Bounds};
+    use super::{AHEAD, Bounds, Life};
+
+    const BOUNDS: Bounds = Bounds { age: Some(std::time::Duration::from_secs(5)), bytes: None };
 
     #[test]
     fn a_clock_that_has_run_away_takes_nothing() {
-        let bounds = Bounds { age: Some(std::time::Duration::from_secs(5)), ..Bounds::default() };
-        assert_eq!(bounds.oldest(100_000, 100_000), Some(95_000));
-        assert_eq!(bounds.oldest(90_000, 100_000), Some(85_000));
-        assert_eq!(bounds.oldest(100_000 + AHEAD, 100_000), Some(95_000 + AHEAD));
-        assert_eq!(bounds.oldest(100_001 + AHEAD, 100_000), None);
-        assert_eq!(Bounds { age: None, ..bounds }.oldest(100_000, 100_000), None);
+        let life = Life { opened: 90_000, ran: 10_000, newest: None };
+        assert_eq!(BOUNDS.oldest(100_000, life), Some(95_000));
+        assert_eq!(BOUNDS.oldest(90_000, life), Some(85_000));
+        assert_eq!(BOUNDS.oldest(100_000 + AHEAD, life), Some(95_000 + AHEAD));
+        assert_eq!(BOUNDS.oldest(100_001 + AHEAD, life), None);
+        assert_eq!(Bounds { age: None, ..BOUNDS }.oldest(100_000, life), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_at_the_start_takes_what_is_old_by_itself() {
+        let opened = 1_000_000_000;
+        let at = |ran| BOUNDS.oldest(opened + ran, Life { opened, ran, newest: Some(60_000) });
+        // As if no time had passed before the start.
+        assert_eq!(at(0), Some(55_000));
+        assert_eq!(at(4_999), Some(59_999));
+        // Now all of it is older than that, whatever the time of day is.
+        assert_eq!(at(5_000), Some(opened));
+        // What is newer than the time of day makes nothing older.
+        let ahead = Life { opened: 90_000, ran: 0, newest: Some(opened) };
+        assert_eq!(BOUNDS.oldest(90_000, ahead), Some(85_000));
     }
 }

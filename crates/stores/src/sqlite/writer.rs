@@ -28,7 +28,7 @@ use super::journal::{Sealer, Tip};
 use super::queue::{Queue, Waiting};
 use super::recover;
 use super::redo::{self, Applied, Redo};
-use super::retire::{self, Bounds};
+use super::retire::{self, Bounds, Life};
 use super::schema::{self, SchemaError};
 use super::text::Backlog;
 use super::write::{Close, Record, Write};
@@ -95,6 +95,8 @@ pub(super) struct Writer {
     pub(super) clock: fn() -> UnixMillis,
     /// When it was opened, by both clocks.
     began: (UnixMillis, Instant),
+    /// When the last row of an earlier life was written.
+    newest: Option<UnixMillis>,
     /// The last row of the journal of an earlier life.
     before: i64,
     /// The end of the journal after the last commit.
@@ -220,6 +222,7 @@ impl Writer {
         let before = open.tip.seq;
         let health = Health::default();
         health.vitals().retired = retire::taken(&open.connection).map_err(|error| down(&error))?;
+        let newest = retire::newest(&open.connection).map_err(|error| down(&error))?;
         let backlog = Arc::new(Backlog::new(before));
         Ok(Self {
             files,
@@ -231,6 +234,7 @@ impl Writer {
             sealer,
             clock,
             began: (clock(), Instant::now()),
+            newest,
             before,
             tip: open.tip,
             applied,
@@ -295,10 +299,11 @@ impl Writer {
         }
     }
 
-    /// The time of day by a clock that nobody can set, as it was when the store was opened.
-    fn steady(&self) -> UnixMillis {
+    /// How long it has been open.
+    fn life(&self) -> Life {
         let (opened, at) = self.began;
-        opened.saturating_add(UnixMillis::try_from(at.elapsed().as_millis()).unwrap_or_default())
+        let ran = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Life { opened, ran, newest: self.newest }
     }
 
     /// Takes away one step of what is too old or too much, and keeps the log short.
@@ -311,7 +316,7 @@ impl Writer {
         let due = look || self.pause.is_some() || self.unseen >= LOOK_BYTES;
         let full = due && self.bounds.is_full(connection)?;
         self.unseen = if due { 0 } else { self.unseen };
-        let older = self.bounds.oldest(now, self.steady()).filter(|_| look);
+        let older = self.bounds.oldest(now, self.life()).filter(|_| look);
         self.retiring = false;
         if full || older.is_some() {
             self.looked = Some(Instant::now());

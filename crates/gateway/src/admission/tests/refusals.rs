@@ -6,8 +6,10 @@ use std::time::Duration;
 use model::{Blame, FailureKind, Retry};
 use proptest::prelude::*;
 
-use super::{Ask, Family, all, ask, budget, stopped};
+use super::{Admission, Ask, Family, all, ask, budget, stopped};
 use crate::amounts::{Span, Unit};
+use crate::budgets::WallTime;
+use crate::keyring::ActiveKey;
 use crate::keys::Bounds;
 use crate::policy::ModelLimits;
 
@@ -134,6 +136,20 @@ prop_compose! {
     }
 }
 
+/// Tells every window what time it is, which is no part of what is counted.
+fn look(admission: &Admission, key: &ActiveKey) {
+    let (now, wall) = (admission.monotonic(), WallTime(admission.clock.now()));
+    let mut state = admission.lock();
+    for scope in &*key.debited {
+        let windows = &mut state.account(scope, wall, &admission.policy()).windows;
+        windows.requests.remaining(now, 1);
+        windows.tokens.remaining(now, 1);
+    }
+    let windows = state.model("m");
+    windows.requests.remaining(now, 1);
+    windows.tokens.remaining(now, 1);
+}
+
 proptest! {
     #[test]
     fn a_refusal_takes_nothing_from_anybody_and_an_explanation_foretells_it(
@@ -152,6 +168,7 @@ proptest! {
                 concurrency: model.2,
             });
             let (admission, key) = (family.admission(), family.key());
+            look(&admission, &key);
             let mut bills = Vec::new();
             for (input_tokens, output, choices, leaves) in calls {
                 let ask = Ask { input_tokens, max_output: Some(output), choices, ..ask(&key) };

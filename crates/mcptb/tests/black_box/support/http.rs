@@ -74,6 +74,11 @@ impl Reply {
         find(&self.headers, name)
     }
 
+    /// All of them, with names in lower case.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| {
             panic!("{error}: {} {}", self.status, String::from_utf8_lossy(&self.body))

@@ -63,6 +63,11 @@ impl Books {
         Self { directory: tempfile::tempdir().unwrap(), lines: RefCell::default() }
     }
 
+    /// A data directory in a place.
+    pub(crate) fn within(place: &Path) -> Self {
+        Self { directory: tempfile::tempdir_in(place).unwrap(), lines: RefCell::default() }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

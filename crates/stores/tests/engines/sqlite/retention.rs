@@ -79,10 +79,12 @@ async fn calls_go_by_age() {
     assert_eq!(counts(), 1, "that of the last minute stays");
     let more = store.spent(ALWAYS).await.unwrap();
     assert_eq!(more[0].1.requests, spent[0].1.requests + 2);
+    // The record itself has come so far.
+    NOW.store(START + 1_000_000, Ordering::Relaxed);
+    store.change(Change::KeyChanged(key(1).into()), Actor::Machine).await.unwrap();
     store.shut_down().await;
     drop(store);
 
-    NOW.store(START + 1_000_000, Ordering::Relaxed);
     let store = open_until(by_age(&place), 20).await;
     assert_eq!(all(&store).await, []);
     assert_eq!(store.spent(ALWAYS).await.unwrap(), more, "no budget forgets");
@@ -107,6 +109,36 @@ async fn calls_go_by_age() {
 }
 
 /// Bodies that do not pack, several times as many as there is room for.
+#[tokio::test]
+async fn a_clock_that_is_ahead_at_the_start_takes_no_young_calls() {
+    const MINUTE: i64 = 60_000;
+    const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+    let place = Directory::new();
+    let options =
+        |clock| OpenOptions { max_age: Some(Duration::from_hours(1)), clock, ..place.options() };
+    let store = open_until(options(|| START), 0).await;
+    for number in 1..=20 {
+        let received = START + i64::from(number) * 10 * MINUTE;
+        store.open(Opened { received, ..opened(number) }.into()).await.unwrap();
+        let mut end = closed(number);
+        end.ended = received + 1;
+        store.close(end.into()).await.unwrap();
+    }
+    store.shut_down().await;
+    drop(store);
+
+    // A year ahead, the calls of the last hour before the newest one stay; those before it go.
+    let store = open_until(options(|| START + YEAR), 14).await;
+    let wanted: Vec<_> = (15..=20).rev().map(|number| opened(number).id).collect();
+    let left = async || all(&store).await.iter().map(|call| call.id).collect::<Vec<_>>();
+    assert_eq!(left().await, wanted);
+    for _ in 0..20 {
+        store.load().await.unwrap();
+    }
+    assert_eq!(left().await, wanted, "and no more later");
+    store.shut_down().await;
+}
+
 #[tokio::test]
 async fn files_never_pass_their_bound() {
     const BOUND: u64 = 16 << 20;
