@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
-use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 
 use super::body::{PackedView, slot};
 use super::journal::{Fresh, Kind, Sealer, Tip};

@@ -33,7 +33,8 @@ impl Packed {
             Some(packed) if packed.len() < body.len() => {
                 Self { codec: 1, size, bytes: packed.into(), sum }
             }
-            _ => Self { codec: 0, size, bytes: body.clone(), sum },
+            // A copy: what came in may be a small part of a large buffer that is wanted back.
+            _ => Self { codec: 0, size, bytes: Bytes::copy_from_slice(body), sum },
         }
     }
 }
