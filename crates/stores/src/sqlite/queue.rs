@@ -28,11 +28,11 @@ const MOST: usize = 16_384;
 const MOST_BYTES: usize = 64 << 20;
 /// Most writes, and bytes of them, that wait for the writer before calls that come in have to wait
 /// for it too: nobody is to be faster than the database for long.
-const BEHIND: usize = 4096;
+const BEHIND: usize = 8192;
 const BEHIND_BYTES: usize = 8 << 20;
 /// What the writer takes at once, although nobody waits for it.
-const MANY: usize = 1024;
-const MANY_BYTES: usize = 1 << 20;
+const MANY: usize = 2048;
+const MANY_BYTES: usize = 2 << 20;
 /// How long it lets less than that gather.
 const GATHER: Duration = Duration::from_millis(50);
 /// How many come before they are appended, whether or not anybody waits for them; and how large
@@ -115,6 +115,8 @@ struct Inner {
     done: u64,
     /// Ends of calls that came, that were handed to the writer, and that are in the database.
     ends: Ends,
+    /// Whether the writer was last called for because much had come.
+    much: bool,
     /// Whether the database cannot be written.
     fault: bool,
     ended: bool,
@@ -302,9 +304,9 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Whether the writer has all that it can do.
-    pub(super) fn is_working(&self) -> bool {
-        self.inner().ready.len() >= MANY / 2
+    /// Whether more comes than the writer lets gather: it has much to do.
+    pub(super) fn is_busy_writing(&self) -> bool {
+        self.inner().much
     }
 
     /// Writes that wait.
@@ -364,6 +366,7 @@ impl Queue {
             while !self.append(ROUNDS) {}
             inner = self.inner();
         }
+        inner.much = inner.ready.len() >= MANY || inner.ready_bytes >= MANY_BYTES;
         // A few large bodies are as much work as many small ones.
         let mut bytes = 0;
         let fits = |waiting: &&Waiting| {

@@ -34,7 +34,7 @@ use super::text::Backlog;
 use super::write::{Close, Record, Write};
 
 /// Most writes in one transaction.
-const BATCH: usize = 2048;
+const BATCH: usize = 4096;
 /// Most bytes of them, but for one that is larger alone.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Most ends and settlements that are kept for a better time, and most bytes of them. Those

@@ -86,7 +86,7 @@ impl Indexer {
             let rest = match self.step(&mut open) {
                 Ok(more) => {
                     pause = None;
-                    let times = if self.queue.is_working() { LONG_REST } else { REST };
+                    let times = if self.queue.is_busy_writing() { LONG_REST } else { REST };
                     let rest = begun.elapsed() * times;
                     if !more {
                         if self.backlog.pause(rest) {
