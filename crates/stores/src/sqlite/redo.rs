@@ -22,6 +22,7 @@ use super::files::Files;
 use super::journal::Sealer;
 use super::queue::Waiting;
 use super::retire::Bounds;
+use super::write::Reply;
 
 mod frame;
 mod replay;
@@ -128,7 +129,7 @@ impl Redo {
         for waiting in group.iter_mut() {
             let skipped = waiting.write.weight() >= most
                 || scope != Scope::All && !waiting.write.must_stay()
-                || waiting.reply.as_ref().is_some_and(|reply| reply.is_closed());
+                || waiting.reply.as_ref().is_some_and(Reply::is_closed);
             let Some(record) = waiting.write.record().filter(|_| !skipped) else { continue };
             let before = self.buffer.len();
             frame::write(&mut self.buffer, lsn, &record, &self.sealer);

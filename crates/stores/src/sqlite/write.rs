@@ -159,6 +159,7 @@ pub(super) struct Settling<'a> {
 
 /// What is written of calls, wherever it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(super) enum Record<'a> {
     Open(Opening<'a>),
     Close(Closing<'a>),

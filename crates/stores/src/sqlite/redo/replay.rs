@@ -43,7 +43,7 @@ pub(in super::super) fn replay(
             Ok(Some(Some(segment))) => segments.push(segment),
             Ok(_) => {}
             // What is in it was answered as written: a start that passes over it would lose it.
-            Err(error) => return Err(unreadable(error)),
+            Err(error) => return Err(unreadable(&error)),
         }
     }
     segments.sort_by_key(|(first, _)| *first);
@@ -78,7 +78,7 @@ fn take_segment(
         let taken = (|| {
             let mut batch = Batch::new(connection, sealer, found.tip, now);
             for _ in 0..MANY {
-                let whole = frame.read(&mut from).map_err(unreadable)?;
+                let whole = frame.read(&mut from).map_err(|error| unreadable(&error))?;
                 // What lies behind the last record is of an earlier round, and has earlier numbers.
                 more = whole && frame.lsn > 0 && expected.is_none_or(|next| frame.lsn == next);
                 if !more {
@@ -119,6 +119,6 @@ fn take_segment(
     Ok(())
 }
 
-fn unreadable(error: io::Error) -> rusqlite::Error {
+fn unreadable(error: &io::Error) -> rusqlite::Error {
     super::super::connect::unusable(format!("its redo log cannot be read: {error}"))
 }
