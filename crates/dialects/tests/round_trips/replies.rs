@@ -1,6 +1,8 @@
 //! `read_reply(write_reply(c)) == c` and `fold(read_stream(write_stream(events(c)))) == c`, up to
 //! what a dialect has no place for in a reply.
 
+use std::collections::BTreeSet;
+
 use dialects::{ReplyHead, StreamWriter, anthropic_messages, openai_chat, openai_responses};
 use model::{
     Block, CallId, Completion, Dialect, LossSet, ModelName, Opaque, ParamsMode, StopReason,
@@ -78,8 +80,11 @@ fn shown(dialect: Dialect, mut reply: Completion) -> Completion {
         }
         _ => false,
     });
+    let mut ids = BTreeSet::new();
     for block in &mut reply.content {
         if let Block::ToolCall(call) = block {
+            // No two items have one id: a second one gets one that is made up.
+            call.item_id = call.item_id.take().filter(|id| ids.insert(id.clone()));
             if dialect == Dialect::AnthropicMessages {
                 call.input = as_object(&call.input);
             }
