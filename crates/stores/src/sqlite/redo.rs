@@ -121,9 +121,13 @@ impl Redo {
         }
         self.rest = None;
         self.turn_over();
+        // As long as the writer keeps up, the other file is free. Once it is not, the rest of this
+        // one is for ends: the calls that came in must be able to end.
+        let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
         self.buffer.clear();
         let Some(segment) = self.segments.get_mut(self.active) else { return };
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
+        let new_room = room.saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX));
         let most = usize::try_from(self.size / PART).unwrap_or(0);
         let mut lsn = self.next;
         for waiting in group.iter_mut() {
@@ -133,9 +137,10 @@ impl Redo {
             let Some(record) = waiting.write.record().filter(|_| !skipped) else { continue };
             let before = self.buffer.len();
             frame::write(&mut self.buffer, lsn, &record, &self.sealer);
+            let room = if waiting.write.must_stay() { room } else { new_room };
             if self.buffer.len() > room {
                 self.buffer.truncate(before);
-                break;
+                continue;
             }
             waiting.lsn = Some(lsn);
             lsn += 1;
@@ -175,11 +180,16 @@ impl Redo {
             return;
         }
         let other = 1 - self.active;
-        let applied = self.applied.load(Ordering::Acquire);
-        if let Some(segment) = self.segments.get_mut(other).filter(|other| other.last <= applied) {
+        if let (true, Some(segment)) = (self.is_free(other), self.segments.get_mut(other)) {
             segment.at = 0;
             self.active = other;
         }
+    }
+
+    /// Whether all of a file is in the database.
+    fn is_free(&self, segment: usize) -> bool {
+        let applied = self.applied.load(Ordering::Acquire);
+        self.segments.get(segment).is_some_and(|segment| segment.last <= applied)
     }
 }
 
