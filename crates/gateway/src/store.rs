@@ -1,7 +1,7 @@
 //! The port to what remembers: keys, spending, and the record of every call.
 //!
 //! Writes are queued in order and answered by a [`Written`], which resolves when they are durable;
-//! reads see what was answered before them. A store that cannot write says so on each
+//! reads see what was answered before them, or, while the store cannot write, what it had written. A store that cannot write says so on each
 //! write, and in [`Store::state`]; it heals by itself when the cause goes away.
 
 use std::fmt;

@@ -318,6 +318,10 @@ impl<'a> Batch<'a> {
     /// Settles a call that is closed.
     pub(super) fn settle(&mut self, settle: &Settling<'_>) -> rusqlite::Result<()> {
         let Settling { id, spent: debit, digest } = settle;
+        if self.whole.contains_key(*id) {
+            // Its end is still to come, whatever the row says already.
+            return Ok(());
+        }
         let changed = self.connection.prepare_cached(SETTLE)?.execute(params![
             id,
             debit.scopes,

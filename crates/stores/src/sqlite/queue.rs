@@ -58,6 +58,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    #[cfg(test)]
+    pub(super) fn new(write: Write, reply: Option<Reply>) -> Self {
+        Self { write, reply, lsn: None, place: 1 }
+    }
+
     /// Answers whoever waits.
     pub(super) fn answer(&mut self, answer: Result<(), StoreError>) {
         if let Some(reply) = self.reply.take() {
@@ -66,9 +71,26 @@ impl Waiting {
         }
     }
 
-    /// Notes of an end that nobody waits for any more that the answer was withheld.
-    pub(super) fn withhold_unawaited(&mut self) {
+    /// Whether it is the end of an answered call that nobody waits for any more: whoever did was
+    /// told that it failed, or is gone.
+    pub(super) fn is_to_be_withheld(&self) -> bool {
         let gone = self.reply.as_ref().is_some_and(Reply::is_closed);
+        gone && matches!(&self.write, Write::Close(close) if close.is_answered())
+    }
+
+    /// Notes of such an end that the answer was withheld.
+    pub(super) fn withhold_unawaited(&mut self) {
+        let withheld = self.is_to_be_withheld();
+        if let Write::Close(close) = &mut self.write
+            && withheld
+        {
+            close.withhold();
+        }
+    }
+
+    /// It is in the redo log. Whoever waited too long for that has told its caller so.
+    pub(super) fn is_durable(&mut self) {
+        let gone = self.reply.take().is_some_and(|reply| reply.send(Ok(())).is_err());
         if let Write::Close(close) = &mut self.write
             && gone
         {
@@ -78,7 +100,8 @@ impl Waiting {
 
     /// Whether somebody waits until the writer has done it.
     fn is_awaited(&self) -> bool {
-        self.reply.is_some() || matches!(self.write, Write::Load(_))
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
+            || matches!(self.write, Write::Load(_))
     }
 }
 
@@ -120,6 +143,8 @@ struct Inner {
     /// Whether the database cannot be written.
     fault: bool,
     ended: bool,
+    /// Whether nobody takes anything any more.
+    abandoned: bool,
     counts: HashMap<(i64, &'static str, IpNet, Option<KeyId>), u64>,
 }
 
@@ -232,6 +257,13 @@ impl Queue {
                 redo.append(&mut group, scope);
             }
             let mut inner = self.inner();
+            if inner.abandoned {
+                inner.appending = false;
+                drop(inner);
+                // Whoever waits is told by that.
+                drop(group);
+                return true;
+            }
             let (idle, urgent) = (inner.ready.is_empty(), inner.is_urgent());
             for waiting in group {
                 inner.ready_bytes += waiting.write.weight();
@@ -332,6 +364,7 @@ impl Queue {
     pub(super) fn abandon(&self) {
         let mut inner = self.inner();
         inner.ended = true;
+        inner.abandoned = true;
         inner.fresh.clear();
         inner.ready.clear();
         drop(inner);

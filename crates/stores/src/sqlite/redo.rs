@@ -22,7 +22,6 @@ use super::files::Files;
 use super::journal::Sealer;
 use super::queue::Waiting;
 use super::retire::Bounds;
-use super::write::Reply;
 
 mod frame;
 mod replay;
@@ -75,6 +74,8 @@ pub(super) struct Redo {
     buffer: Vec<u8>,
     /// Until when nothing is appended, after trouble.
     rest: Option<Instant>,
+    /// Whether what a failed append left behind is still there.
+    spoilt: bool,
 }
 
 /// One of its files.
@@ -110,6 +111,7 @@ impl Redo {
             sealer,
             buffer: Vec::new(),
             rest: None,
+            spoilt: false,
         };
         Ok((redo, applied))
     }
@@ -120,6 +122,10 @@ impl Redo {
             return;
         }
         self.rest = None;
+        if self.spoilt && !self.cut_off() {
+            self.rest = Some(Instant::now() + REST);
+            return;
+        }
         self.turn_over();
         // As long as the writer keeps up, the other file is free. Once it is not, the rest of this
         // one is for ends: the calls that came in must be able to end.
@@ -131,9 +137,9 @@ impl Redo {
         let most = usize::try_from(self.size / PART).unwrap_or(0);
         let mut lsn = self.next;
         for waiting in group.iter_mut() {
-            let skipped = waiting.write.weight() >= most
+            let skipped = waiting.write.weight() >= most.min(room)
                 || scope != Scope::All && !waiting.write.must_stay()
-                || waiting.reply.as_ref().is_some_and(Reply::is_closed);
+                || waiting.is_to_be_withheld();
             let Some(record) = waiting.write.record().filter(|_| !skipped) else { continue };
             let before = self.buffer.len();
             frame::write(&mut self.buffer, lsn, &record, &self.sealer);
@@ -160,17 +166,39 @@ impl Redo {
                 segment.at += u64::try_from(self.buffer.len()).unwrap_or(0);
                 segment.last = lsn - 1;
                 self.next = lsn;
-                appended.for_each(|waiting| waiting.answer(Ok(())));
+                appended.for_each(Waiting::is_durable);
             }
             Err(error) => {
                 tracing::warn!("the redo log of the store cannot be written: {error}");
                 self.rest = Some(Instant::now() + REST);
                 appended.for_each(|waiting| waiting.lsn = None);
+                // Some of it may be whole in the file, although it is answered another way, or not
+                // at all: its numbers are not used again, and it must not be found.
+                self.next = lsn;
+                self.spoilt = true;
             }
+        }
+        if self.spoilt {
+            self.cut_off();
         }
         if self.buffer.capacity() > 1 << 20 {
             self.buffer = Vec::new();
         }
+    }
+
+    /// Cuts off what a failed append left behind, and lets nothing be written behind it; says
+    /// whether that went well.
+    fn cut_off(&mut self) -> bool {
+        let Some(segment) = self.segments.get_mut(self.active) else { return false };
+        // A file that is full has nothing behind its last record.
+        let room = usize::try_from(self.size - segment.at).unwrap_or(0);
+        let nothing = [0; frame::HEAD];
+        let nothing = nothing.get(..room.min(frame::HEAD)).unwrap_or_default();
+        self.spoilt = write_at(&segment.file, nothing, segment.at).is_err();
+        if !self.spoilt {
+            segment.at = self.size;
+        }
+        !self.spoilt
     }
 
     /// Goes on in the other file when this one is nearly full, and the other is in the database.
@@ -216,3 +244,6 @@ fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(at))?;
     file.write_all(bytes)
 }
+
+#[cfg(test)]
+mod tests;

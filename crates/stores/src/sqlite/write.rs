@@ -89,6 +89,11 @@ impl Close {
         Self { closed, id, replay_of, spent, body, digest }
     }
 
+    /// Whether it says that the call was answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.closed.status == ANSWERED
+    }
+
     /// Notes that whoever waits for the row is told that it was not written, and so gives nobody
     /// the answer: a row that comes late must not say otherwise.
     pub(super) fn withhold(&mut self) {

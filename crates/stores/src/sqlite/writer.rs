@@ -134,13 +134,11 @@ impl Opened {
     fn new(
         files: &Files,
         durability: Durability,
-        bounds: Bounds,
         signals: &Arc<Signals>,
     ) -> Result<Self, SchemaError> {
         let mut connection = connect(&files.database(), durability, Role::Writer)?;
         watch_log(&mut connection, signals)?;
         schema::migrate(&mut connection)?;
-        bounds.tell(&connection)?;
         let tip = Tip::read(&connection)?;
         let identity = files.identity();
         Ok(Self { connection, tip, identity })
@@ -193,17 +191,17 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let long_log = bounds.log().map_or(LONG_LOG, |log| log / 4);
         let signals = Arc::new(Signals::new(long_log));
-        let mut open =
-            Opened::new(&files, durability, bounds, &signals).map_err(|error| match error {
-                SchemaError::TooNew(version) => StoreError::TooNew(
-                    format!("its version is {version}, this program knows {}", schema::VERSION)
-                        .into(),
-                ),
-                SchemaError::Sql(error) => down(&error),
-            })?;
+        let mut open = Opened::new(&files, durability, &signals).map_err(|error| match error {
+            SchemaError::TooNew(version) => StoreError::TooNew(
+                format!("its version is {version}, this program knows {}", schema::VERSION).into(),
+            ),
+            SchemaError::Sql(error) => down(&error),
+        })?;
         let found = redo::replay(&files, &sealer, &open.connection, open.tip, clock())
             .map_err(|error| down(&error))?;
         open.tip = found.tip;
+        // Only now: there has to be room for what was answered, whatever the bound is by now.
+        bounds.tell(&open.connection).map_err(|error| down(&error))?;
         if found.taken > 0 {
             tracing::info!("{} records were taken in from the redo log", found.taken);
         }
@@ -387,9 +385,17 @@ impl Writer {
             Err(error) if is_environment(&error) => self.failed(batch, &error),
             // One write is no good; the others must not suffer.
             Err(_) if batch.len() > 1 => {
-                for waiting in batch {
+                let mut rest = batch.into_iter();
+                for waiting in rest.by_ref() {
                     self.write_batch(vec![waiting]);
+                    if !self.kept.is_empty() {
+                        break;
+                    }
                 }
+                // What is behind one that is kept must not be in the database before it: that is
+                // noted by the last record of the redo log alone.
+                let fault = self.health.get().fault.unwrap_or_else(|| "it recovers".into());
+                self.put_aside(rest.collect(), &fault);
             }
             Err(error) => {
                 tracing::error!("a record was not written: {}", reason(&error));

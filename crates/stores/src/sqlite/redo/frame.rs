@@ -15,7 +15,7 @@ use super::super::record::{DebitView, Rx, Stored, Tx};
 use super::super::write::{Closing, Opening, Record, Settling};
 
 /// Bytes before the fields: the length of all that follows, the number, the seal, the kind.
-const HEAD: usize = 4 + 8 + 32 + 1;
+pub(super) const HEAD: usize = 4 + 8 + 32 + 1;
 /// The longest frame that is read.
 const LONGEST: usize = 64 << 20;
 

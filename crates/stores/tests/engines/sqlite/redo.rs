@@ -195,3 +195,36 @@ async fn much_more_than_it_holds_goes_through_it() {
     }
     assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
 }
+
+/// A start with a lower bound than all that is there: what was answered still finds its place, and
+/// retention makes room behind it.
+#[tokio::test]
+async fn a_lower_bound_does_not_keep_out_what_was_answered() {
+    let place = Directory::new();
+    let store = place.open();
+    let mut noise = vec![0; 200_000];
+    getrandom::fill(&mut noise).unwrap();
+    let record = async |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let mut start = opened(number);
+            start.body = Some(noise[number as usize * 10..][..90_000].to_vec().into());
+            store.open(start.into()).await.unwrap();
+            store.close(closed(number).into()).await.unwrap();
+        }
+    };
+    record(1..300).await;
+    all(&store).await;
+    let locked = lock(&place);
+    record(300..310).await;
+    let left = copy(&place);
+    drop(locked);
+    store.shut_down().await;
+    let max_bytes = std::num::NonZeroU64::new(16 << 20);
+    let options = stores::OpenOptions { max_bytes, ..left.options() };
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(options).unwrap());
+    store.load().await.unwrap();
+    // Retention may have taken the calls by now, but not what they spent.
+    assert_eq!(store.spent(ALWAYS).await.unwrap()[0].1.requests, 309);
+    assert_eq!(store.state().fault, None);
+    assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+}
