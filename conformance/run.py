@@ -175,7 +175,7 @@ def scenarios(tally: Tally, name: str, binary: Path, tools: installing.Tools, ru
     under_host("open", lambda where, host: open_bridge(tally, where, host, clients))
     under_host("prototype", lambda where, host: run_client(tally, where, host, "prototype_curl.py", "main"),
                arguments=("--host", "0.0.0.0"), MCPTB_HTTP_TIMEOUT="none")
-    token = secrets.token_urlsafe(24)
+    token = secrets.token_hex(24)
     under_host("token", lambda where, host: with_a_token(tally, where, host, clients, token),
                negotiation="legacy", MCPTB_TOKEN=token)
     for variant, host_name in VARIANTS.items():
