@@ -3,7 +3,7 @@
 //! What it is: engines that write the record down. There is one, [`Sqlite`]; [`Late`] stands for it
 //! until it opens. What it is *not*: it
 //! decides nothing about keys, limits or what is kept of a call; it writes what it is told, and
-//! answers when that is committed.
+//! answers when that is durable.
 //!
 //! Start with [`Sqlite`].
 //!

@@ -88,8 +88,8 @@ impl Waiting {
         }
     }
 
-    /// It is in the redo log. Whoever waited too long for that has told its caller so.
-    pub(super) fn is_durable(&mut self) {
+    /// Says that it is in the redo log. Whoever waited too long for that has told its caller so.
+    pub(super) fn confirm(&mut self) {
         let gone = self.reply.take().is_some_and(|reply| reply.send(Ok(())).is_err());
         if let Write::Close(close) = &mut self.write
             && gone

@@ -1,7 +1,7 @@
 //! The threads that read, each with a connection of its own.
 //!
-//! A read waits until what was answered as written before it is in the database. Every read sees one moment of the database, has a deadline, and stops when nobody waits for it
-//! any more. When too many wait, the next one is refused.
+//! A read waits until what was answered before it is in the database. Every read sees one moment
+//! of the database, has a deadline, and stops when nobody waits for it any more. When too many wait, the next one is refused.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

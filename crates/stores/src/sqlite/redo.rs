@@ -116,7 +116,7 @@ impl Redo {
         Ok((redo, applied))
     }
 
-    /// Appends what it can of a group, from its beginning, and answers it.
+    /// Appends what it can of a group, in its order, and answers that. The rest is left as it is.
     pub(super) fn append(&mut self, group: &mut [Waiting], scope: Scope) {
         if scope != Scope::Rescue && self.rest.is_some_and(|rest| Instant::now() < rest) {
             return;
@@ -166,7 +166,7 @@ impl Redo {
                 segment.at += u64::try_from(self.buffer.len()).unwrap_or(0);
                 segment.last = lsn - 1;
                 self.next = lsn;
-                appended.for_each(Waiting::is_durable);
+                appended.for_each(Waiting::confirm);
             }
             Err(error) => {
                 tracing::warn!("the redo log of the store cannot be written: {error}");
