@@ -3,7 +3,7 @@
 //! Everything here is safe to do again: a batch that failed was rolled back as a whole, and what
 //! must not be lost comes once more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
@@ -82,7 +82,7 @@ pub(super) struct Batch<'a> {
     /// By minute and scope.
     debits: HashMap<i64, HashMap<Box<str>, Stored>>,
     /// Calls that are whole in the table already, while their ends are still to come.
-    whole: HashMap<[u8; 16], i64>,
+    whole: HashSet<[u8; 16]>,
     /// Bytes that it wrote, roughly.
     bytes: usize,
     /// Calls that it closed.
@@ -138,7 +138,7 @@ pub(super) struct Done {
 impl<'a> Batch<'a> {
     /// Begins a batch; the transaction is the caller's.
     pub(super) fn new(connection: &'a Connection, sealer: &'a Sealer, tip: Tip, now: i64) -> Self {
-        let (debits, whole) = (HashMap::new(), HashMap::new());
+        let (debits, whole) = (HashMap::new(), HashSet::new());
         Self { connection, sealer, tip, now, debits, whole, bytes: 0, closed: 0 }
     }
 
@@ -217,10 +217,12 @@ impl<'a> Batch<'a> {
             // Only the number was taken, by a call of the same millisecond long ago.
             call += 1;
         }
-        if tx.is_some() {
-            self.whole.insert(*rx.id, call);
-        }
         self.body(call, 0, open.body)?;
+        if let Some(end) = end {
+            // Beside the other: rows that are added at the end of a table leave no gaps in it.
+            self.body(call, 1, end.body)?;
+            self.whole.insert(*rx.id);
+        }
         self.seal(Fresh {
             kind: Kind::Opened,
             at: rx.received,
@@ -273,10 +275,10 @@ impl<'a> Batch<'a> {
     /// Writes the TX half of a call.
     fn close(&mut self, close: &Closing<'_>) -> rusqlite::Result<()> {
         let tx = &close.tx;
-        let whole = self.whole.remove(tx.id);
-        let row = if whole.is_some() { whole } else { self.close_row(tx)? };
-        let Some(call) = row else { return Ok(()) };
-        self.body(call, 1, close.body)?;
+        if !self.whole.remove(tx.id) {
+            let Some(call) = self.close_row(tx)? else { return Ok(()) };
+            self.body(call, 1, close.body)?;
+        }
         self.seal(Fresh {
             kind: Kind::Closed,
             at: tx.ended,
@@ -318,7 +320,7 @@ impl<'a> Batch<'a> {
     /// Settles a call that is closed.
     pub(super) fn settle(&mut self, settle: &Settling<'_>) -> rusqlite::Result<()> {
         let Settling { id, spent: debit, digest } = settle;
-        if self.whole.contains_key(*id) {
+        if self.whole.contains(*id) {
             // Its end is still to come, whatever the row says already.
             return Ok(());
         }

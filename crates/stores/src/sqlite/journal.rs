@@ -81,13 +81,18 @@ impl Sealer {
 impl Sealer {
     /// The seal of a record in the redo log. What is sealed has another length than a row of the
     /// journal, so that neither can stand for the other.
-    pub(super) fn seal_redo(&self, lsn: u64, kind: u8, digests: &[&Sum]) -> Sum {
+    pub(super) fn seal_redo<'a>(
+        &self,
+        lsn: u64,
+        kind: u8,
+        digests: impl IntoIterator<Item = &'a Sum>,
+    ) -> Sum {
         let mut mac = self.0.clone();
         mac.update(b"redo");
         mac.update(&lsn.to_le_bytes());
         mac.update(&[kind]);
         for digest in digests {
-            mac.update(*digest);
+            mac.update(digest);
         }
         mac.finalize().into_bytes().into()
     }

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use gateway::keys::KeyId;
 use gateway::store::{Closed, Flush, Opened, RefusalCount, StoreError};
 use ipnet::IpNet;
@@ -53,6 +54,8 @@ pub(super) struct Waiting {
     pub(super) reply: Option<Reply>,
     /// Its record in the redo log, if it has one: then it is answered, and must not be lost.
     pub(super) lsn: Option<u64>,
+    /// What it took in memory when it came, roughly.
+    pub(super) weight: usize,
     /// Its place in the order of all that came.
     place: u64,
 }
@@ -60,7 +63,7 @@ pub(super) struct Waiting {
 impl Waiting {
     #[cfg(test)]
     pub(super) fn new(write: Write, reply: Option<Reply>) -> Self {
-        Self { write, reply, lsn: None, place: 1 }
+        Self { weight: write.weight(), write, reply, lsn: None, place: 1 }
     }
 
     /// Answers whoever waits.
@@ -88,13 +91,13 @@ impl Waiting {
         }
     }
 
-    /// Says that it is in the redo log. Whoever waited too long for that has told its caller so.
-    pub(super) fn confirm(&mut self) {
+    /// Says that it is in the redo log, with these fields. Whoever waited too long for that has told
+    /// its caller so.
+    pub(super) fn confirm(&mut self, fields: Bytes) {
         let gone = self.reply.take().is_some_and(|reply| reply.send(Ok(())).is_err());
-        if let Write::Close(close) = &mut self.write
-            && gone
-        {
-            close.withhold();
+        match &mut self.write {
+            Write::Close(close) if gone => close.withhold(),
+            write => write.logged(fields),
         }
     }
 
@@ -231,7 +234,7 @@ impl Queue {
         inner.came += 1;
         inner.ends.came += u64::from(write.is_end());
         let place = inner.came;
-        inner.fresh.push(Waiting { write, reply, lsn: None, place });
+        inner.fresh.push(Waiting { write, reply, lsn: None, weight, place });
         let many = inner.fresh.len() >= COMPANY || weight >= COMPANY_BYTES;
         drop(inner);
         if many {
@@ -266,7 +269,7 @@ impl Queue {
             }
             let (idle, urgent) = (inner.ready.is_empty(), inner.is_urgent());
             for waiting in group {
-                inner.ready_bytes += waiting.write.weight();
+                inner.ready_bytes += waiting.weight;
                 if waiting.is_awaited() {
                     inner.urgent = inner.urgent.max(waiting.place);
                 }
@@ -404,12 +407,12 @@ impl Queue {
         let mut bytes = 0;
         let fits = |waiting: &&Waiting| {
             let first = bytes == 0;
-            bytes += waiting.write.weight();
+            bytes += waiting.weight;
             first || bytes <= most_bytes
         };
         let count = inner.ready.iter().take(most).take_while(fits).count();
         let mut batch: Vec<Waiting> = inner.ready.drain(..count).collect();
-        let weight = batch.iter().map(|waiting| waiting.write.weight()).sum::<usize>();
+        let weight = batch.iter().map(|waiting| waiting.weight).sum::<usize>();
         inner.bytes -= weight;
         inner.ready_bytes -= weight;
         if let Some(last) = batch.last() {
@@ -423,7 +426,7 @@ impl Queue {
             });
             let write = Write::Counts(counts.collect());
             let place = inner.handed;
-            batch.push(Waiting { write, reply: None, lsn: None, place });
+            batch.push(Waiting { weight: 0, write, reply: None, lsn: None, place });
         }
         if batch.is_empty() && inner.is_over() { None } else { Some(batch) }
     }

@@ -14,9 +14,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::files::Files;
 use super::journal::Sealer;
@@ -26,6 +29,7 @@ use super::retire::Bounds;
 mod frame;
 mod replay;
 
+pub(super) use frame::Kind;
 pub(super) use replay::replay;
 
 /// Bytes of each file.
@@ -36,6 +40,8 @@ const LEAST: u64 = 256 << 10;
 const SHARE: u64 = 64;
 /// The part of a file that one record may take.
 const PART: u64 = 4;
+/// What a record takes beside its texts and bodies, over what is reckoned for it in memory.
+const ROOM: usize = 128;
 /// The longest append that is no trouble. Whoever appends may be one of the threads that answer
 /// calls: after a longer one the writer's own thread does it all, for a while.
 const SLOW: Duration = Duration::from_millis(20);
@@ -71,7 +77,8 @@ pub(super) struct Redo {
     next: u64,
     applied: Applied,
     sealer: Sealer,
-    buffer: Vec<u8>,
+    /// Where the fields of each record of a group are, among all of its bytes.
+    places: Vec<(usize, Range<usize>)>,
     /// Until when nothing is appended, after trouble.
     rest: Option<Instant>,
     /// Whether what a failed append left behind is still there.
@@ -109,7 +116,7 @@ impl Redo {
             next,
             applied: Arc::clone(&applied),
             sealer,
-            buffer: Vec::new(),
+            places: Vec::new(),
             rest: None,
             spoilt: false,
         };
@@ -130,48 +137,57 @@ impl Redo {
         // As long as the writer keeps up, the other file is free. Once it is not, the rest of this
         // one is for ends: the calls that came in must be able to end.
         let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
-        self.buffer.clear();
+        self.places.clear();
+        // A guess that is nearly always enough.
+        let mut buffer = Vec::with_capacity(group.iter().map(|one| one.weight + ROOM).sum());
         let Some(segment) = self.segments.get_mut(self.active) else { return };
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
         let new_room = room.saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX));
         let most = usize::try_from(self.size / PART).unwrap_or(0);
         let mut lsn = self.next;
-        for waiting in group.iter_mut() {
-            let skipped = waiting.write.weight() >= most.min(room)
+        for (at, waiting) in group.iter_mut().enumerate() {
+            let skipped = waiting.weight >= most.min(room)
                 || scope != Scope::All && !waiting.write.must_stay()
                 || waiting.is_to_be_withheld();
             let Some(record) = waiting.write.record().filter(|_| !skipped) else { continue };
-            let before = self.buffer.len();
-            frame::write(&mut self.buffer, lsn, &record, &self.sealer);
+            let before = buffer.len();
+            frame::write(&mut buffer, lsn, &record, &self.sealer);
             let room = if waiting.write.must_stay() { room } else { new_room };
-            if self.buffer.len() > room {
-                self.buffer.truncate(before);
+            if buffer.len() > room {
+                buffer.truncate(before);
                 continue;
             }
+            self.places.push((at, before + frame::HEAD..buffer.len()));
             waiting.lsn = Some(lsn);
             lsn += 1;
         }
-        if self.buffer.is_empty() {
+        if buffer.is_empty() {
             return;
         }
         let began = Instant::now();
-        let written = is_there(&segment.file)
-            .and_then(|()| write_at(&segment.file, &self.buffer, segment.at));
+        let written =
+            is_there(&segment.file).and_then(|()| write_at(&segment.file, &buffer, segment.at));
         if began.elapsed() > SLOW {
             self.rest = Some(Instant::now() + REST);
         }
-        let appended = group.iter_mut().filter(|waiting| waiting.lsn.is_some());
         match written {
             Ok(()) => {
-                segment.at += u64::try_from(self.buffer.len()).unwrap_or(0);
+                segment.at += u64::try_from(buffer.len()).unwrap_or(0);
                 segment.last = lsn - 1;
                 self.next = lsn;
-                appended.for_each(Waiting::confirm);
+                let bytes = Bytes::from(buffer);
+                for (at, place) in self.places.drain(..) {
+                    if let Some(waiting) = group.get_mut(at) {
+                        waiting.confirm(bytes.slice(place));
+                    }
+                }
             }
             Err(error) => {
                 tracing::warn!("the redo log of the store cannot be written: {error}");
                 self.rest = Some(Instant::now() + REST);
-                appended.for_each(|waiting| waiting.lsn = None);
+                for waiting in group.iter_mut() {
+                    waiting.lsn = None;
+                }
                 // Some of it may be whole in the file, although it is answered another way, or not
                 // at all: its numbers are not used again, and it must not be found.
                 self.next = lsn;
@@ -180,9 +196,6 @@ impl Redo {
         }
         if self.spoilt {
             self.cut_off();
-        }
-        if self.buffer.capacity() > 1 << 20 {
-            self.buffer = Vec::new();
         }
     }
 

@@ -3,6 +3,7 @@
 //! Digests, packing and JSON are made by whoever asks, on as many cores as there are. The writer
 //! adds only what needs the order: the seal of the journal.
 
+use bytes::Bytes;
 use gateway::store::{Actor, Change, Closed, Loaded, Opened, RefusalCount, Spending, StoreError};
 use model::{CallId, FailureKind};
 use tokio::sync::oneshot;
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use super::body::{Packed, PackedView};
 use super::canon::{Canon, Sum};
 use super::record::{Debit, DebitView, Rx, Tx};
+use super::redo;
 use super::wire::{self, ChangeNote, WireError};
 
 /// The status of an answered call.
@@ -30,6 +32,7 @@ pub(super) enum Write {
     Counts(Vec<RefusalCount>),
     Change(Box<Altered>),
     Load(oneshot::Sender<Result<Loaded, StoreError>>),
+    Logged(Logged),
 }
 
 /// Who waits for a write.
@@ -138,6 +141,17 @@ impl Settle {
     }
 }
 
+/// A half or a settlement of a call, as it lies in the redo log.
+///
+/// What it was made of is given back where that came from, all at once: a thread that frees what
+/// another has allocated holds up both.
+#[derive(Debug)]
+pub(super) struct Logged {
+    kind: redo::Kind,
+    fields: Bytes,
+    digest: Sum,
+}
+
 /// All that is written of the RX half of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening<'a> {
@@ -208,6 +222,7 @@ impl Write {
             Self::Close(tx) => close(tx),
             Self::Refuse(both) => open(&both.0) + close(&both.1),
             Self::Settle(_) | Self::Change(_) | Self::Load(_) => ROW,
+            Self::Logged(logged) => logged.fields.len(),
             Self::Counts(counts) => counts.len() * 100,
         }
     }
@@ -219,17 +234,38 @@ impl Write {
             Self::Close(close) => Some(Record::Close(close.closing())),
             Self::Settle(settle) => Some(Record::Settle(settle.settling())),
             Self::Refuse(both) => Some(Record::Refuse(both.0.opening(), both.1.closing())),
+            Self::Logged(Logged { kind, fields, digest }) => kind.read(fields, digest),
             Self::Counts(_) | Self::Change(_) | Self::Load(_) => None,
+        }
+    }
+
+    /// Keeps no more than what lies in the redo log. A refusal has two digests and stays what it is.
+    pub(super) fn logged(&mut self, fields: Bytes) {
+        let (kind, digest) = match self {
+            Self::Open(open) => (redo::Kind::Open, open.digest),
+            Self::Close(close) => (redo::Kind::Close, close.digest),
+            Self::Settle(settle) => (redo::Kind::Settle, settle.digest),
+            _ => return,
+        };
+        *self = Self::Logged(Logged { kind, fields, digest });
+    }
+
+    /// The call whose TX half it is, if it is one.
+    pub(super) fn ended(&self) -> Option<&[u8; 16]> {
+        match self {
+            Self::Close(close) => Some(&close.id),
+            Self::Logged(Logged { kind: redo::Kind::Close, fields, .. }) => fields.first_chunk(),
+            _ => None,
         }
     }
 
     /// Whether it tells of the end of a call.
     pub(super) fn is_end(&self) -> bool {
-        matches!(self, Self::Close(_) | Self::Refuse(_))
+        matches!(self, Self::Refuse(_)) || self.ended().is_some()
     }
 
     /// Whether it tells of something that has already happened, and must not be lost.
     pub(super) fn must_stay(&self) -> bool {
-        matches!(self, Self::Close(_) | Self::Settle(_) | Self::Counts(_))
+        matches!(self, Self::Close(_) | Self::Settle(_) | Self::Counts(_) | Self::Logged(_))
     }
 }

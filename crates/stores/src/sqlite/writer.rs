@@ -31,7 +31,7 @@ use super::redo::{self, Applied, Redo};
 use super::retire::{self, Bounds, Life};
 use super::schema::{self, SchemaError};
 use super::text::Backlog;
-use super::write::{Close, Record, Write};
+use super::write::{Record, Write};
 
 /// Most writes in one transaction.
 const BATCH: usize = 4096;
@@ -475,9 +475,13 @@ impl Writer {
                             _ => None,
                         };
                         let end = end.filter(|(behind, _)| *behind > at);
-                        transaction.record(&record, end.map(|(_, end)| end.closing()).as_ref())?
+                        let end = match end.and_then(|(_, end)| end.record()) {
+                            Some(Record::Close(end)) => Some(end),
+                            _ => None,
+                        };
+                        transaction.record(&record, end.as_ref())?
                     }
-                    None => Ok(()),
+                    None => Err(StoreError::Down("it cannot be read back".into())),
                 },
             };
             if let (Err(error), Some(_)) = (&answer, waiting.lsn) {
@@ -533,7 +537,7 @@ impl Writer {
             if let Write::Close(close) = &mut waiting.write {
                 close.withhold();
             }
-            let weight = waiting.write.weight();
+            let weight = waiting.weight;
             if self.kept.len() < KEPT && self.kept_bytes + weight <= KEPT_BYTES {
                 self.kept_bytes += weight;
                 self.kept.push_back(waiting);
@@ -550,11 +554,11 @@ impl Writer {
 }
 
 /// The ends of calls in a batch, and their places in it. Of two ends of one call the first counts.
-fn ends(batch: &[Waiting]) -> HashMap<[u8; 16], (usize, &Close)> {
+fn ends(batch: &[Waiting]) -> HashMap<[u8; 16], (usize, &Write)> {
     let mut ends = HashMap::new();
     for (at, waiting) in batch.iter().enumerate() {
-        if let Write::Close(close) = &waiting.write {
-            ends.entry(close.id).or_insert((at, &**close));
+        if let Some(id) = waiting.write.ended() {
+            ends.entry(*id).or_insert((at, &waiting.write));
         }
     }
     ends

@@ -19,35 +19,66 @@ pub(super) const HEAD: usize = 4 + 8 + 32 + 1;
 /// The longest frame that is read.
 const LONGEST: usize = 64 << 20;
 
-const OPEN: u8 = 1;
-const CLOSE: u8 = 2;
-const SETTLE: u8 = 3;
-const REFUSE: u8 = 4;
+/// What a record tells of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(in super::super) enum Kind {
+    /// Its RX half.
+    Open = 1,
+    /// Its TX half.
+    Close = 2,
+    /// What it spent.
+    Settle = 3,
+    /// Both halves.
+    Refuse = 4,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Open, Self::Close, Self::Settle, Self::Refuse];
+
+    const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The record of such a kind, but for both halves, whose digest is known.
+    pub(in super::super) fn read<'a>(self, fields: &'a [u8], digest: &Sum) -> Option<Record<'a>> {
+        let mut fields = Fields(fields);
+        let record = match self {
+            Self::Open => Record::Open(fields.open(Some(digest))?),
+            Self::Close => Record::Close(fields.close(Some(digest))?),
+            Self::Settle => Record::Settle(fields.settle(Some(digest))?),
+            Self::Refuse => return None,
+        };
+        fields.0.is_empty().then_some(record)
+    }
+}
 
 /// Adds a frame.
 pub(super) fn write(out: &mut Vec<u8>, lsn: u64, record: &Record<'_>, sealer: &Sealer) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
-    let (kind, seal) = match record {
+    let (kind, digests) = match record {
         Record::Open(open) => {
             write_open(out, open);
-            (OPEN, sealer.seal_redo(lsn, OPEN, &[&open.digest]))
+            (Kind::Open, [Some(&open.digest), None])
         }
         Record::Close(close) => {
             write_close(out, close);
-            (CLOSE, sealer.seal_redo(lsn, CLOSE, &[&close.digest]))
+            (Kind::Close, [Some(&close.digest), None])
         }
         Record::Settle(settle) => {
             out.extend_from_slice(settle.id);
             settle.spent.write(out);
-            (SETTLE, sealer.seal_redo(lsn, SETTLE, &[&settle.digest]))
+            (Kind::Settle, [Some(&settle.digest), None])
         }
         Record::Refuse(open, close) => {
             write_open(out, open);
             write_close(out, close);
-            (REFUSE, sealer.seal_redo(lsn, REFUSE, &[&open.digest, &close.digest]))
+            (Kind::Refuse, [Some(&open.digest), Some(&close.digest)])
         }
     };
+    let kind = kind.number();
+    let seal = sealer.seal_redo(lsn, kind, digests.into_iter().flatten());
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     if let Some(head) = out.get_mut(start..start + HEAD) {
         let parts: [&[u8]; 4] = [&length.to_le_bytes(), &lsn.to_le_bytes(), &seal, &[kind]];
@@ -139,27 +170,26 @@ impl Frame {
     /// The record, if the frame is as it was written.
     pub(super) fn record(&self, sealer: &Sealer) -> Option<Record<'_>> {
         let mut fields = Fields(&self.fields);
-        let (record, seal) = match self.kind {
-            OPEN => {
-                let open = fields.open()?;
-                (Record::Open(open), sealer.seal_redo(self.lsn, OPEN, &[&open.digest]))
+        let kind = Kind::ALL.into_iter().find(|kind| kind.number() == self.kind)?;
+        let (record, digests) = match kind {
+            Kind::Open => {
+                let open = fields.open(None)?;
+                (Record::Open(open), [Some(open.digest), None])
             }
-            CLOSE => {
-                let close = fields.close()?;
-                (Record::Close(close), sealer.seal_redo(self.lsn, CLOSE, &[&close.digest]))
+            Kind::Close => {
+                let close = fields.close(None)?;
+                (Record::Close(close), [Some(close.digest), None])
             }
-            SETTLE => {
-                let (id, spent) = (fields.array()?, DebitView::read(&mut fields)?);
-                let settle = Settling { id, spent, digest: spent.settled(id) };
-                (Record::Settle(settle), sealer.seal_redo(self.lsn, SETTLE, &[&settle.digest]))
+            Kind::Settle => {
+                let settle = fields.settle(None)?;
+                (Record::Settle(settle), [Some(settle.digest), None])
             }
-            REFUSE => {
-                let (open, close) = (fields.open()?, fields.close()?);
-                let seal = sealer.seal_redo(self.lsn, REFUSE, &[&open.digest, &close.digest]);
-                (Record::Refuse(open, close), seal)
+            Kind::Refuse => {
+                let (open, close) = (fields.open(None)?, fields.close(None)?);
+                (Record::Refuse(open, close), [Some(open.digest), Some(close.digest)])
             }
-            _ => return None,
         };
+        let seal = sealer.seal_redo(self.lsn, self.kind, digests.iter().flatten());
         (fields.0.is_empty() && seal == self.seal).then_some(record)
     }
 }
@@ -190,7 +220,8 @@ impl<'a> Fields<'a> {
         T::read(self)
     }
 
-    fn open(&mut self) -> Option<Opening<'a>> {
+    /// The RX half; its digest is made where it is not known.
+    fn open(&mut self, known: Option<&Sum>) -> Option<Opening<'a>> {
         let rx = Rx {
             id: self.array()?,
             received: self.next()?,
@@ -209,11 +240,15 @@ impl<'a> Fields<'a> {
             reserved: self.next()?,
         };
         let body: Option<PackedView<'_>> = self.next()?;
-        let sum = body.map(|body| body.sum()).transpose().ok()?;
-        Some(Opening { rx, body, digest: rx.digest(sum.as_ref()) })
+        let digest = match known {
+            Some(digest) => *digest,
+            None => rx.digest(body.map(|body| body.sum()).transpose().ok()?.as_ref()),
+        };
+        Some(Opening { rx, body, digest })
     }
 
-    fn close(&mut self) -> Option<Closing<'a>> {
+    /// The TX half, likewise.
+    fn close(&mut self, known: Option<&Sum>) -> Option<Closing<'a>> {
         let tx = Tx {
             id: self.array()?,
             first_byte: self.next()?,
@@ -235,8 +270,18 @@ impl<'a> Fields<'a> {
             spent: self.next()?,
         };
         let body: Option<PackedView<'_>> = self.next()?;
-        let sum = body.map(|body| body.sum()).transpose().ok()?;
-        Some(Closing { tx, body, digest: tx.digest(sum.as_ref()) })
+        let digest = match known {
+            Some(digest) => *digest,
+            None => tx.digest(body.map(|body| body.sum()).transpose().ok()?.as_ref()),
+        };
+        Some(Closing { tx, body, digest })
+    }
+
+    /// A settlement, likewise.
+    fn settle(&mut self, known: Option<&Sum>) -> Option<Settling<'a>> {
+        let (id, spent) = (self.array()?, DebitView::read(self)?);
+        let digest = known.copied().unwrap_or_else(|| spent.settled(id));
+        Some(Settling { id, spent, digest })
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::journal::Sealer;
 use super::super::queue::Waiting;
 use super::super::retire::Bounds;
 use super::super::write::{Settle, Write};
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::{Redo, Scope, write_at};
 
 fn sealer() -> Sealer {
@@ -63,7 +63,11 @@ fn what_a_failed_append_left_is_not_found() {
     let (mut failed, answers) = group(&[3, 4]);
     redo.append(&mut failed, Scope::All);
     assert!(failed.iter().all(|waiting| waiting.lsn.is_none() && waiting.reply.is_some()));
-    write_at(&good, &redo.buffer, redo.segments[0].at).unwrap();
+    let mut bytes = Vec::new();
+    for (lsn, waiting) in (3..).zip(&failed) {
+        frame::write(&mut bytes, lsn, &waiting.write.record().unwrap(), &sealer());
+    }
+    write_at(&good, &bytes, redo.segments[0].at).unwrap();
     assert_eq!(found(File::open(&path).unwrap()), [(1, 1), (2, 2), (3, 3), (4, 4)]);
     drop((failed, answers));
 
