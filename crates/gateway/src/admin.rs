@@ -4,8 +4,10 @@
 //! of keys that may make child keys. Nothing here knows HTTP or JSON.
 //!
 //! A change is written first and counts in memory only when the store has committed it; a store
-//! that fails leaves everything as it was. Changes run one at a time, each as a task of its own:
-//! whoever asked for one and went away must not leave a committed change that counts for nobody.
+//! that fails leaves everything as it was. A revocation counts before it is written, since a slow
+//! disk must not keep a door open, and is taken back if it cannot be. Changes run one at a time, each
+//! as a task of its own: whoever asked for one and went away must not leave a committed change that
+//! counts for nobody.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -43,7 +45,8 @@ pub trait Randomness: fmt::Debug + Send + Sync + 'static {
     fn entropy(&self) -> Option<Entropy>;
 }
 
-/// Why something could not be administered. Nothing has changed then.
+/// Why something could not be administered. Nothing has changed then, but that calls may have ended
+/// that ran with what was to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
     /// There is no such key, tenant or call.
@@ -167,13 +170,23 @@ impl Inner {
 
     /// Writes a change, and only then lets it count.
     async fn commit(&self, change: Change, by: Actor) -> Result<(), AdminError> {
-        self.store.change(change.clone(), by).await.map_err(|error| match error {
+        self.write(change.clone(), by).await?;
+        self.keyring.apply(&change);
+        Ok(())
+    }
+
+    /// Lets a change count that ends something, and then writes it; takes it back if that fails.
+    async fn end(&self, change: Change, before: Change, by: Actor) -> Result<(), AdminError> {
+        self.keyring.apply(&change);
+        self.write(change, by).await.inspect_err(|_| self.keyring.apply(&before))
+    }
+
+    async fn write(&self, change: Change, by: Actor) -> Result<(), AdminError> {
+        self.store.change(change, by).await.map_err(|error| match error {
             StoreError::Conflict => AdminError::Conflict("There is one already.".to_owned()),
             StoreError::Missing => AdminError::NotFound("key or tenant"),
             other => AdminError::Store(other),
-        })?;
-        self.keyring.apply(&change);
-        Ok(())
+        })
     }
 
     /// Writes a change of one key and returns what it is now.

@@ -262,7 +262,9 @@ impl Inner {
             return Ok(old);
         }
         let key = VirtualKey { revoked: Some(self.clock.now()), ..old.key.clone() };
-        self.commit_key(key, Change::KeyChanged, by).await
+        let before = Change::KeyChanged(Box::new(old.key.clone()));
+        self.end(Change::KeyChanged(Box::new(key)), before, by).await?;
+        self.key(id)
     }
 
     async fn key_delete(&self, id: KeyId, by: Actor) -> Result<(), AdminError> {

@@ -73,7 +73,9 @@ impl Admin {
                 return Ok(old);
             }
             let tenant = Tenant { revoked: Some(inner.clock.now()), ..(*old).clone() };
-            inner.commit_tenant(tenant, Change::TenantChanged, by).await
+            let before = Change::TenantChanged(Box::new((*old).clone()));
+            inner.end(Change::TenantChanged(Box::new(tenant)), before, by).await?;
+            inner.tenant(&id)
         })
         .await
     }
