@@ -116,10 +116,12 @@ pub enum ScopeId {
 
 impl fmt::Display for ScopeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(id) => write!(f, "key:{id}"),
-            Self::Tenant(id) => write!(f, "tenant:{id}"),
-        }
+        let (kind, id) = match self {
+            Self::Key(id) => ("key:", id.as_str()),
+            Self::Tenant(id) => ("tenant:", id.as_str()),
+        };
+        f.write_str(kind)?;
+        f.write_str(id)
     }
 }
 

@@ -7,10 +7,10 @@ use std::collections::{HashMap, HashSet};
 
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::body::{PackedView, slot};
-use super::journal::{Fresh, Kind, Sealer, Tip};
+use super::journal::{self, Fresh, Kind, Sealer, Tip};
 use super::record::{DebitView, Rx, Stored, Tx, bounded};
 use super::write::{Altered, Closing, Opening, Record, Settling};
 
@@ -61,6 +61,8 @@ const COUNT: &str = "INSERT INTO refusal_count VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (minute, reason, network, key_id) DO UPDATE SET \
     count = min(count + excluded.count, 9007199254740992)";
 
+const BODY: &str = "INSERT INTO body VALUES (?1, ?2, ?3, ?4)";
+
 const APPLIED: &str = "UPDATE redo SET applied = ?1";
 
 /// The number of a call, by the time when it came in and its row in the journal.
@@ -73,9 +75,35 @@ pub(super) fn first_number(received: i64) -> i64 {
     received.clamp(0, (1 << 42) - 1) << 20
 }
 
+/// Statements that run for each call, held for a batch: to look one up costs as much as to bind
+/// its values.
+#[derive(Default)]
+struct Statements<'a> {
+    whole: Held<'a>,
+    open: Held<'a>,
+    close: Held<'a>,
+    body: Held<'a>,
+    journal: Held<'a>,
+}
+
+/// One of them, once it was used.
+type Held<'a> = Option<CachedStatement<'a>>;
+
+fn ready<'s, 'a>(
+    held: &'s mut Held<'a>,
+    connection: &'a Connection,
+    sql: &str,
+) -> rusqlite::Result<&'s mut CachedStatement<'a>> {
+    Ok(match held {
+        Some(statement) => statement,
+        none => none.insert(connection.prepare_cached(sql)?),
+    })
+}
+
 /// A batch that is being written.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
+    statements: Statements<'a>,
     sealer: &'a Sealer,
     tip: Tip,
     now: i64,
@@ -139,7 +167,8 @@ impl<'a> Batch<'a> {
     /// Begins a batch; the transaction is the caller's.
     pub(super) fn new(connection: &'a Connection, sealer: &'a Sealer, tip: Tip, now: i64) -> Self {
         let (debits, whole) = (HashMap::new(), HashSet::new());
-        Self { connection, sealer, tip, now, debits, whole, bytes: 0, closed: 0 }
+        let statements = Statements::default();
+        Self { connection, statements, sealer, tip, now, debits, whole, bytes: 0, closed: 0 }
     }
 
     /// Writes what is gathered.
@@ -170,7 +199,8 @@ impl<'a> Batch<'a> {
     /// Adds a row to the journal.
     pub(super) fn seal(&mut self, row: Fresh<'_>) -> rusqlite::Result<i64> {
         self.closed += usize::from(row.kind == Kind::Closed);
-        self.tip.append(self.connection, self.sealer, row)
+        let insert = ready(&mut self.statements.journal, self.connection, journal::INSERT)?;
+        self.tip.append(insert, self.sealer, row)
     }
 
     /// Writes what there is of a call. `end` is the end of the same call, if that comes in this
@@ -235,10 +265,11 @@ impl<'a> Batch<'a> {
 
     /// Writes the RX half, and the TX half if it is there, without bodies and journal; says whether
     /// there was room for it.
-    fn open_row(&self, call: i64, rx: &Rx<'_>, tx: Option<&Tx<'_>>) -> rusqlite::Result<bool> {
+    fn open_row(&mut self, call: i64, rx: &Rx<'_>, tx: Option<&Tx<'_>>) -> rusqlite::Result<bool> {
         let seq = self.tip.seq + 1;
-        let sql = if tx.is_some() { WHOLE } else { OPEN };
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let Statements { whole, open, .. } = &mut self.statements;
+        let (held, sql) = if tx.is_some() { (whole, WHOLE) } else { (open, OPEN) };
+        let statement = ready(held, self.connection, sql)?;
         let open: [&dyn ToSql; 21] = [
             &call,
             rx.id,
@@ -292,8 +323,8 @@ impl<'a> Batch<'a> {
 
     /// Writes the TX half without its body, journal and debit. `None` where there is nothing to
     /// close.
-    fn close_row(&self, tx: &Tx<'_>) -> rusqlite::Result<Option<i64>> {
-        let mut statement = self.connection.prepare_cached(CLOSE)?;
+    fn close_row(&mut self, tx: &Tx<'_>) -> rusqlite::Result<Option<i64>> {
+        let statement = ready(&mut self.statements.close, self.connection, CLOSE)?;
         statement.raw_bind_parameter(1, tx.id)?;
         bind_end(tx, 1, |at, value| statement.raw_bind_parameter(at, value))?;
         let mut rows = statement.raw_query();
@@ -356,9 +387,12 @@ impl<'a> Batch<'a> {
         self.bytes += 1000;
         let Some(body) = body else { return Ok(()) };
         self.bytes += body.bytes.len();
-        self.connection
-            .prepare_cached("INSERT INTO body VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![slot(call, side), body.codec, body.size, body.bytes])?;
+        ready(&mut self.statements.body, self.connection, BODY)?.execute(params![
+            slot(call, side),
+            body.codec,
+            body.size,
+            body.bytes
+        ])?;
         Ok(())
     }
 

@@ -4,10 +4,13 @@
 //! chain. What lies behind a row (halves of calls, changes) is sealed through its digest.
 
 use hmac::{Hmac, KeyInit, Mac};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 use sha2::Sha256;
 
 use super::canon::Sum;
+
+/// Adds a row to the journal.
+pub(super) const INSERT: &str = "INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// What a row of the journal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,19 +161,18 @@ impl Tip {
         Ok(found == Some(self.mac))
     }
 
-    /// Adds a row to the journal, within the transaction of the caller.
+    /// Adds a row to the journal with the statement for that ([`INSERT`]), within the transaction
+    /// of the caller.
     pub(super) fn append(
         &mut self,
-        connection: &Connection,
+        insert: &mut Statement<'_>,
         sealer: &Sealer,
         entry: Fresh<'_>,
     ) -> rusqlite::Result<i64> {
         let Fresh { kind, at, call, note, digest } = entry;
         let row = Entry { seq: self.seq + 1, kind: kind.number(), at, call, digest };
         let mac = sealer.seal(&self.mac, &row);
-        connection
-            .prepare_cached("INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![row.seq, row.kind, at, call, note, digest, mac])?;
+        insert.execute(params![row.seq, row.kind, at, call, note, digest, mac])?;
         *self = Self { seq: row.seq, mac };
         Ok(row.seq)
     }

@@ -3,6 +3,8 @@
 //! A half is seen the same way whether it comes from the gateway or out of the table, so that its
 //! digest can be made from both.
 
+use std::fmt::Write as _;
+
 use gateway::amounts::Amounts;
 use gateway::keys::{KeyId, ScopeId, TenantId};
 use gateway::store::{Closed, Opened, Spending};
@@ -12,6 +14,9 @@ use super::canon::{Canon, Sum};
 /// The most that one call can be debited with, and one minute or total can hold: what a double
 /// holds exactly, far from where sums overflow.
 pub(super) const MOST: i64 = 1 << 53;
+
+/// Bytes of a scope in a text, mostly.
+const SCOPE: usize = 32;
 
 /// Amounts as they are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,12 +67,13 @@ pub(super) fn natural(count: i64) -> u64 {
 
 /// Scopes in one text, in their order.
 pub(super) fn write_scopes(scopes: &[ScopeId]) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(scopes.len() * SCOPE);
     for scope in scopes {
         if !text.is_empty() {
             text.push(' ');
         }
-        text.push_str(&scope.to_string());
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{scope}");
     }
     text
 }
