@@ -154,14 +154,15 @@ impl Files {
     }
 
     /// Makes one of the files of the redo log so long, if it is not.
-    pub(super) fn redo(&self, number: usize, size: u64) -> io::Result<File> {
+    pub(super) fn redo(&self, number: usize, size: u64) -> io::Result<Named> {
         let path = self.path(REDO.get(number).copied().unwrap_or(REDO[0]));
-        let file = private().write(true).truncate(false).open(path)?;
-        if file.metadata()?.len() != size {
+        let file = private().write(true).truncate(false).open(&path)?;
+        let found = file.metadata()?;
+        if found.len() != size {
             file.set_len(0)?;
             file.set_len(size)?;
         }
-        Ok(file)
+        Ok(Named { file, path, identity: identity(&found) })
     }
 
     /// One of the files of the redo log; `None` where it is not there.
@@ -291,6 +292,24 @@ impl Files {
             Some(Tip { seq: seq.parse().ok()?, mac })
         });
         tip.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// An open file that has a name.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// The file.
+    pub(super) file: File,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Named {
+    /// Fails where the name is that of another file by now, or of none: what is written to a file
+    /// that nobody will look for is lost with the process.
+    pub(super) fn is_there(&self) -> io::Result<()> {
+        let found = identity(&fs::metadata(&self.path)?);
+        if found == self.identity { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
 

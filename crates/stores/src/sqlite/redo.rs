@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::files::Files;
+use super::files::{Files, Named};
 use super::journal::Sealer;
 use super::queue::Waiting;
 use super::retire::Bounds;
@@ -83,12 +83,14 @@ pub(super) struct Redo {
     rest: Option<Instant>,
     /// Whether what a failed append left behind is still there.
     spoilt: bool,
+    /// Whether the last append failed, which was told.
+    failing: bool,
 }
 
 /// One of its files.
 #[derive(Debug)]
 struct Segment {
-    file: File,
+    named: Named,
     /// Where the next record goes.
     at: u64,
     /// The last record in it.
@@ -105,7 +107,7 @@ impl Redo {
     ) -> io::Result<(Self, Applied)> {
         let size = size(bounds);
         let segment = |number| -> io::Result<Segment> {
-            Ok(Segment { file: files.redo(number, size)?, at: 0, last: 0 })
+            Ok(Segment { named: files.redo(number, size)?, at: 0, last: 0 })
         };
         let segments = [segment(0)?, segment(1)?];
         let applied = Arc::new(AtomicU64::new(next.saturating_sub(1)));
@@ -119,6 +121,7 @@ impl Redo {
             places: Vec::new(),
             rest: None,
             spoilt: false,
+            failing: false,
         };
         Ok((redo, applied))
     }
@@ -164,9 +167,8 @@ impl Redo {
         if buffer.is_empty() {
             return;
         }
-        let began = Instant::now();
-        let written =
-            is_there(&segment.file).and_then(|()| write_at(&segment.file, &buffer, segment.at));
+        let (named, began) = (&segment.named, Instant::now());
+        let written = named.is_there().and_then(|()| write_at(&named.file, &buffer, segment.at));
         if began.elapsed() > SLOW {
             self.rest = Some(Instant::now() + REST);
         }
@@ -175,6 +177,7 @@ impl Redo {
                 segment.at += u64::try_from(buffer.len()).unwrap_or(0);
                 segment.last = lsn - 1;
                 self.next = lsn;
+                self.failing = false;
                 let bytes = Bytes::from(buffer);
                 for (at, place) in self.places.drain(..) {
                     if let Some(waiting) = group.get_mut(at) {
@@ -183,7 +186,10 @@ impl Redo {
                 }
             }
             Err(error) => {
-                tracing::warn!("the redo log of the store cannot be written: {error}");
+                if !self.failing {
+                    tracing::warn!("the redo log of the store cannot be written: {error}");
+                }
+                self.failing = true;
                 self.rest = Some(Instant::now() + REST);
                 for waiting in group.iter_mut() {
                     waiting.lsn = None;
@@ -207,7 +213,7 @@ impl Redo {
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
         let nothing = [0; frame::HEAD];
         let nothing = nothing.get(..room.min(frame::HEAD)).unwrap_or_default();
-        self.spoilt = write_at(&segment.file, nothing, segment.at).is_err();
+        self.spoilt = write_at(&segment.named.file, nothing, segment.at).is_err();
         if !self.spoilt {
             segment.at = self.size;
         }
@@ -232,18 +238,6 @@ impl Redo {
         let applied = self.applied.load(Ordering::Acquire);
         self.segments.get(segment).is_some_and(|segment| segment.last <= applied)
     }
-}
-
-/// What is written to a file that has no name any more is lost with the process.
-#[cfg(unix)]
-fn is_there(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    if file.metadata()?.nlink() == 0 { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
-}
-
-#[cfg(not(unix))]
-fn is_there(_file: &File) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(unix)]

@@ -16,8 +16,9 @@ use super::super::write::{Closing, Opening, Record, Settling};
 
 /// Bytes before the fields: the length of all that follows, the number, the seal, the kind.
 pub(super) const HEAD: usize = 4 + 8 + 32 + 1;
-/// The longest frame that is read.
-const LONGEST: usize = 64 << 20;
+/// The longest frame that is read; longer ones are not written (`super::PART`). A body is unpacked
+/// before the seal of its frame can be checked, and grows to at most 255 times its bytes.
+const LONGEST: usize = 2 << 20;
 
 /// What a record tells of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Seek as _, SeekFrom};
 use rusqlite::Connection;
 
 use super::super::apply::{Batch, Done};
+use super::super::connect::{is_environment, reason};
 use super::super::files::Files;
 use super::super::journal::{Sealer, Tip};
 use super::frame::Frame;
@@ -69,54 +70,99 @@ fn take_segment(
     now: i64,
     found: &mut Found,
 ) -> rusqlite::Result<()> {
-    let mut from = BufReader::with_capacity(64 << 10, file);
-    let mut frame = Frame::default();
-    let mut expected = None;
-    let mut more = true;
-    while more {
+    let mut segment = Segment {
+        from: BufReader::with_capacity(64 << 10, file),
+        frame: Frame::default(),
+        expected: None,
+        refused: Vec::new(),
+    };
+    loop {
+        let (place, expected, before) = (segment.place()?, segment.expected, *found);
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let taken = (|| {
-            let mut batch = Batch::new(connection, sealer, found.tip, now);
-            for _ in 0..MANY {
-                let whole = frame.read(&mut from).map_err(|error| unreadable(&error))?;
-                // What lies behind the last record is of an earlier round, and has earlier numbers.
-                more = whole && frame.lsn > 0 && expected.is_none_or(|next| frame.lsn == next);
-                if !more {
-                    break;
-                }
-                let Some(record) = frame.record(sealer) else {
-                    more = false;
-                    tracing::warn!(
-                        "record {} of the redo log is not whole: nobody was answered because of \
-                         it, unless the file was changed; what follows it is left out",
-                        frame.lsn,
-                    );
-                    break;
-                };
-                expected = Some(frame.lsn + 1);
-                found.next = found.next.max(frame.lsn + 1);
-                if frame.lsn <= applied {
-                    continue;
-                }
-                found.taken += 1;
-                // A call that is there already was written another way.
-                let _known = batch.record(&record, None)?;
-                batch.applied(i64::try_from(frame.lsn).unwrap_or(i64::MAX))?;
-            }
-            batch.finish()
-        })();
+        let mut batch = Batch::new(connection, sealer, found.tip, now);
+        let taken = segment.take(&mut batch, sealer, applied, found);
+        let taken = taken.and_then(|more| Ok((more, batch.finish()?)));
         match taken {
-            Ok(Done { tip, .. }) => {
+            Ok((more, Done { tip, .. })) => {
                 connection.execute_batch("COMMIT")?;
                 found.tip = tip;
+                if !more {
+                    return Ok(());
+                }
             }
             Err(error) => {
                 let _rolled_back = connection.execute_batch("ROLLBACK");
-                return Err(error);
+                let lsn = segment.frame.lsn;
+                if is_environment(&error) || segment.refused.contains(&lsn) {
+                    return Err(error);
+                }
+                // One record that the database will not have must not keep all others out.
+                tracing::error!("record {lsn} of the redo log was not written: {}", reason(&error));
+                segment.refused.push(lsn);
+                segment.go_back(place, expected)?;
+                *found = before;
             }
         }
     }
-    Ok(())
+}
+
+/// A file of the redo log that is read.
+struct Segment {
+    from: BufReader<File>,
+    frame: Frame,
+    /// The number of the next record.
+    expected: Option<u64>,
+    /// Records that the database does not take.
+    refused: Vec<u64>,
+}
+
+impl Segment {
+    fn place(&mut self) -> rusqlite::Result<u64> {
+        self.from.stream_position().map_err(|error| unreadable(&error))
+    }
+
+    fn go_back(&mut self, place: u64, expected: Option<u64>) -> rusqlite::Result<()> {
+        self.expected = expected;
+        self.from.seek(SeekFrom::Start(place)).map_err(|error| unreadable(&error)).map(drop)
+    }
+
+    /// Takes the next records into a batch; says whether there may be more.
+    fn take(
+        &mut self,
+        batch: &mut Batch<'_>,
+        sealer: &Sealer,
+        applied: u64,
+        found: &mut Found,
+    ) -> rusqlite::Result<bool> {
+        for _ in 0..MANY {
+            let Self { from, frame, expected, refused } = self;
+            let whole = frame.read(from).map_err(|error| unreadable(&error))?;
+            // What lies behind the last record is of an earlier round, and has earlier numbers.
+            if !whole || frame.lsn == 0 || expected.is_some_and(|next| frame.lsn != next) {
+                return Ok(false);
+            }
+            let Some(record) = frame.record(sealer) else {
+                tracing::warn!(
+                    "record {} of the redo log is not whole: nobody was answered because of it, \
+                     unless the file was changed; what follows it is left out",
+                    frame.lsn,
+                );
+                return Ok(false);
+            };
+            *expected = Some(frame.lsn + 1);
+            found.next = found.next.max(frame.lsn + 1);
+            if frame.lsn <= applied {
+                continue;
+            }
+            if !refused.contains(&frame.lsn) {
+                found.taken += 1;
+                // A call that is there already was written another way.
+                let _known = batch.record(&record, None)?;
+            }
+            batch.applied(i64::try_from(frame.lsn).unwrap_or(i64::MAX))?;
+        }
+        Ok(true)
+    }
 }
 
 fn unreadable(error: &io::Error) -> rusqlite::Error {

@@ -59,7 +59,7 @@ fn what_a_failed_append_left_is_not_found() {
     assert!(answers.into_iter().all(is_answered));
 
     let path = directory.path().join("redo.0");
-    let good = std::mem::replace(&mut redo.segments[0].file, File::open(&path).unwrap());
+    let good = std::mem::replace(&mut redo.segments[0].named.file, File::open(&path).unwrap());
     let (mut failed, answers) = group(&[3, 4]);
     redo.append(&mut failed, Scope::All);
     assert!(failed.iter().all(|waiting| waiting.lsn.is_none() && waiting.reply.is_some()));
@@ -76,7 +76,7 @@ fn what_a_failed_append_left_is_not_found() {
     let (mut early, _answers) = group(&[5]);
     redo.append(&mut early, Scope::Rescue);
     assert_eq!(early[0].lsn, None);
-    redo.segments[0].file = good;
+    redo.segments[0].named.file = good;
     redo.rest = None;
     let (mut after, answers) = group(&[6, 7]);
     redo.append(&mut after, Scope::All);

@@ -228,3 +228,36 @@ async fn a_lower_bound_does_not_keep_out_what_was_answered() {
     assert_eq!(store.state().fault, None);
     assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
 }
+
+/// Whatever the reason is: the rest was answered too.
+#[tokio::test]
+async fn a_record_that_the_database_refuses_keeps_nothing_else_out() {
+    let place = after_a_crash().await;
+    let id: String = opened(3).id.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let trigger = format!(
+        "CREATE TRIGGER no BEFORE INSERT ON call WHEN new.id = x'{id}'
+         BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+    );
+    Connection::open(place.file("audit.db")).unwrap().execute_batch(&trigger).unwrap();
+    let store = place.open();
+    store.load().await.unwrap();
+    let rest = [ALL[0], ALL[1], ALL[3], ALL[4]];
+    assert_eq!(calls(&store).await, rest);
+    store.open(opened(6).into()).await.unwrap();
+    assert_eq!(calls(&store).await, [&rest[..], &[(6, None)]].concat());
+}
+
+/// What is written to a file that was moved away would not be found by a start.
+#[tokio::test]
+async fn nothing_is_answered_that_lies_in_a_file_of_another_name() {
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(1).into()).await.unwrap();
+    let locked = lock(&place);
+    store.close(closed(1).into()).await.unwrap();
+    fs::rename(place.file("redo.0"), place.file("redo.0.old")).unwrap();
+    assert!(store.open(opened(2).into()).await.is_err());
+    drop(locked);
+    while store.open(opened(3).into()).await.is_err() {}
+    assert_eq!(calls(&store).await, [(1, Some(200)), (3, None)]);
+}
