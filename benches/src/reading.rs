@@ -1,5 +1,6 @@
 //! What reading costs, in time and allocations: an agent's request, a model's reply to prompted
-//! tools, and the prompt itself, beside `serde_json` reading the same bytes into a `Value`.
+//! tools, and the prompt itself, beside `serde_json` reading the same bytes into a `Value`; and the
+//! search for credentials.
 //!
 //! A program of its own, because it counts allocations: the other one measures processes, among
 //! them floors that it is itself, and must not slow them down.
@@ -11,8 +12,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use dialects::anthropic_messages::ApiVersion;
 use dialects::{NonceSecret, ToolPrompt, ToolTable, anthropic_messages, openai_chat};
+use gateway::Redactor;
 use model::{CompletionRequest, ParamsMode};
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -34,6 +37,26 @@ const REQUEST: usize = 64 * 1024;
 
 /// Bytes of the reply.
 const REPLY: usize = 10 * 1024;
+
+/// Some of the literals that credentials begin with; the time of a walk does not hang on how many.
+const BEGINNINGS: [&str; 16] = [
+    "mcptb_",
+    "sk-",
+    "rk_live_",
+    "whsec_",
+    "ghp_",
+    "glpat-",
+    "AKIA",
+    "AIza",
+    "xoxb-",
+    "npm_",
+    "password",
+    "secret_key",
+    "api_key",
+    "authorization",
+    "-----BEGIN ",
+    "bearer",
+];
 
 /// Tools of the request.
 const TOOLS: usize = 25;
@@ -90,7 +113,46 @@ fn run() -> Result<(), Fault> {
         }),
         Some(cost(|| value(black_box(&messages)))),
     )?;
-    prompted(&mut out, &chat_read)
+    prompted(&mut out, &chat_read)?;
+    redacted(&mut out, &chat)
+}
+
+/// Measures the search for credentials in texts that have none.
+fn redacted(out: &mut impl Write, agent: &[u8]) -> Result<(), Fault> {
+    let redactor = Redactor::new(&[])?;
+    let walk = AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostFirst)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(BEGINNINGS)?;
+    let words = "You work on a repository with care, and you say what you have done. ";
+    let text: String = words.chars().cycle().take(400).collect();
+    let short = serde_json::to_vec(&json!({
+        "model": "gpt-4.1", "max_tokens": 500, "messages": [{"role": "user", "content": text}]
+    }))?;
+    // Places that are worth a look, and nothing there.
+    let hard: String =
+        "a pass, an akin asian, skin and secrecy: ".chars().cycle().take(4096).collect();
+    for (what, text) in [
+        ("look for credentials in a short request", &*short),
+        ("look for credentials in an agent's request", agent),
+        ("look for credentials in 4 KB of what begins like them", hard.as_bytes()),
+        ("look for credentials in a name", b"claude-sonnet-4-5".as_slice()),
+    ] {
+        if redactor.redact(text).count > 0 {
+            return Err("a credential was found where none is".into());
+        }
+        row(
+            out,
+            &format!("{what}; the `Value` is one walk of an automaton"),
+            text.len(),
+            cost(|| drop(black_box(redactor.redact(black_box(text))))),
+            Some(cost(|| {
+                black_box(walk.find_iter(black_box(text)).count());
+            })),
+        )?;
+    }
+    Ok(())
 }
 
 /// Measures the prompt of a request and a reply to it.
@@ -169,11 +231,11 @@ fn row(
     ours: Cost,
     value: Option<Cost>,
 ) -> Result<(), Fault> {
-    write!(out, "| {what} | {bytes} | {:.1} | {} | ", ours.microseconds, ours.allocations)?;
+    write!(out, "| {what} | {bytes} | {:.2} | {} | ", ours.microseconds, ours.allocations)?;
     match value {
         Some(value) => writeln!(
             out,
-            "{:.1} | {} | {:.2} |",
+            "{:.2} | {} | {:.2} |",
             value.microseconds,
             value.allocations,
             ours.microseconds / value.microseconds

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use memchr::memchr2;
-use model::{Failure, FailureKind, Json};
+use model::{Decimal, Failure, FailureKind, Json};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -109,18 +109,7 @@ const fn ends_lines(char: char) -> bool {
 
 /// Appends a number in decimal digits.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = number;
-    let mut used = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    out.extend_from_slice(Decimal::new(number).as_bytes());
 }
 
 /// Appends a JSON string, or `null`.

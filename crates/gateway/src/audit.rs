@@ -271,8 +271,7 @@ impl Audit {
     /// since those are put in the wrong field too.
     fn foreign(&self, text: &str, most: usize) -> Box<str> {
         let text = head(text, LARGE);
-        let redacted = self.redactor.load().redact(text.as_bytes()).text.into_owned();
-        head(&String::from_utf8_lossy(&redacted), most).into()
+        head(&self.redactor.load().redact_text(text), most).into()
     }
 
     fn opened(&self, unread: &Unread<'_>, received: UnixMillis) -> Box<Opened> {

@@ -454,7 +454,8 @@ async fn run(
         bill: recorded.bill().cloned(),
     };
     // Nobody is asked for a call that has ended while it was opened.
-    let mut ended = if let Some(why) = (&mut cut_short).now_or_never() {
+    let over = door.sender.is_closed() || recorded.over(&caller, limit).is_some();
+    let mut ended = if let Some(why) = over.then(|| (&mut cut_short).now_or_never()).flatten() {
         Err(why)
     } else {
         tokio::select! {

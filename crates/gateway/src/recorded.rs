@@ -1,10 +1,14 @@
 //! The accounts of one call: its two halves of the record, and its bill.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use model::Failure;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::admission::{Bill, Settled};
@@ -64,20 +68,58 @@ impl Recorded {
     }
 
     /// Resolves when a call must end whatever its upstream does, with why; `None` stands for a door
-    /// that has gone.
+    /// that has gone. Watches nothing until it is polled.
     pub(crate) async fn cut_short(
         &self,
         caller: &Caller,
         limit: Duration,
         gone: impl Future<Output = ()>,
     ) -> Option<Failure> {
-        tokio::select! {
-            biased;
-            () = gone => None,
-            () = tokio::time::sleep_until(self.received + limit) => Some(late(limit)),
-            () = self.shared.parts.stop.cancelled() => Some(stopping()),
-            failure = self.key_ends(caller) => Some(failure),
+        let mut gone = pin!(gone);
+        let mut changes = caller.key.as_ref().map(|key| key.ends());
+        loop {
+            // What changes from now on is told.
+            let expires = changes.as_mut().map(|changes| *changes.borrow_and_update());
+            if poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await {
+                return None;
+            }
+            if let Some(why) = self.over(caller, limit) {
+                return Some(why);
+            }
+            // One timer for whatever ends by time.
+            let wake = expires.map_or(self.received + limit, |expires| {
+                let left = u64::try_from(expires.saturating_sub(self.now())).unwrap_or(u64::MAX);
+                let nap = NAP.min(Duration::from_millis(left.max(1)));
+                (self.received + limit).min(Instant::now() + nap)
+            });
+            tokio::select! {
+                biased;
+                () = &mut gone => return None,
+                () = tokio::time::sleep_until(wake) => {}
+                () = self.shared.parts.stop.cancelled() => {}
+                () = key_changes(caller, changes.as_mut()) => {}
+            }
         }
+    }
+
+    /// Why a call must end now, if it must; whether its door has gone is not asked.
+    pub(crate) fn over(&self, caller: &Caller, limit: Duration) -> Option<Failure> {
+        if Instant::now() >= self.received + limit {
+            return Some(late(limit));
+        }
+        if self.shared.parts.stop.is_cancelled() {
+            return Some(stopping());
+        }
+        let key = caller.key.as_ref()?;
+        key.alive(self.now()).err().map(Denied::failure)
+    }
+
+    /// The time of day, by which keys end.
+    fn now(&self) -> UnixMillis {
+        let parts = &self.shared.parts;
+        let clock = parts.admission.as_ref().map(|admission| admission.clock());
+        let clock = clock.or_else(|| parts.audit.as_ref().map(|audit| audit.clock()));
+        clock.map_or_else(|| SystemClock.now(), WallClock::now)
     }
 
     /// Gives back all that was taken: the call has come to nothing.
@@ -98,7 +140,16 @@ impl Recorded {
         let reserved = self.bill.as_ref().map(|bill| bill.reserved().clone());
         // On the heap: calls that wait do not carry room for it.
         let opened = Box::pin(audit.open(call, self.at, reserved.unwrap_or_default())).await;
-        let written = opened.map_err(|failure| Unopened { why: Some(failure), pending: false })?;
+        let mut written =
+            opened.map_err(|failure| Unopened { why: Some(failure), pending: false })?;
+        // Nearly always it is there at once, before anybody has to watch what may end the call.
+        match written.soon().await {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => {
+                return Err(Unopened { why: Some(unavailable(&error)), pending: false });
+            }
+            None => {}
+        }
         let committed = Box::pin(committed(written));
         tokio::select! {
             biased;
@@ -168,33 +219,22 @@ impl Recorded {
         parts.log.finished(&end.finished(call, outcome(call, &ended)));
         (ended, on_record)
     }
+}
 
-    /// Resolves when the caller's key ends: by the clock, or because somebody ends it.
-    pub(crate) async fn key_ends(&self, caller: &Caller) -> Failure {
-        let Some(key) = &caller.key else { return std::future::pending().await };
-        let parts = &self.shared.parts;
-        let clock = parts.admission.as_ref().map(|admission| admission.clock());
-        let clock = clock.or_else(|| parts.audit.as_ref().map(|audit| audit.clock()));
-        let mut changes = key.ends();
-        let ends = async {
-            loop {
-                let expires = *changes.borrow_and_update();
-                let now = clock.map_or_else(|| SystemClock.now(), WallClock::now);
-                if let Err(denied) = key.alive(now) {
-                    return denied.failure();
-                }
-                let left = u64::try_from(expires.saturating_sub(now)).unwrap_or(u64::MAX);
-                let nap = NAP.min(Duration::from_millis(left.max(1)));
-                tokio::select! {
-                    () = key.ended.cancelled() => return Denied::Revoked.failure(),
-                    // The key holds the sender.
-                    _ = changes.changed() => {}
-                    () = tokio::time::sleep(nap) => {}
-                }
-            }
-        };
-        Box::pin(ends).await
-    }
+/// Resolves when the caller's key may have ended: somebody ends it, or changes when it ends.
+async fn key_changes(caller: &Caller, changes: Option<&mut watch::Receiver<UnixMillis>>) {
+    let (Some(key), Some(changes)) = (&caller.key, changes) else {
+        return std::future::pending().await;
+    };
+    // On the heap: calls without a key do not carry room for it.
+    let told = async {
+        tokio::select! {
+            () = key.ended.cancelled() => {}
+            // The key holds the sender.
+            _ = changes.changed() => {}
+        }
+    };
+    Box::pin(told).await;
 }
 
 fn outcome<'a>(call: &Call, ended: &'a Result<(), Option<Failure>>) -> Outcome<'a> {
@@ -215,9 +255,15 @@ pub(crate) async fn deliver(
 ) -> Option<Failure> {
     let deadline = recorded.received + call.deadline;
     for batch in held {
+        // Nearly always there is room, and nothing to wait for.
+        let batch = match sender.try_send(Box::new(batch)) {
+            Ok(()) => continue,
+            Err(TrySendError::Closed(_)) => return None,
+            Err(TrySendError::Full(batch)) => batch,
+        };
         tokio::select! {
             biased;
-            sent = sender.send(Box::new(batch)) => sent.ok()?,
+            sent = sender.send(batch) => sent.ok()?,
             () = tokio::time::sleep_until(deadline) => return Some(late(call.deadline)),
             () = recorded.shared.parts.stop.cancelled() => return Some(stopping()),
         }

@@ -13,6 +13,7 @@ mod blocks;
 mod bytes;
 mod kinds;
 mod patterns;
+mod scan;
 mod splice;
 mod tokens;
 
@@ -22,12 +23,11 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, Input, MatchKind};
-
 use assigned::Name;
 pub use kinds::{SecretKind, SecretKinds};
 pub use patterns::BadPattern;
 use patterns::{Configured, Known};
+use scan::{Hits, Scan};
 use splice::{Span, join, splice};
 use tokens::Shape;
 
@@ -65,7 +65,7 @@ enum Lead {
 /// Finds credentials and takes them out. Cheap to share, not cheap to make.
 pub struct Redactor {
     /// Looks for every literal that may begin a credential, in any case.
-    scan: AhoCorasick,
+    scan: Scan,
     leads: Vec<Lead>,
     configured: Configured,
     known: Known,
@@ -108,12 +108,7 @@ impl Redactor {
         }
         lead("bearer", Lead::Bearer);
         lead("basic", Lead::Basic);
-        let scan = AhoCorasickBuilder::new()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::LeftmostFirst)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&literals)
-            .map_err(|_| BadPattern::built_in())?;
+        let scan = Scan::new(&literals).ok_or_else(BadPattern::built_in)?;
         let configured = Configured::new(patterns)?;
         Ok(Self { scan, leads, configured, known: Known::default() })
     }
@@ -134,7 +129,8 @@ impl Redactor {
     pub fn redact<'t>(&self, text: &'t [u8]) -> Redacted<'t> {
         let mut spans = Vec::new();
         let mut from = 0;
-        while let Some((found, next)) = self.next(text, from, |_| true) {
+        let mut hits = self.scan.hits(text);
+        while let Some((found, next)) = self.next(&mut hits, text, from, |_| true) {
             from = next;
             let kind = self.plainer_kind(text, found);
             spans.push(Span { found: Found { kind, ..found }, anywhere: false });
@@ -163,12 +159,13 @@ impl Redactor {
     /// The next credential, and where to go on.
     fn next(
         &self,
+        hits: &mut Hits<'_>,
         text: &[u8],
         mut from: usize,
         wanted: impl Fn(Lead) -> bool,
     ) -> Option<(Found, usize)> {
         loop {
-            let hit = self.scan.find(Input::new(text).range(from.min(text.len())..))?;
+            let hit = hits.next(from)?;
             let lead = self.leads.get(hit.pattern().as_usize()).copied();
             if let Some(lead) = lead.filter(|lead| wanted(*lead))
                 && let Some(found) = lead.follow(text, hit.start(), hit.end())
@@ -185,8 +182,10 @@ impl Redactor {
             return found.kind;
         }
         let value = text.get(found.start..found.end).unwrap_or_default();
-        self.next(value, 0, |lead| matches!(lead, Lead::Shape(_) | Lead::Jwt))
-            .map_or(found.kind, |(token, _)| token.kind)
+        self.next(&mut self.scan.hits(value), value, 0, |lead| {
+            matches!(lead, Lead::Shape(_) | Lead::Jwt)
+        })
+        .map_or(found.kind, |(token, _)| token.kind)
     }
 }
 

@@ -21,6 +21,11 @@ const LOSS: HeaderName = HeaderName::from_static("x-mcptb-loss");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// The most characters of a model's name.
+const NAME: usize = 200;
+/// Room for all headers of a reply: those of limits would else make the map grow.
+const HEADERS: usize = 12;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
@@ -28,7 +33,9 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset
 pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(CONTENT_TYPE, JSON);
     response
 }
 
@@ -36,6 +43,7 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 pub(crate) fn events(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
+    headers.reserve(HEADERS);
     headers.insert(CONTENT_TYPE, EVENTS);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(BUFFERING, HeaderValue::from_static("no"));
@@ -44,7 +52,7 @@ pub(crate) fn events(body: Body) -> Response {
 
 /// Names the call: `x-request-id`, and Anthropic's `request-id` made from the same UUID.
 pub(crate) fn identify(headers: &mut HeaderMap, id: CallId, dialect: Dialect) {
-    insert(headers, REQUEST_ID, &id.to_string());
+    insert(headers, REQUEST_ID, id.encode(&mut [0; 36]));
     if dialect == Dialect::AnthropicMessages {
         insert(headers, ANTHROPIC_REQUEST_ID, &format!("req_{}", id.hex()));
     }
@@ -60,9 +68,13 @@ pub(crate) fn name_losses(headers: &mut HeaderMap, losses: LossSet) {
 /// Names the model that answered. Names that do not fit a header lose what does not fit.
 pub(crate) fn name_model(headers: &mut HeaderMap, model: &str) {
     if !model.is_empty() {
-        let visible: String =
-            model.chars().filter(|char| matches!(char, ' '..='~')).take(200).collect();
-        insert(headers, MODEL, &visible);
+        let is_visible = |char: &char| matches!(char, ' '..='~');
+        if model.len() <= NAME && model.chars().all(|char| is_visible(&char)) {
+            insert(headers, MODEL, model);
+        } else {
+            let visible: String = model.chars().filter(is_visible).take(NAME).collect();
+            insert(headers, MODEL, &visible);
+        }
     }
 }
 

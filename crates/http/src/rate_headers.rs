@@ -6,55 +6,129 @@ use std::time::{Duration, SystemTime};
 
 use gateway::admission::{RateReport, Rates};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::Dialect;
+use model::{Decimal, Dialect};
 
-/// Adds the headers of the limits that there are.
-pub(crate) fn tell(headers: &mut HeaderMap, dialect: Dialect, rates: &Rates) {
-    for (unit, report) in [("requests", rates.requests), ("tokens", rates.tokens)] {
-        let Some(RateReport { limit, remaining, reset }) = report else { continue };
-        let reset = Duration::from_millis(reset);
-        let (prefix, suffix, reset) = match dialect {
-            Dialect::AnthropicMessages => {
-                let at = SystemTime::now() + reset;
-                let at = humantime::format_rfc3339_seconds(at).to_string();
-                ("anthropic-ratelimit-", unit, at)
-            }
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
-                ("x-ratelimit-", unit, go_duration(reset))
-            }
-        };
-        for (what, value) in
-            [("limit", limit.to_string()), ("remaining", remaining.to_string()), ("reset", reset)]
-        {
-            let name = match dialect {
-                Dialect::AnthropicMessages => format!("{prefix}{suffix}-{what}"),
-                Dialect::OpenAiChat | Dialect::OpenAiResponses => {
-                    format!("{prefix}{what}-{suffix}")
-                }
-            };
-            let name = HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
-                headers.insert(name, value);
-            }
+/// The names of one limit.
+struct Names {
+    limit: HeaderName,
+    remaining: HeaderName,
+    reset: HeaderName,
+}
+
+impl Names {
+    const fn new(limit: &'static str, remaining: &'static str, reset: &'static str) -> Self {
+        Self {
+            limit: HeaderName::from_static(limit),
+            remaining: HeaderName::from_static(remaining),
+            reset: HeaderName::from_static(reset),
         }
     }
 }
 
-/// A duration as Go prints it: `0s`, `120ms`, `1.5s`, `6m0s`.
-fn go_duration(time: Duration) -> String {
-    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
-    let fraction = match millis {
-        0 => String::new(),
-        millis => format!(".{millis:03}").trim_end_matches('0').to_owned(),
-    };
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) if millis > 0 => format!("{millis}ms"),
-        (0, 0, seconds) => format!("{seconds}{fraction}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}{fraction}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+/// Adds the headers of the limits that there are.
+pub(crate) fn tell(headers: &mut HeaderMap, dialect: Dialect, rates: &Rates) {
+    if let Some(report) = &rates.requests {
+        let names = match dialect {
+            Dialect::AnthropicMessages => {
+                const {
+                    Names::new(
+                        "anthropic-ratelimit-requests-limit",
+                        "anthropic-ratelimit-requests-remaining",
+                        "anthropic-ratelimit-requests-reset",
+                    )
+                }
+            }
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+                const {
+                    Names::new(
+                        "x-ratelimit-limit-requests",
+                        "x-ratelimit-remaining-requests",
+                        "x-ratelimit-reset-requests",
+                    )
+                }
+            }
+        };
+        tell_one(headers, dialect, names, report);
+    }
+    if let Some(report) = &rates.tokens {
+        let names = match dialect {
+            Dialect::AnthropicMessages => {
+                const {
+                    Names::new(
+                        "anthropic-ratelimit-tokens-limit",
+                        "anthropic-ratelimit-tokens-remaining",
+                        "anthropic-ratelimit-tokens-reset",
+                    )
+                }
+            }
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+                const {
+                    Names::new(
+                        "x-ratelimit-limit-tokens",
+                        "x-ratelimit-remaining-tokens",
+                        "x-ratelimit-reset-tokens",
+                    )
+                }
+            }
+        };
+        tell_one(headers, dialect, names, report);
     }
 }
 
+fn tell_one(headers: &mut HeaderMap, dialect: Dialect, names: Names, report: &RateReport) {
+    let reset = Duration::from_millis(report.reset);
+    let reset = match dialect {
+        Dialect::AnthropicMessages => {
+            let at = humantime::format_rfc3339_seconds(SystemTime::now() + reset).to_string();
+            // The value takes the text over.
+            HeaderValue::try_from(at)
+        }
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+            HeaderValue::from_bytes(&go_duration(reset))
+        }
+    };
+    let number = |number| HeaderValue::from_bytes(Decimal::new(number).as_bytes());
+    for (name, value) in
+        [(names.limit, number(report.limit)), (names.remaining, number(report.remaining))]
+    {
+        if let Ok(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    if let Ok(reset) = reset {
+        headers.insert(names.reset, reset);
+    }
+}
+
+/// A duration as Go prints it: `0s`, `120ms`, `1.5s`, `6m0s`.
+fn go_duration(time: Duration) -> Vec<u8> {
+    let (seconds, millis) = (time.as_secs(), u64::from(time.subsec_millis()));
+    let mut text = Vec::with_capacity(24);
+    let mut push = |number, unit: &[u8]| {
+        text.extend_from_slice(Decimal::new(number).as_bytes());
+        text.extend_from_slice(unit);
+    };
+    if seconds == 0 && millis > 0 {
+        push(millis, b"ms");
+        return text;
+    }
+    if seconds >= 3600 {
+        push(seconds / 3600, b"h");
+    }
+    if seconds >= 60 {
+        push(seconds / 60 % 60, b"m");
+    }
+    push(seconds % 60, b"");
+    if millis > 0 {
+        text.push(b'.');
+        // The digits behind the one are three.
+        let digits = Decimal::new(1000 + millis);
+        text.extend_from_slice(digits.as_bytes().get(1..).unwrap_or_default());
+        while text.pop_if(|digit| *digit == b'0').is_some() {}
+    }
+    text.push(b's');
+    text
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,11 +140,13 @@ mod tests {
             (120, "120ms"),
             (1000, "1s"),
             (1500, "1.5s"),
+            (59_999, "59.999s"),
             (60_000, "1m0s"),
             (360_020, "6m0.02s"),
             (3_600_000, "1h0m0s"),
+            (3_723_450, "1h2m3.45s"),
         ] {
-            assert_eq!(go_duration(Duration::from_millis(millis)), text);
+            assert_eq!(go_duration(Duration::from_millis(millis)), text.as_bytes());
         }
     }
 
@@ -80,6 +156,7 @@ mod tests {
         let rates = Rates { requests: Some(report), tokens: None };
         let mut headers = HeaderMap::new();
         tell(&mut headers, Dialect::OpenAiChat, &rates);
+        assert_eq!(headers["x-ratelimit-limit-requests"], "60");
         assert_eq!(headers["x-ratelimit-remaining-requests"], "3");
         assert_eq!(headers["x-ratelimit-reset-requests"], "1.5s");
         let mut headers = HeaderMap::new();
@@ -88,5 +165,19 @@ mod tests {
         let reset = headers["anthropic-ratelimit-requests-reset"].to_str().unwrap();
         assert!(humantime::parse_rfc3339(reset).is_ok(), "{reset}");
         assert_eq!(headers.len(), 3);
+        let rates = Rates { requests: None, tokens: Some(report) };
+        for (dialect, names) in [
+            (Dialect::OpenAiResponses, ["limit-tokens", "remaining-tokens", "reset-tokens"]),
+            (Dialect::AnthropicMessages, ["tokens-limit", "tokens-remaining", "tokens-reset"]),
+        ] {
+            let prefix = match dialect {
+                Dialect::AnthropicMessages => "anthropic-ratelimit",
+                _ => "x-ratelimit",
+            };
+            let mut headers = HeaderMap::new();
+            tell(&mut headers, dialect, &rates);
+            let there: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            assert_eq!(there, names.map(|name| format!("{prefix}-{name}")));
+        }
     }
 }

@@ -31,6 +31,11 @@ impl CallId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// The text of the id, with hyphens, in a buffer.
+    pub fn encode(self, buffer: &mut [u8; 36]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+
     /// The 32 hex digits without hyphens, as used behind `req_`, `msg_` and `chatcmpl-`.
     pub fn hex(self) -> impl fmt::Display {
         self.0.simple()

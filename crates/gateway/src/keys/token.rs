@@ -138,12 +138,13 @@ impl Shown {
     fn read_tail(kind: KeyKind, text: &[u8]) -> Option<Self> {
         let mut halves = text.splitn(2, |byte| *byte == b'_');
         let id: KeyId = std::str::from_utf8(halves.next()?).ok()?.parse().ok()?;
-        let tail = halves.next()?;
-        let lower = |byte: &u8| matches!(byte, b'a'..=b'z' | b'2'..=b'7');
-        if tail.len() != TAIL || !tail.iter().all(lower) {
+        let mut tail: [u8; TAIL] = halves.next()?.try_into().ok()?;
+        if !tail.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')) {
             return None;
         }
-        let bytes = BASE32_NOPAD.decode(&tail.to_ascii_uppercase()).ok()?;
+        tail.make_ascii_uppercase();
+        let mut bytes = [0; SECRET + CHECK];
+        BASE32_NOPAD.decode_mut(&tail, &mut bytes).ok()?;
         let (secret, check) = bytes.split_at_checked(SECRET)?;
         let secret: [u8; SECRET] = secret.try_into().ok()?;
         (check == checksum(kind, id, &secret)).then_some(Self {

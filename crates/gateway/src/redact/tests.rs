@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{Redactor, SecretKind};
+use super::{Redactor, SecretKind, assigned, tokens};
 
 /// Letters and digits as a generator of tokens makes them.
 fn random(length: usize) -> String {
@@ -87,6 +87,16 @@ fn dressed() -> Vec<(SecretKind, &'static str, &'static str)> {
 fn redactor() -> &'static Redactor {
     static BUILT_IN: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&[]).unwrap());
     &BUILT_IN
+}
+
+/// One that walks through every byte, as on machines without vector instructions.
+fn walking() -> &'static Redactor {
+    static WALKING: LazyLock<Redactor> = LazyLock::new(|| {
+        let mut redactor = Redactor::new(&[]).unwrap();
+        redactor.scan = redactor.scan.without_ahead();
+        redactor
+    });
+    &WALKING
 }
 
 /// One whose patterns and secrets match nearly anything.
@@ -324,7 +334,55 @@ fn document() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Pieces of what the search looks for, in any case, at any distance from the border of a part that
+/// is searched at once.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let literals: Vec<&str> = tokens::SHAPES
+        .iter()
+        .map(|shape| shape.prefix)
+        .chain(assigned::NAMES.iter().map(|(name, _)| *name))
+        .chain(["eyJ", "-----BEGIN ", "://", r":\/", r":\\/", r":\\\\/", "bearer", "basic"])
+        .collect();
+    let part = (prop::sample::select(literals), 0..16_usize, 0..16_usize, any::<u64>());
+    let part = part.prop_map(|(literal, from, left, case)| {
+        let bytes = literal.bytes().enumerate();
+        let cased = bytes.map(
+            |(at, byte)| {
+                if case >> at & 1 == 0 { byte } else { byte ^ (byte & 0x40) >> 1 }
+            },
+        );
+        let cased: Vec<u8> = cased.collect();
+        let from = if from < 10 { 0 } else { from.min(cased.len()) };
+        let to = if left < 10 { cased.len() } else { left.max(from).min(cased.len()) };
+        cased[from..to].to_vec()
+    });
+    let piece = prop_oneof![
+        6 => part,
+        1 => prop::collection::vec(any::<u8>(), 0..6),
+        1 => "[a-z :=\"]{0,20}".prop_map(String::into_bytes),
+        2 => (0..40_usize).prop_map(|more| vec![b' '; 1000 + more]),
+    ];
+    prop::collection::vec(piece, 0..80).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
+    #[test]
+    fn looking_ahead_finds_what_walking_finds(text in pieces(), steps in any::<bool>()) {
+        // The way of the search goes on behind each literal, or one byte after its beginning.
+        let all = |redactor: &Redactor| {
+            let mut hits = redactor.scan.hits(&text);
+            let mut from = 0;
+            std::iter::from_fn(|| {
+                let hit = hits.next(from)?;
+                from = if steps { hit.start() + 1 } else { hit.end() };
+                Some((hit.pattern(), hit.start(), hit.end()))
+            })
+            .collect::<Vec<_>>()
+        };
+        prop_assert_eq!(all(redactor()), all(walking()));
+        prop_assert_eq!(redactor().redact(&text), walking().redact(&text));
+    }
+
     #[test]
     fn json_stays_json_and_no_canary_is_left(document in document(), pretty in any::<bool>()) {
         let before = if pretty {

@@ -6,9 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gateway::{Audit, CallLog, Finished, HUNG_UP, Outcome, Received, Redactor};
+use model::Decimal;
 
-use super::escape::Quoted;
+use super::escape::push_quoted;
 use super::{LineQueue, LogFormat, Style, now};
+
+/// A tenth of a millisecond, in nanoseconds.
+const TENTH: u64 = 100_000;
 
 /// Writes one RX and one TX line per call.
 #[derive(Debug)]
@@ -31,50 +35,66 @@ struct Line {
 impl Line {
     fn new(lines: &CallLines, kind: &str, colour: &str, id: model::CallId) -> Self {
         let style = lines.style;
-        let mut text = Vec::with_capacity(320);
-        let time = now();
-        let _ = match style.format {
-            LogFormat::Text if style.colour => {
-                write!(text, "{time} {colour}{kind}\x1b[0m {id}")
+        let mut text = Vec::with_capacity(512);
+        let mut room = [0; 36];
+        let id = id.encode(&mut room);
+        let [on, off] = if style.colour { [colour, "\x1b[0m"] } else { ["", ""] };
+        // Writing to a vector cannot fail.
+        match style.format {
+            LogFormat::Text => {
+                let _ = write!(text, "{}", now());
+                push(&mut text, [" ", on, kind, off, " ", id]);
             }
-            LogFormat::Text => write!(text, "{time} {kind} {id}"),
             LogFormat::Json => {
-                write!(text, "{{\"time\":\"{time}\",\"kind\":\"{kind}\",\"id\":\"{id}\"")
+                push(&mut text, ["{\"time\":\""]);
+                let _ = write!(text, "{}", now());
+                push(&mut text, ["\",\"kind\":\"", kind, "\",\"id\":\"", id, "\""]);
             }
-        };
+        }
         Self { style, redactor: lines.audit.get().map(|audit| audit.redactor()), text }
     }
 
-    /// A number, boolean or word of our own.
-    fn plain(&mut self, name: &str, value: impl std::fmt::Display, is_word: bool) {
-        let _ = match self.style.format {
-            LogFormat::Text => write!(self.text, " {name}={value}"),
-            LogFormat::Json if is_word => write!(self.text, ",\"{name}\":\"{value}\""),
-            LogFormat::Json => write!(self.text, ",\"{name}\":{value}"),
+    /// The name of a field, and what stands around it.
+    fn name(&mut self, name: &str) {
+        push(
+            &mut self.text,
+            match self.style.format {
+                LogFormat::Text => [" ", name, "="],
+                LogFormat::Json => [",\"", name, "\":"],
+            },
+        );
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        self.text.extend_from_slice(Decimal::new(value).as_bytes());
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.text.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A word of our own, which needs no escape.
+    fn word(&mut self, name: &str, value: &str) {
+        self.name(name);
+        let quote = match self.style.format {
+            LogFormat::Text => "",
+            LogFormat::Json => "\"",
         };
-    }
-
-    fn number(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.plain(name, value, false);
-    }
-
-    fn word(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.plain(name, value, true);
+        push(&mut self.text, [quote, value, quote]);
     }
 
     /// Text that a caller or host wrote.
     fn foreign(&mut self, name: &str, value: &str) {
+        self.name(name);
         let redacted = self.redactor.as_ref().map(|redactor| redactor.redact_text(value));
-        let value = redacted.as_deref().unwrap_or(value);
-        let _ = match self.style.format {
-            LogFormat::Text => write!(self.text, " {name}={}", Quoted(value)),
-            LogFormat::Json => write!(self.text, ",\"{name}\":{}", Quoted(value)),
-        };
+        push_quoted(&mut self.text, redacted.as_deref().unwrap_or(value));
     }
 
     fn milliseconds(&mut self, name: &str, value: Duration) {
-        let value = value.as_secs_f64() * 1000.0;
-        self.number(name, format_args!("{value:.1}"));
+        self.name(name);
+        push_milliseconds(&mut self.text, value);
     }
 
     fn end(mut self) -> Vec<u8> {
@@ -84,6 +104,30 @@ impl Line {
         });
         self.text
     }
+}
+
+fn push<const N: usize>(text: &mut Vec<u8>, pieces: [&str; N]) {
+    for piece in pieces {
+        text.extend_from_slice(piece.as_bytes());
+    }
+}
+
+/// Appends milliseconds with one digit behind the point.
+fn push_milliseconds(text: &mut Vec<u8>, time: Duration) {
+    let nanos = time.as_nanos();
+    // In the middle between two such numbers, and where a float is no longer exact to the
+    // nanosecond, what is nearer is as floats have it.
+    let Some(nanos) =
+        u64::try_from(nanos).ok().filter(|nanos| *nanos < 1 << 48 && *nanos % TENTH != TENTH / 2)
+    else {
+        // Writing to a vector cannot fail.
+        let _ = write!(text, "{:.1}", time.as_secs_f64() * 1000.0);
+        return;
+    };
+    let tenths = (nanos + TENTH / 2) / TENTH;
+    text.extend_from_slice(Decimal::new(tenths / 10).as_bytes());
+    text.push(b'.');
+    text.extend_from_slice(Decimal::new(tenths % 10).as_bytes());
 }
 
 impl CallLines {
@@ -117,14 +161,14 @@ impl CallLog for CallLines {
             return;
         }
         let mut line = Line::new(self, "RX", "\x1b[36m", received.id);
-        line.word("dialect", received.dialect);
+        line.word("dialect", received.dialect.as_str());
         line.foreign("model", received.model);
-        line.number("stream", received.stream);
-        line.number("messages", received.messages);
-        line.number("bytes", received.bytes);
+        line.flag("stream", received.stream);
+        line.number("messages", received.messages as u64);
+        line.number("bytes", received.bytes as u64);
         line.number("tokens", received.input_tokens);
         if let Some(caller) = received.caller {
-            line.word("from", caller.address);
+            line.word("from", &caller.address.to_string());
             if let Some(agent) = &caller.agent {
                 line.foreign("agent", agent);
             }
@@ -145,8 +189,8 @@ impl CallLog for CallLines {
             Outcome::HungUp => (HUNG_UP, "\x1b[33m", None),
         };
         let mut line = Line::new(self, "TX", colour, finished.id);
-        line.word("dialect", finished.dialect);
-        line.number("status", status);
+        line.word("dialect", finished.dialect.as_str());
+        line.number("status", status.into());
         line.foreign("model", finished.model_asked);
         if let Some(served) = finished.model_served {
             line.foreign("served", served);
@@ -155,9 +199,9 @@ impl CallLog for CallLines {
             line.foreign("host", upstream);
         }
         if let Some(earlier) = finished.replay_of {
-            line.word("replay_of", earlier);
+            line.word("replay_of", earlier.encode(&mut [0; 36]));
         }
-        line.number("bytes", finished.bytes_out);
+        line.number("bytes", finished.bytes_out as u64);
         line.number("tokens_in", finished.usage.input);
         line.number("tokens_out", finished.usage.output);
         if let Some(first) = finished.first_byte {
@@ -180,3 +224,6 @@ impl CallLog for CallLines {
         self.queue.push(&line.end());
     }
 }
+
+#[cfg(test)]
+mod tests;
