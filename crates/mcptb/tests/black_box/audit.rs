@@ -374,7 +374,7 @@ fn without_a_place_for_the_record_nobody_is_told_that_a_key_is_wrong() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     fs::write(&data, "in the way").unwrap();
-    let rig = Launch::new().env("MCPTB_DATA_DIR", data.to_str().unwrap()).ready();
+    let rig = Launch::new().env("MCPTB_DATA_DIR", data.to_str().unwrap()).without_records().ready();
     rig.process.stderr.wait("the reason", |line| line.contains("records cannot be opened"));
     for endpoint in CALLING {
         for token in ["", &key.token] {
@@ -400,7 +400,7 @@ fn two_bridges_do_not_share_a_record() {
     let books = Books::new();
     let key = books.key(<_>::default());
     let first = books.launch().ready();
-    let second = books.launch().ready();
+    let second = books.launch().without_records().ready();
     assert_ne!(first.target.address, second.target.address);
     let holder = format!("in use by another mcptb (pid {})", first.process.pid());
     second.process.stderr.wait("who holds it", |line| line.contains(&holder));
