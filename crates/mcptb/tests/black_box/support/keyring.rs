@@ -11,7 +11,7 @@ use std::sync::Arc;
 use gateway::admin::{Admin, BoundsFields, KeyFields, NewKey, NewTenant, Randomness, TenantFields};
 use gateway::amounts::{Amounts, Budget, Span, Unit};
 use gateway::clock::SystemClock;
-use gateway::keyring::Keyring;
+use gateway::keyring::{ActiveKey, Keyring};
 use gateway::keys::token::Entropy;
 use gateway::keys::{KeyId, KeyKind, ScopeId};
 use gateway::store::{Actor, CallFilter, CallRow, FullCall, Progress, Store};
@@ -111,7 +111,7 @@ impl Books {
             for new in wanted {
                 let issued = admin.key_create(new, Actor::Machine).await.unwrap();
                 let id = issued.key.key.id;
-                self.lines.borrow_mut().insert(id, Arc::clone(&issued.key.debited));
+                self.lines.borrow_mut().insert(id, debited(&issued.key));
                 made.push(Key { id, token: issued.token.expose().clone() });
             }
             made
@@ -176,6 +176,13 @@ impl Books {
             .query_map([], |row| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap())));
         counts.unwrap().map(Result::unwrap).collect()
     }
+}
+
+/// What calls with a key are accounted for in: those of a sandbox only where uses are counted.
+fn debited(key: &ActiveKey) -> Arc<[ScopeId]> {
+    let sandbox = key.key.kind == KeyKind::Sandbox;
+    let scopes = key.scopes.iter().filter(|scope| !sandbox || scope.uses.is_some());
+    scopes.map(|scope| scope.id.clone()).collect()
 }
 
 impl Record {
