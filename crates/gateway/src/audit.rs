@@ -1,8 +1,8 @@
 //! The durable record: what is written of a call, and when a call may go on.
 //!
 //! The RX row is committed before an upstream is asked, and the TX row before the caller can have
-//! the end of the answer. So an answer that somebody received is always on record. What cannot be
-//! recorded is refused.
+//! the end of the answer. So an answer that somebody received is always on record; not the other way
+//! round, since nothing is written after an answer was let go. What cannot be recorded is refused.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
