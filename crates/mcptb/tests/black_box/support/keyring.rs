@@ -169,9 +169,21 @@ impl Books {
 
     /// How often callers were refused who got no row, by reason.
     pub(crate) fn refusal_counts(&self) -> BTreeMap<String, u64> {
+        self.counted("TRUE")
+    }
+
+    /// The same of the holder of a key.
+    pub(crate) fn refusal_counts_of(&self, key: &Key) -> BTreeMap<String, u64> {
+        self.counted(&format!("key_id = '{}'", key.id))
+    }
+
+    fn counted(&self, which: &str) -> BTreeMap<String, u64> {
         let database = rusqlite::Connection::open(self.database()).unwrap();
-        let sql = "SELECT reason, CAST(SUM(count) AS INTEGER) FROM refusal_count GROUP BY reason";
-        let mut counts = database.prepare(sql).unwrap();
+        let sql = format!(
+            "SELECT reason, CAST(SUM(count) AS INTEGER) FROM refusal_count WHERE {which} \
+             GROUP BY reason"
+        );
+        let mut counts = database.prepare(&sql).unwrap();
         let counts = counts
             .query_map([], |row| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap())));
         counts.unwrap().map(Result::unwrap).collect()
