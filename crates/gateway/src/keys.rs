@@ -85,7 +85,7 @@ pub enum AuditPolicy {
     /// Everything, with both bodies.
     #[default]
     Full,
-    /// GUID, key, times, status, sizes and usage.
+    /// The row alone: neither bodies nor the messages of failures. `docs/keys.md` says what is in it.
     Metadata,
 }
 
