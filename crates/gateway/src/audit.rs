@@ -1,8 +1,8 @@
 //! The durable record: what is written of a call, and when a call may go on.
 //!
 //! The RX row is committed before an upstream is asked, and the TX row before the caller can have
-//! the end of the answer. So an answer that somebody received is always on record. What cannot be
-//! recorded is refused.
+//! the end of the answer. So an answer that somebody received is always on record; not the other way
+//! round, since nothing is written after an answer was let go. What cannot be recorded is refused.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +15,8 @@ use model::{CallId, Dialect, Failure, FailureKind, Retry};
 
 use crate::amounts::Amounts;
 use crate::clock::WallClock;
+use crate::complete::{Knock, Refusal};
+use crate::end;
 use crate::keys::{AuditPolicy, Endpoint, UnixMillis};
 use crate::ports::{Finished, HUNG_UP, Outcome};
 use crate::refusals::{Refusals, Who};
@@ -227,6 +229,24 @@ impl Audit {
     pub(crate) fn settle(&self, id: CallId, spending: Spending) {
         // The store keeps it until it is written; nobody waits.
         drop(self.store.settle(id, spending));
+    }
+
+    /// Records what is refused at a door that takes no calls, as the refusal of a call is.
+    pub fn refused(&self, refusal: &Refusal<'_>) {
+        let Knock { id, dialect, endpoint, caller } = refusal.at;
+        let outcome = Outcome::Failed(refusal.failure, refusal.status);
+        let finished = end::unread(id, dialect, outcome, refusal.duration);
+        let bytes_in = refusal.bytes_in;
+        self.refuse(&Unread { id, dialect, endpoint, caller, model: "", bytes_in }, &finished);
+    }
+
+    /// Counts a stranger who is refused at a door that leaves no record of anybody else: somebody may
+    /// be guessing keys.
+    pub fn refused_stranger(&self, caller: &Caller, failure: &Failure) {
+        if self.records(caller) && who(caller) == Who::Stranger {
+            let now = self.clock.now();
+            self.refusals.note(now, failure.kind.as_str(), caller.address, Who::Stranger);
+        }
     }
 
     /// Records a call that was refused, or left, before it was one: a row for holders of keys, for

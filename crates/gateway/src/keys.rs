@@ -56,10 +56,13 @@ pub enum Endpoint {
     Messages,
     /// `POST /v1/messages/count_tokens`.
     CountTokens,
+    /// `/admin/v1` and `/v1/keys`, where keys are looked after. Only what is refused there is on
+    /// record, and no key is bounded to it.
+    Admin,
 }
 
 impl Endpoint {
-    /// Every endpoint there is.
+    /// Every endpoint that a key can be bounded to.
     pub const ALL: [Self; 5] =
         [Self::Chat, Self::Completions, Self::Responses, Self::Messages, Self::CountTokens];
 
@@ -71,6 +74,7 @@ impl Endpoint {
             Self::Responses => "responses",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Admin => "admin",
         }
     }
 }
@@ -81,7 +85,7 @@ pub enum AuditPolicy {
     /// Everything, with both bodies.
     #[default]
     Full,
-    /// GUID, key, times, status, sizes and usage.
+    /// The row alone: neither bodies nor the messages of failures. `docs/keys.md` says what is in it.
     Metadata,
 }
 

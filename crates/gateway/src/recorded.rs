@@ -245,7 +245,8 @@ fn outcome<'a>(call: &Call, ended: &'a Result<(), Option<Failure>>) -> Outcome<'
     }
 }
 
-/// Hands the door what was held back until it was on record. A door that is too slow to take it
+/// Hands the door what was held back until it was on record. Whether it arrives is not recorded any
+/// more: the row says that the caller could have it. A door that is too slow to take it
 /// finds a failure in its place, not a stream that just ends.
 pub(crate) async fn deliver(
     call: &Call,

@@ -16,14 +16,15 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use gateway::admin::{Admin, AdminError};
-use gateway::keys::KeyId;
+use gateway::keys::{Endpoint, KeyId};
 use gateway::store::{Actor, StoreError};
+use gateway::{Audit, Refusal};
 use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
-use model::{CallId, Dialect};
+use model::{CallId, Dialect, Failure};
 
 use crate::body::{BodyBudget, BodyLimits, read_body};
-use crate::doors::{Doors, no_such_route, peer};
+use crate::doors::{Arrival, Doors, dialect_of, peer};
 use crate::headers;
 use crate::rules::LiveRules;
 
@@ -75,7 +76,12 @@ pub enum AdminAccess {
     /// Whoever can reach this door: it is a socket that only its owner can open.
     Machine,
     /// Holders of admin keys, after the rules of Host and Origin.
-    Keys(LiveRules),
+    Keys {
+        /// These rules.
+        rules: LiveRules,
+        /// Where it is written down who was refused: somebody may be guessing keys.
+        audit: Arc<Audit>,
+    },
 }
 
 /// Which paths a listener has.
@@ -101,7 +107,9 @@ impl AdminPaths {
 /// The routes of administering, for a listener of their own.
 pub fn admin_router(doors: AdminDoors) -> Router {
     let bridge = doors.bridge;
-    let nothing = move |_: Request| async move { sign(Refused::no_route().response(), bridge) };
+    let nothing = move |_: Request| async move {
+        sign(Refused::no_route().response(), CallId::generate(), bridge)
+    };
     admin_routes(doors, None).fallback(nothing)
 }
 
@@ -165,18 +173,18 @@ impl Answer {
 
 impl Rooms {
     async fn answer(&self, door: Door, path: &'static str, request: Request) -> Response {
-        if !self.exists(door) {
-            return match &self.public {
-                Some(doors) => no_such_route(axum::extract::State(doors.clone()), request).await,
-                None => self.sign(Refused::no_route().response()),
-            };
-        }
         let (head, body) = request.into_parts();
+        let arrival = Arrival::now(dialect_of(&head.uri, &head.headers), Endpoint::Admin);
+        if !self.exists(door) {
+            return self.nothing_here(&arrival, &head);
+        }
         let unread = headers::announce_body(&head.headers);
-        let taken = self.take(path, door, &head, body).await;
+        let mut bytes_in = 0;
+        let taken = self.take(path, door, &head, body, &mut bytes_in).await;
         match taken.map_err(|refused| refused.told_at(door)) {
-            Ok(Answer(status, body)) => self.sign(headers::json(status, body)),
+            Ok(Answer(status, body)) => self.sign(headers::json(status, body), arrival.id),
             Err(refused) => {
+                self.note(&arrival, &head, bytes_in, &refused.for_record(), refused.status());
                 let mut response = refused.response();
                 if refused.status() == StatusCode::UNAUTHORIZED {
                     let challenge = HeaderValue::from_static("Bearer");
@@ -190,9 +198,44 @@ impl Rooms {
                 if unread {
                     headers::close(response.headers_mut());
                 }
-                self.sign(response)
+                self.sign(response, arrival.id)
             }
         }
+    }
+
+    /// Answers where there is no such door. Whoever tries it may be looking for one.
+    fn nothing_here(&self, arrival: &Arrival, head: &http::request::Parts) -> Response {
+        let (failure, response) = if let Some(doors) = &self.public {
+            let failure = doors.nothing_here(head);
+            let response = doors.turn_away_as(arrival.id, head, arrival.dialect, &failure);
+            (failure, response)
+        } else {
+            let refused = Refused::no_route();
+            (refused.for_record(), self.sign(refused.response(), arrival.id))
+        };
+        self.note(arrival, head, 0, &failure, response.status());
+        response
+    }
+
+    /// Records that somebody was refused. Being on this machine is no right here, so whoever shows
+    /// neither a key nor the token is a stranger.
+    fn note(
+        &self,
+        arrival: &Arrival,
+        head: &http::request::Parts,
+        bytes_in: usize,
+        failure: &Failure,
+        status: StatusCode,
+    ) {
+        let AdminAccess::Keys { rules, audit } = &self.doors.access else { return };
+        let caller = rules.now().refused(head);
+        audit.refused(&Refusal {
+            at: arrival.knock(Some(&caller)),
+            bytes_in,
+            failure,
+            status: status.as_u16(),
+            duration: arrival.at.elapsed(),
+        });
     }
 
     /// Whether a door is there at all.
@@ -204,9 +247,9 @@ impl Rooms {
         }
         match (door, &self.doors.access) {
             (Door::Admin, AdminAccess::Machine) => true,
-            (Door::Admin, AdminAccess::Keys(_)) => snapshot.has_admin_keys(),
+            (Door::Admin, AdminAccess::Keys { .. }) => snapshot.has_admin_keys(),
             (Door::Children, AdminAccess::Machine) => false,
-            (Door::Children, AdminAccess::Keys(_)) => snapshot.has_model_keys(),
+            (Door::Children, AdminAccess::Keys { .. }) => snapshot.has_model_keys(),
         }
     }
 
@@ -216,12 +259,13 @@ impl Rooms {
         door: Door,
         head: &http::request::Parts,
         body: Body,
+        bytes_in: &mut usize,
     ) -> Result<Answer, Refused> {
         if let Err(why) = self.doors.admin.keyring().snapshot().install() {
             let why = match &self.doors.access {
                 AdminAccess::Machine => Arc::clone(why),
                 // Whoever asks is not known yet, and the reason may name files.
-                AdminAccess::Keys(rules) => {
+                AdminAccess::Keys { rules, .. } => {
                     rules.now().access.locate(peer(head), head)?;
                     "the keys are not loaded".into()
                 }
@@ -243,6 +287,7 @@ impl Rooms {
         } else {
             None
         };
+        *bytes_in = arrived.as_ref().map_or(0, |arrived| arrived.bytes.len());
         let asked = Asked {
             admin: &self.doors.admin,
             bridge: self.doors.bridge,
@@ -254,17 +299,17 @@ impl Rooms {
         serve(route, asked).await
     }
 
-    fn sign(&self, response: Response) -> Response {
-        sign(response, self.doors.bridge)
+    fn sign(&self, response: Response, id: CallId) -> Response {
+        sign(response, id, self.doors.bridge)
     }
 }
 
 /// Adds what every reply carries. Nothing of this may lie in a cache.
-fn sign(mut response: Response, bridge: &'static str) -> Response {
+fn sign(mut response: Response, id: CallId, bridge: &'static str) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(headers::BRIDGE, HeaderValue::from_static(bridge));
-    headers::identify(headers, CallId::generate(), Dialect::OpenAiChat);
+    headers::identify(headers, id, Dialect::OpenAiChat);
     response
 }
 

@@ -146,6 +146,17 @@ impl Doors {
         self.rules().admit(head)
     }
 
+    /// What is told of a path that does not exist: to strangers not even that.
+    pub(crate) fn nothing_here(&self, head: &request::Parts) -> Failure {
+        match self.admit(head) {
+            Ok(_) => Failure::new(
+                FailureKind::NoSuchRoute,
+                format!("There is no {} {} here.", head.method, printable(head.uri.path())),
+            ),
+            Err(failure) => failure,
+        }
+    }
+
     /// Adds what every reply carries.
     pub(crate) fn sign(&self, mut response: Response) -> Response {
         let bridge = HeaderValue::from_static(self.shared.settings.bridge);
@@ -174,14 +185,30 @@ impl Doors {
         response
     }
 
-    /// As [`refuse`](Self::refuse) for routes that are no calls and leave no record.
+    /// As [`refuse`](Self::refuse) for routes that are no calls and leave no record. Strangers are
+    /// counted.
     pub(crate) fn turn_away(
         &self,
         head: &request::Parts,
         dialect: Dialect,
         failure: &Failure,
     ) -> Response {
-        let id = CallId::generate();
+        if failure.kind == FailureKind::Unauthenticated
+            && let Some(audit) = self.gateway().audit()
+        {
+            audit.refused_stranger(&self.rules().refused(head), failure);
+        }
+        self.turn_away_as(CallId::generate(), head, dialect, failure)
+    }
+
+    /// The same under a name that is given already. Counts nobody.
+    pub(crate) fn turn_away_as(
+        &self,
+        id: CallId,
+        head: &request::Parts,
+        dialect: Dialect,
+        failure: &Failure,
+    ) -> Response {
         let (status, body) = write_failure(dialect, failure, id);
         let mut response = self.failure_response(id, dialect, failure, status, body);
         if headers::announce_body(&head.headers) {
@@ -315,15 +342,9 @@ pub(crate) async fn no_embeddings(State(doors): State<Doors>, request: Request) 
     doors.turn_away(&head, Dialect::OpenAiChat, &failure)
 }
 
-pub(crate) async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {
+async fn no_such_route(State(doors): State<Doors>, request: Request<Body>) -> Response {
     let (head, _) = request.into_parts();
-    let failure = match doors.admit(&head) {
-        Ok(_) => Failure::new(
-            FailureKind::NoSuchRoute,
-            format!("There is no {} {} here.", head.method, printable(head.uri.path())),
-        ),
-        Err(failure) => failure,
-    };
+    let failure = doors.nothing_here(&head);
     doors.turn_away(&head, dialect_of(&head.uri, &head.headers), &failure)
 }
 

@@ -104,26 +104,43 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     router: Router,
-    mut limits: ServeLimits,
+    limits: ServeLimits,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    limits.head_timeout = limits.head_timeout.min(FOREVER);
-    let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let tls = tls.map(TlsAcceptor::from);
-    let door = Arc::new(Door::new(router, tls, limits, shutdown.clone()));
-    let mut stop = pin!(shutdown.cancelled());
+    let door = Arc::new(Door::new(router, tls, limits, shutdown));
+    let begin = |(stream, peer), slot| {
+        tasks.spawn(Arc::clone(&door).connection(stream, peer, slot));
+    };
+    accept_all(&door, || listener.accept(), begin).await;
+}
+
+/// The accept loop: begins whatever is accepted, until the door's shutdown.
+async fn accept_all<C, F: Future<Output = io::Result<C>>>(
+    door: &Door,
+    accept: impl Fn() -> F,
+    begin: impl Fn(C, OwnedSemaphorePermit),
+) {
+    let most = door.limits.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+    let slots = Arc::new(Semaphore::new(most));
+    let mut stop = pin!(door.shutdown.cancelled());
     let mut pause = FIRST_PAUSE;
     loop {
+        // A free slot first, so that what we cannot serve stays with the kernel.
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+            io::Result::Ok((accept().await?, slot))
+        };
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, peer, slot)) => {
+            Ok((connection, slot)) => {
                 pause = FIRST_PAUSE;
-                tasks.spawn(Arc::clone(&door).connection(stream, peer, slot));
+                begin(connection, slot);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -141,16 +158,6 @@ pub async fn serve(
             }
         }
     }
-}
-
-/// Waits for a free slot first, so that what we cannot serve stays with the kernel.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, slot))
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {
@@ -189,9 +196,10 @@ impl Door {
     fn new(
         router: Router,
         tls: Option<TlsAcceptor>,
-        limits: ServeLimits,
+        mut limits: ServeLimits,
         shutdown: CancellationToken,
     ) -> Self {
+        limits.head_timeout = limits.head_timeout.min(FOREVER);
         // Turns handlers into routes once and not for each request.
         let router = router.with_state(());
         Self { http: http_settings(&limits), tls, router, limits, shutdown }

@@ -85,16 +85,17 @@ impl Parts {
             tasks: calls.clone(),
             stop: stop.clone(),
         });
+        let by_keys =
+            || AdminAccess::Keys { rules: rules.clone(), audit: Arc::clone(&records.audit) };
         let doors = |access, paths| AdminDoors {
             admin: records.admin.clone(),
             access,
             paths,
             bridge: BRIDGE,
         };
-        let apart = config.admin_address.map(|address| {
-            let access = AdminAccess::Keys(rules.clone());
-            (address, admin_router(doors(access, AdminPaths::Admin)))
-        });
+        let apart = config
+            .admin_address
+            .map(|address| (address, admin_router(doors(by_keys(), AdminPaths::Admin))));
         let beside = if apart.is_some() { AdminPaths::Children } else { AdminPaths::All };
         let router = http_doors::router_with(
             gateway,
@@ -107,7 +108,7 @@ impl Parts {
                 anthropic_done: config.anthropic_done,
                 bridge: BRIDGE,
             },
-            Some(doors(AdminAccess::Keys(rules.clone()), beside)),
+            Some(doors(by_keys(), beside)),
         );
         let control = admin_router(doors(AdminAccess::Machine, AdminPaths::Admin));
         let attached = CancellationToken::new();

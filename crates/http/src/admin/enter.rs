@@ -19,7 +19,7 @@ impl Rooms {
     pub(super) fn enter(&self, door: Door, head: &Parts) -> Result<Actor, Refused> {
         let rules = match &self.doors.access {
             AdminAccess::Machine => return Ok(Actor::Machine),
-            AdminAccess::Keys(rules) => rules,
+            AdminAccess::Keys { rules, .. } => rules,
         };
         let address = rules.now().access.locate(peer(head), head)?;
         let (admin, mut refused) = (&self.doors.admin, None);

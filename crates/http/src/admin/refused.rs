@@ -9,7 +9,7 @@ use gateway::admin::AdminError;
 use gateway::store::StoreError;
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
-use model::Failure;
+use model::{Failure, FailureKind};
 use serde::Serialize;
 
 use super::routes::Door;
@@ -101,6 +101,28 @@ impl Refused {
             Self::Admin(AdminError::Conflict(_)) => StatusCode::CONFLICT,
             Self::Admin(AdminError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Admin(AdminError::Internal(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The same for the record.
+    pub(super) fn for_record(&self) -> Failure {
+        let kind = match self {
+            Self::Failure(failure) => failure.kind,
+            Self::Unauthenticated(_) => FailureKind::Unauthenticated,
+            Self::Forbidden(_) | Self::Admin(AdminError::Forbidden(_)) => FailureKind::Forbidden,
+            Self::Method(_) => FailureKind::MethodNotAllowed,
+            Self::NoRoute | Self::Admin(AdminError::NotFound(_)) => FailureKind::NoSuchRoute,
+            Self::Invalid(..)
+            | Self::Admin(AdminError::Invalid { .. } | AdminError::Conflict(_)) => {
+                FailureKind::BadRequest
+            }
+            Self::Admin(AdminError::Store(StoreError::Unsupported(_))) => FailureKind::Unsupported,
+            Self::Admin(AdminError::Store(_)) => FailureKind::NotReady,
+            Self::Admin(AdminError::Internal(_)) => FailureKind::Internal,
+        };
+        match self {
+            Self::Failure(failure) => Failure::new(kind, failure.message.as_str()),
+            other => Failure::new(kind, other.shape().message),
         }
     }
 

@@ -13,8 +13,8 @@ use gateway::keyring::Keyring;
 use gateway::keys::token::InstallSecret;
 use gateway::store::{Actor, Loaded, Store};
 use gateway::{
-    BoxFuture, CallLog, EventSink, Finished, Gateway, GatewayLimits, GatewayParts, Order, Received,
-    Upstream, UpstreamStatus,
+    Audit, AuditScope, BoxFuture, CallLog, EventSink, Finished, Gateway, GatewayLimits,
+    GatewayParts, Order, Received, Redactor, Upstream, UpstreamStatus,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -131,7 +131,13 @@ impl House {
             params: ParamsMode::Default,
             deadline: Duration::from_mins(1),
         });
-        let rules = AdminAccess::Keys(live.clone());
+        let audit = Audit::new(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&clock) as Arc<dyn gateway::clock::WallClock>,
+            AuditScope::Full,
+            Redactor::new(&[]).unwrap(),
+        );
+        let rules = AdminAccess::Keys { rules: live.clone(), audit: Arc::new(audit) };
         let doors = |access, paths| AdminDoors {
             admin: admin.clone(),
             access,

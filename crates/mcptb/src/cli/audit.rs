@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::client::{Ask, Client, Reach, escaped, read};
+use super::pages::Span;
 use super::table::{Flush, Table};
 use super::{Problem, pages, print, show};
 use crate::telemetry::Plain;
@@ -54,17 +55,6 @@ struct Filters {
     status: Option<String>,
 }
 
-/// When.
-#[derive(Clone, Debug, Args)]
-struct Span {
-    /// The first instant, such as 2027-01-15 or 2027-01-15T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// The instant after the last one.
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
-}
-
 impl Filters {
     fn ask(&self) -> Ask {
         Ask::get(PATH).query(&[
@@ -76,7 +66,7 @@ impl Filters {
     }
 
     fn ask_within(&self, span: &Span) -> Ask {
-        self.ask().query(&[("from", span.from.as_deref()), ("to", span.to.as_deref())])
+        self.ask().query(&span.parameters())
     }
 }
 

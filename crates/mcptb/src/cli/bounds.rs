@@ -36,9 +36,17 @@ pub(super) struct BoundsFlags {
     budget: Vec<Json>,
 }
 
+/// Bounds that are taken away by a change.
+#[derive(Debug, Args)]
+pub(super) struct ClearFlags {
+    /// A bound to take away; repeat, or separate by commas.
+    #[arg(long, value_enum, value_name = "BOUND", value_delimiter = ',')]
+    clear: Vec<Bound>,
+}
+
 /// A bound that can be taken away.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Bound {
+enum Bound {
     Expires,
     Uses,
     Model,
@@ -72,9 +80,9 @@ impl Bound {
 
 impl BoundsFlags {
     /// Writes what was said into the body of a request; what was cleared is null there.
-    pub(super) fn write(&self, clear: &[Bound], body: &mut Map<String, Json>) {
+    pub(super) fn write(&self, cleared: Option<&ClearFlags>, body: &mut Map<String, Json>) {
         let mut bounds = Map::new();
-        for bound in clear {
+        for bound in cleared.map_or(&[][..], |cleared| &cleared.clear) {
             match (bound.within(), bound) {
                 (Some(name), _) => put(&mut bounds, name, Some(Json::Null)),
                 (None, Bound::Uses) => put(body, "uses", Some(Json::Null)),

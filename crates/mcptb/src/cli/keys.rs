@@ -1,7 +1,6 @@
 //! `mcptb keys`: makes, shows, changes and ends keys.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Subcommand, ValueEnum};
@@ -13,8 +12,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::bounds::put;
 use super::client::{Ask, Client, Reach, escaped, read};
+use super::pages::Most;
 use super::table::{Flush, Table};
-use super::token::TokenPlace;
+use super::token::{TokenOut, TokenPlace};
 use super::{Problem, note, pages, print, show};
 
 mod fields;
@@ -60,9 +60,8 @@ pub(super) struct CreateArgs {
     parent: Option<String>,
     #[command(flatten)]
     fields: KeyFlags,
-    /// File for the token, which must not be there yet; only you can read it.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenOut,
     #[command(flatten)]
     reach: Reach,
 }
@@ -95,9 +94,8 @@ pub(super) struct ListArgs {
     /// Keys below this one.
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// No more than this many.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    most: Most,
     #[command(flatten)]
     reach: Reach,
 }
@@ -130,9 +128,8 @@ pub(super) struct RotateArgs {
     /// How long the earlier token works beside the new one, such as 7d; 0 ends it at once.
     #[arg(long, value_name = "TIME", default_value = "1h")]
     overlap: String,
-    /// File for the token, which must not be there yet; only you can read it.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenOut,
     #[command(flatten)]
     reach: Reach,
 }
@@ -157,7 +154,7 @@ pub(super) fn run(command: KeysCommand, matches: &ArgMatches) -> Result<ExitCode
             shown(&args.reach, matches, &ask)?;
         }
         KeysCommand::Rotate(args) => {
-            let place = TokenPlace::decide(args.out.as_deref(), args.reach.json)?;
+            let place = args.token.place(args.reach.json)?;
             let client = Client::open(&args.reach, matches, false)?;
             let body = json!({"overlap": args.overlap});
             let ask = Ask::post(format!("{}/rotate", one(&args.id)), &body);
@@ -188,7 +185,7 @@ pub(super) fn shown(reach: &Reach, matches: &ArgMatches, ask: &Ask) -> Result<()
 }
 
 fn create(args: CreateArgs, matches: &ArgMatches) -> Result<(), Problem> {
-    let place = TokenPlace::decide(args.out.as_deref(), args.reach.json)?;
+    let place = args.token.place(args.reach.json)?;
     let mut body = Map::new();
     let kind = match (args.admin, args.sandbox) {
         (true, _) => Some("admin"),
@@ -198,7 +195,7 @@ fn create(args: CreateArgs, matches: &ArgMatches) -> Result<(), Problem> {
     put(&mut body, "kind", kind.map(Json::from));
     put(&mut body, "tenant", args.tenant.map(Json::from));
     put(&mut body, "parent", args.parent.map(Json::from));
-    args.fields.write(&[], &mut body);
+    args.fields.write(None, &mut body);
     let client = Client::open(&args.reach, matches, true)?;
     issue(&client, &Ask::post(PATH, &Json::Object(body)), place, &args.reach)?;
     if !args.admin && is_first(&client)? {
@@ -287,7 +284,7 @@ fn list(args: &ListArgs, matches: &ArgMatches) -> Result<(), Problem> {
         ("state", state),
         ("parent", args.parent.as_deref()),
     ]);
-    let keys = pages::all(&client, &ask, args.limit)?;
+    let keys = pages::all(&client, &ask, args.most.limit)?;
     if args.reach.json {
         print(&pages::document(&keys));
         return Ok(());

@@ -1,5 +1,6 @@
-//! Lists that come in pages.
+//! Lists that come in pages, and what is asked of them.
 
+use clap::Args;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -9,6 +10,32 @@ use super::client::{Ask, Client};
 
 /// Entries that are asked for at once, at most.
 const PAGE: usize = 1000;
+
+/// When.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Span {
+    /// The first instant, such as 2027-01-15 or 2027-01-15T08:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// The instant after the last one.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+}
+
+impl Span {
+    /// The same for the routes.
+    pub(super) fn parameters(&self) -> [(&'static str, Option<&str>); 2] {
+        [("from", self.from.as_deref()), ("to", self.to.as_deref())]
+    }
+}
+
+/// How much of a list.
+#[derive(Debug, Args)]
+pub(super) struct Most {
+    /// No more than this many.
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+}
 
 /// One page, with its entries as they came.
 #[derive(Deserialize)]

@@ -6,9 +6,10 @@ use clap::{ArgMatches, Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::bounds::{Bound, BoundsFlags, put};
+use super::bounds::{BoundsFlags, ClearFlags, put};
 use super::client::{Ask, Client, Reach, escaped, read};
 use super::keys::shown;
+use super::pages::Most;
 use super::table::{Flush, Table};
 use super::{Problem, pages, print, show};
 
@@ -46,8 +47,8 @@ struct TenantFlags {
 }
 
 impl TenantFlags {
-    fn write(&self, clear: &[Bound], body: &mut Map<String, Json>) {
-        self.bounds.write(clear, body);
+    fn write(&self, cleared: Option<&ClearFlags>, body: &mut Map<String, Json>) {
+        self.bounds.write(cleared, body);
         put(body, "notes", self.notes.as_deref().map(Json::from));
         put(body, "weight", self.weight.map(Json::from));
     }
@@ -67,9 +68,8 @@ pub(super) struct CreateArgs {
 /// Which tenants.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// No more than this many.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    most: Most,
     #[command(flatten)]
     reach: Reach,
 }
@@ -90,9 +90,8 @@ pub(super) struct EditArgs {
     id: String,
     #[command(flatten)]
     fields: TenantFlags,
-    /// A bound to take away; repeat, or separate by commas.
-    #[arg(long, value_enum, value_name = "BOUND", value_delimiter = ',')]
-    clear: Vec<Bound>,
+    #[command(flatten)]
+    cleared: ClearFlags,
     #[command(flatten)]
     reach: Reach,
 }
@@ -106,7 +105,7 @@ pub(super) fn run(command: TenantsCommand, matches: &ArgMatches) -> Result<ExitC
         TenantsCommand::Show(args) => shown(&args.reach, matches, &Ask::get(one(&args.id)))?,
         TenantsCommand::Edit(args) => {
             let mut body = Map::new();
-            args.fields.write(&args.clear, &mut body);
+            args.fields.write(Some(&args.cleared), &mut body);
             if body.is_empty() {
                 let hint = "see: mcptb tenants edit --help";
                 return Err(Problem::new("nothing is to be changed", hint));
@@ -128,7 +127,7 @@ pub(super) fn run(command: TenantsCommand, matches: &ArgMatches) -> Result<ExitC
 fn create(args: CreateArgs, matches: &ArgMatches) -> Result<(), Problem> {
     let mut body = Map::new();
     put(&mut body, "id", Some(Json::from(args.id)));
-    args.fields.write(&[], &mut body);
+    args.fields.write(None, &mut body);
     let client = Client::open(&args.reach, matches, true)?;
     let made = client.fetch(&Ask::post(PATH, &Json::Object(body)))?;
     if args.reach.json {
@@ -141,7 +140,7 @@ fn create(args: CreateArgs, matches: &ArgMatches) -> Result<(), Problem> {
 
 fn list(args: &ListArgs, matches: &ArgMatches) -> Result<(), Problem> {
     let client = Client::open(&args.reach, matches, false)?;
-    let tenants = pages::all(&client, &Ask::get(PATH), args.limit)?;
+    let tenants = pages::all(&client, &Ask::get(PATH), args.most.limit)?;
     if args.reach.json {
         print(&pages::document(&tenants));
         return Ok(());

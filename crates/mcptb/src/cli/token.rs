@@ -6,6 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::{Problem, note};
 
 /// Where a token will go. Decided before there is one, so that none is made in vain.
@@ -17,18 +19,26 @@ pub(super) enum TokenPlace {
     Nowhere,
 }
 
-impl TokenPlace {
+/// Where somebody wants a token.
+#[derive(Debug, Args)]
+pub(super) struct TokenOut {
+    /// File for the token, which must not be there yet; only you can read it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl TokenOut {
     /// Decides, and makes the file.
-    pub(super) fn decide(out: Option<&Path>, as_json: bool) -> Result<Self, Problem> {
-        if let Some(path) = out {
-            return NewFile::make(path).map(Self::File);
+    pub(super) fn place(&self, as_json: bool) -> Result<TokenPlace, Problem> {
+        if let Some(path) = &self.out {
+            return NewFile::make(path).map(TokenPlace::File);
         }
         if io::stdout().is_terminal() {
-            return Ok(Self::Screen);
+            return Ok(TokenPlace::Screen);
         }
         if as_json {
             note("mcptb: the token is left out, since stdout is no terminal; --out FILE keeps it");
-            return Ok(Self::Nowhere);
+            return Ok(TokenPlace::Nowhere);
         }
         Err(Problem::new(
             "the token is shown on a terminal only, and stdout is none",

@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args, ValueEnum};
 use serde_json::Value as Json;
 
 use super::client::{Ask, Client, Reach, read};
+use super::pages::Span;
 use super::table::{Flush, Table};
 use super::{Problem, print, show};
 
@@ -15,12 +16,8 @@ pub(super) struct UsageArgs {
     /// What one line stands for.
     #[arg(long, value_enum, default_value = "key")]
     by: By,
-    /// The first instant, such as 2027-01-15 or 2027-01-15T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// The instant after the last one.
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    span: Span,
     /// Calls of this key only.
     #[arg(long, value_name = "ID")]
     key: Option<String>,
@@ -53,13 +50,12 @@ impl By {
 /// Runs it.
 pub(super) fn run(args: &UsageArgs, matches: &ArgMatches) -> Result<ExitCode, Problem> {
     let client = Client::open(&args.reach, matches, false)?;
-    let body = client.fetch(&Ask::get("/admin/v1/usage").query(&[
+    let ask = Ask::get("/admin/v1/usage").query(&[
         ("by", Some(args.by.as_str())),
-        ("from", args.from.as_deref()),
-        ("to", args.to.as_deref()),
         ("key", args.key.as_deref()),
         ("tenant", args.tenant.as_deref()),
-    ]))?;
+    ]);
+    let body = client.fetch(&ask.query(&args.span.parameters()))?;
     if args.reach.json {
         print(&format!("{body}\n"));
         return Ok(ExitCode::SUCCESS);

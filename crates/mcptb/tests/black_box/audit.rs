@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use gateway::admin::BoundsFields;
+use gateway::admin::{BoundsFields, KeyFields, NewKey};
 use gateway::amounts::Amounts;
-use gateway::keys::Endpoint;
+use gateway::keys::{AuditPolicy, Endpoint};
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -247,6 +247,56 @@ fn failures_are_on_record_as_they_were_told() {
 }
 
 #[test]
+fn of_keys_for_metadata_the_row_alone_is_kept() {
+    const QUESTION: &str = "the plan that nobody may keep";
+    const REPLY: &str = "nor what was made of it";
+    let books = Books::new();
+    let [key] = books.keys([NewKey {
+        fields: KeyFields { audit: Some(AuditPolicy::Metadata), ..KeyFields::default() },
+        ..NewKey::default()
+    }]);
+    let rig = books.launch().ready();
+    rig.host.respond(|sampling| {
+        if sampling.asked().contains("fail") {
+            sampling.fail(REPLY);
+        } else {
+            sampling.answer(REPLY);
+        }
+    });
+    let mut ids = Vec::new();
+    for endpoint in CALLING {
+        for (asked, status) in [(QUESTION.to_owned(), 200), (format!("{QUESTION}: fail"), 502)] {
+            let mut body = body(endpoint, &asked, false);
+            body["model"] = "as-it-was-asked-for".into();
+            let request = Request::post(path(endpoint)).json(&body).header("x-api-key", &key.token);
+            let reply = rig.fetch(&request.header("user-agent", "partner/1"));
+            assert_eq!(reply.status, status, "{endpoint:?}: {}", reply.json());
+            ids.push((reply.header("x-request-id").unwrap().to_owned(), status));
+        }
+    }
+    rig.end();
+    let record = books.record();
+    for (id, status) in ids {
+        let call = record.call(&id);
+        assert_eq!((&call.request, &call.reply, &call.row.message), (&None, &None, &None));
+        let row = &call.row;
+        assert_eq!((row.status, row.key), (Some(status), Some(key.id)));
+        assert_eq!(row.model.as_str(), "as-it-was-asked-for");
+        assert_eq!(row.agent.as_deref(), Some("partner/1"));
+        assert!(row.bytes_in > 0 && row.spent.is_some_and(|spent| spent.requests == 1));
+    }
+    // Not in the rows alone: in none of the files.
+    for file in fs::read_dir(books.path()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = if path.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        for said in [QUESTION, REPLY] {
+            let found = bytes.windows(said.len()).any(|part| part == said.as_bytes());
+            assert!(!found, "{said} in {}", path.display());
+        }
+    }
+}
+
+#[test]
 fn refusals_get_a_row_or_are_counted() {
     let books = Books::new();
     let key = books.key(BoundsFields {
@@ -374,7 +424,7 @@ fn without_a_place_for_the_record_nobody_is_told_that_a_key_is_wrong() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     fs::write(&data, "in the way").unwrap();
-    let rig = Launch::new().env("MCPTB_DATA_DIR", data.to_str().unwrap()).ready();
+    let rig = Launch::new().env("MCPTB_DATA_DIR", data.to_str().unwrap()).without_records().ready();
     rig.process.stderr.wait("the reason", |line| line.contains("records cannot be opened"));
     for endpoint in CALLING {
         for token in ["", &key.token] {
@@ -400,7 +450,7 @@ fn two_bridges_do_not_share_a_record() {
     let books = Books::new();
     let key = books.key(<_>::default());
     let first = books.launch().ready();
-    let second = books.launch().ready();
+    let second = books.launch().without_records().ready();
     assert_ne!(first.target.address, second.target.address);
     let holder = format!("in use by another mcptb (pid {})", first.process.pid());
     second.process.stderr.wait("who holds it", |line| line.contains(&holder));

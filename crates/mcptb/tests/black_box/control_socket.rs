@@ -78,7 +78,7 @@ fn a_key_counts_at_once_and_ends_at_once() {
 fn two_bridges_on_one_folder_do_not_share_it() {
     let desk = Desk::new();
     let first = desk.launch().ready();
-    let second = desk.launch().attach();
+    let second = desk.launch().without_records().attach();
     let told = second.process.stderr.wait("a word about it", |line| line.contains("in use"));
     assert!(told.contains("pid "), "{told}");
     let key = desk.key(&["--sandbox"]);
@@ -97,7 +97,7 @@ fn two_bridges_on_one_folder_do_not_share_it() {
 #[test]
 fn a_bridge_that_keeps_nothing_hears_of_the_first_key() {
     let desk = Desk::new();
-    let rig = desk.launch().env("MCPTB_AUDIT", "off").ready();
+    let rig = desk.launch().env("MCPTB_AUDIT", "off").without_records().ready();
     assert_eq!(models(&rig, &Request::get("/v1/models")), 200);
     assert!(!desk.folder().exists());
     let key = desk.key(&[]);

@@ -109,6 +109,7 @@ fn a_second_window_takes_over_when_the_first_is_gone() {
     drop(owning);
     waiter.stderr.wait("the takeover", |line| line.contains("listening"));
     let rig = Rig::listening(waiter, waiting);
+    rig.wait_records();
     assert_eq!(rig.target.address.port().to_string(), port);
     let mut call = rig.send(&Door::Chat.ask("who is there?"));
     rig.host.sampling().answer("the second window");

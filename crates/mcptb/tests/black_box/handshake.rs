@@ -67,6 +67,7 @@ fn nothing_is_asked_before_the_handshake_is_over() {
     let (process, host) = Launch::new().spawn();
     host.request("initialize", &Profile::Plain.initialize());
     let rig = crate::support::Rig::listening(process, host);
+    rig.wait_records();
     let reply = rig.fetch(&Door::Chat.ask("too early"));
     assert_eq!(reply.status, 503);
     assert!(Door::Chat.error(&reply).contains("handshake"));

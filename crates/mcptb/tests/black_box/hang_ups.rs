@@ -1,8 +1,10 @@
 //! Callers who go away.
 
+use gateway::keys::Endpoint;
 use serde_json::json;
 
-use crate::support::{Door, Launch, Profile, Request};
+use crate::support::endpoints::ask_with_key;
+use crate::support::{Books, Door, Launch, Profile, Request};
 
 #[test]
 fn a_hang_up_while_waiting_is_told_to_the_host() {
@@ -129,4 +131,47 @@ fn a_late_answer_is_never_given_to_another_call() {
     let mut call = rig.send(&Door::Chat.ask("third"));
     rig.host.sampling().answer("the answer to the third");
     assert_eq!(Door::Chat.text(&call.finish()), "the answer to the third");
+}
+
+/// The record says what was answered and may have left. It does not say that it has arrived: nothing
+/// is written after the end of an answer is let go.
+#[test]
+fn an_answer_that_is_cut_off_on_its_way_is_on_record_as_answered() {
+    let books = Books::new();
+    let key = books.key(<_>::default());
+    let rig = books.launch().ready();
+    // More than the sockets hold, so that the bridge is still at it.
+    let long = format!("{}and so it ends", "much to read ".repeat(600_000));
+    let text = long.clone();
+    rig.host.respond(move |sampling| sampling.answer(&text));
+    let mut cut_off = Vec::new();
+    let mut begin = |endpoint, streamed| {
+        let mut call = rig.send(&ask_with_key(endpoint, "?", streamed, &key.token));
+        let head = call.head();
+        assert_eq!(head.status, 200);
+        let id = head.header("x-request-id").unwrap().to_owned();
+        let line = rig
+            .process
+            .stderr
+            .wait("its record", |line| line.contains(" TX ") && line.contains(&id));
+        assert!(line.contains("status=200"), "{line}");
+        cut_off.push(id);
+        call
+    };
+    // By callers who go, and by the end of the bridge.
+    drop(begin(Endpoint::Chat, true));
+    drop(begin(Endpoint::Messages, false));
+    let mut waits = begin(Endpoint::Messages, true);
+    rig.end();
+    let got = waits.until_closed();
+    assert!(got.len() < long.len(), "it is not cut off");
+    let record = books.record();
+    for id in cut_off {
+        let call = record.call(&id);
+        let row = &call.row;
+        assert_eq!((row.status, row.failure.as_deref()), (Some(200), None));
+        let reply = String::from_utf8_lossy(call.reply.as_deref().expect("a reply"));
+        assert!(reply.contains("and so it ends"), "{} bytes", reply.len());
+        assert!(row.spent.is_some_and(|spent| spent.tokens > 600_000), "{row:?}");
+    }
 }

@@ -1,13 +1,14 @@
-//! Rates over a restart: what was called in the last minute counts on.
+//! Limits over a restart: what was called in the last minute counts on, and uses of a key for ever.
 
 use std::time::{Duration, Instant};
 
 use gateway::admin::{BoundsFields, KeyFields, NewKey};
 use gateway::keys::KeyKind;
+use serde_json::{Value, json};
 
 use crate::support::endpoints::{CALLING, ask_with_key};
 use crate::support::keyring::bounded;
-use crate::support::{Books, Key, Rig};
+use crate::support::{Books, Key, Reply, Request, Rig};
 
 /// So long after the first call all of them are still in the window.
 const WINDOW: Duration = Duration::from_secs(59);
@@ -103,4 +104,76 @@ fn counts_on() -> bool {
         assert_eq!(got, expected, "{what}");
     }
     true
+}
+
+/// What is left of the uses of a key, as its holder is told.
+fn uses(rig: &Rig, key: &Key) -> Value {
+    let reply = rig.fetch(&Request::get("/v1/usage").header("x-api-key", &key.token));
+    assert_eq!(reply.status, 200);
+    reply.json()["key"]["uses"].clone()
+}
+
+#[test]
+fn uses_of_a_sandbox_key_outlive_a_kill() {
+    let books = Books::new();
+    let twice = NewKey {
+        kind: Some(KeyKind::Sandbox),
+        fields: KeyFields { uses: Some(Some(2)), ..KeyFields::default() },
+        ..NewKey::default()
+    };
+    // A key for each endpoint, so that all of them are refused in the end.
+    let keys = books.keys(CALLING.map(|_| twice.clone()));
+    let ask =
+        |rig: &Rig, at: usize| rig.fetch(&ask_with_key(CALLING[at], "?", false, &keys[at].token));
+    let mut rig = books.launch().ready();
+    for (at, key) in keys.iter().enumerate() {
+        assert_eq!(ask(&rig, at).status, 200);
+        assert_eq!(uses(&rig, key), json!({"limit": 2, "left": 1}));
+    }
+    rig.process.signal("KILL");
+    assert_eq!(rig.process.wait().code(), None, "it was killed");
+    drop(rig);
+
+    let mut rig = books.launch().ready();
+    for (at, key) in keys.iter().enumerate() {
+        assert_eq!(uses(&rig, key), json!({"limit": 2, "left": 1}), "{:?}", CALLING[at]);
+        assert_eq!(ask(&rig, at).status, 200);
+        assert_spent(&rig, key, &ask(&rig, at));
+    }
+    // Nor does being killed once more give one back.
+    rig.process.signal("KILL");
+    rig.process.wait();
+    drop(rig);
+    let rig = books.launch().ready();
+    for (at, key) in keys.iter().enumerate() {
+        assert_spent(&rig, key, &ask(&rig, at));
+    }
+    rig.host.assert_not_asked();
+    rig.end();
+    let record = books.record();
+    for key in &keys {
+        let answered =
+            record.rows().filter(|row| (row.key, row.status) == (Some(key.id), Some(200)));
+        assert_eq!(answered.count(), 2);
+        assert_eq!(record.spent_by(key).requests, 2);
+    }
+}
+
+/// That a call is refused for good by the key, and nothing is left.
+fn assert_spent(rig: &Rig, key: &Key, reply: &Reply) {
+    let body = reply.json();
+    assert_eq!(reply.status, 429, "{body}");
+    assert_eq!(
+        (reply.header("retry-after"), reply.header("x-should-retry")),
+        (None, Some("false"))
+    );
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("`key:{}`", key.id)), "{message}");
+    assert_eq!(uses(rig, key), json!({"limit": 2, "left": 0}));
+    let question = json!({"model": "auto", "messages": [{"role": "user", "content": "?"}]});
+    let question = json!({"endpoint": "chat", "request": question});
+    let explain = Request::post("/v1/explain").json(&question).header("x-api-key", &key.token);
+    let told = rig.fetch(&explain).json();
+    let refusal = (&told["admitted"], &told["refusal"]["status"], &told["refusal"]["scope"]);
+    assert_eq!(refusal, (&json!(false), &json!(429), &json!(format!("key:{}", key.id))), "{told}");
 }

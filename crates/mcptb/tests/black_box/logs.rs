@@ -156,6 +156,7 @@ fn nobody_can_forge_a_line_or_move_the_cursor() {
     host.sampling().answer("ok");
     host.wait_state("ready");
     let rig = Rig::listening(process, host);
+    rig.wait_records();
     let named = Door::Chat.ask_with(forged, &json!({"model": forged}));
     let mut call = rig.send(&named.header("user-agent", "agent \u{9b}31m \u{202e}"));
     rig.host.sampling().result(&json!({

@@ -19,6 +19,7 @@ mod support;
 mod access;
 mod access_network;
 mod admin_doors;
+mod admin_refusals;
 mod audit;
 mod bodies;
 mod bridging;

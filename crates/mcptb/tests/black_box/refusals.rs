@@ -37,7 +37,7 @@ fn every_route_and_every_refusal() {
     house.wait_expired(&open);
     let rows = rows::rows(&open, &house.admin.token);
     // The same folder is open already: this one knows no keys and keeps no record.
-    let shut = house.books.launch().ready();
+    let shut = house.books.launch().without_records().ready();
     shut.process.stderr.wait("the reason", |line| line.contains("records cannot be opened"));
 
     let mut good = HashMap::new();

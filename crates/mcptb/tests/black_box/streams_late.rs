@@ -71,7 +71,7 @@ fn a_late_refusal_and_a_killed_host_are_error_events_too() {
 #[test]
 fn one_of_several_late_choices_fails() {
     // Where calls are recorded, replies wait for each other: see the next test.
-    let rig = Launch::new().env("MCPTB_AUDIT", "off").ready();
+    let rig = Launch::new().env("MCPTB_AUDIT", "off").without_records().ready();
     let mut call = rig.send(&Door::Chat.ask_with("two", &json!({"n": 2, "stream": true})));
     let samplings = [rig.host.sampling(), rig.host.sampling()];
     assert_eq!(call.head().status, 200);

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value as Json};
 
-use crate::cli::bounds::{Bound, BoundsFlags, put};
+use crate::cli::bounds::{BoundsFlags, ClearFlags, put};
 
 /// What can be said of a key.
 #[derive(Debug, Args)]
@@ -39,9 +39,8 @@ pub(super) struct KeyFlags {
 pub(super) struct EditFlags {
     #[command(flatten)]
     fields: KeyFlags,
-    /// A bound to take away; repeat, or separate by commas.
-    #[arg(long, value_enum, value_name = "BOUND", value_delimiter = ',')]
-    clear: Vec<Bound>,
+    #[command(flatten)]
+    cleared: ClearFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -54,8 +53,8 @@ enum Policy {
 
 impl KeyFlags {
     /// Writes what was said into the body of a request.
-    pub(super) fn write(&self, clear: &[Bound], body: &mut Map<String, Json>) {
-        self.bounds.write(clear, body);
+    pub(super) fn write(&self, cleared: Option<&ClearFlags>, body: &mut Map<String, Json>) {
+        self.bounds.write(cleared, body);
         put(body, "name", self.name.as_deref().map(Json::from));
         put(body, "notes", self.notes.as_deref().map(Json::from));
         if let Some(end) = &self.expires {
@@ -75,7 +74,7 @@ impl KeyFlags {
 
 impl EditFlags {
     pub(super) fn write(&self, body: &mut Map<String, Json>) {
-        self.fields.write(&self.clear, body);
+        self.fields.write(Some(&self.cleared), body);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys that are refused, and the request that is.
 
+use std::collections::HashMap;
 use std::fs;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,32 +24,18 @@ const LARGE: usize = 2_000_000;
 /// What the host holds back.
 pub(super) const WAIT: &str = "wait";
 
-/// A folder with a key for each kind of refusal.
+/// A folder with keys for each kind of refusal.
 pub(super) struct House {
     pub(super) books: Books,
     room: tempfile::TempDir,
     pub(super) admin: Key,
     good: Key,
-    expired: Pair,
-    revoked: Pair,
-    elsewhere: Pair,
-    /// Opens chat only, and messages only.
+    /// Opens chat only.
     chat: Key,
+    /// Opens messages only.
     messages: Key,
-    other_model: Key,
-    narrow: Key,
-    rate: Key,
-    one: Key,
-    requests: Key,
-    tokens: Key,
-    cost: Key,
-    uses: Key,
-}
-
-/// A key that calls and one that administers.
-struct Pair {
-    calls: Key,
-    administers: Key,
+    /// The others, by how they are refused and whether they administer.
+    refused: HashMap<(Kind, bool), Key>,
 }
 
 /// A call that holds the only place of a key.
@@ -81,6 +68,10 @@ fn opening(endpoint: Endpoint) -> NewKey {
     within(BoundsFields { endpoints: Some(vec![endpoint]), ..BoundsFields::default() })
 }
 
+fn narrow(bytes: u64) -> NewKey {
+    within(BoundsFields { max_body: Some(Some(bytes)), ..BoundsFields::default() })
+}
+
 fn strange() -> (Entropy, InstallSecret) {
     let entropy = Entropy { secret: Secret::new([7; 32]), id: [7; 12] };
     (entropy, InstallSecret::new([7; 32]))
@@ -98,72 +89,52 @@ impl House {
         let away = BoundsFields { networks, ..BoundsFields::default() };
         let away = KeyFields { bounds: away, ..KeyFields::default() };
         let bounds = BoundsFields::default;
-        let [
-            admin,
-            good,
-            expired,
-            expired_admin,
-            revoked,
-            revoked_admin,
-            elsewhere,
-            elsewhere_admin,
-            chat,
-            messages,
-            other_model,
-            narrow,
-            rate,
-            one,
-            requests,
-            tokens,
-            cost,
-            uses,
-        ] = books.keys([
+        let tenant = Some("poor".parse().unwrap());
+        let models = Some(vec!["gpt-*".parse().unwrap()]);
+        let refused = [
+            (Kind::Expired, false, with(ends.clone())),
+            (Kind::Expired, true, administering(ends)),
+            (Kind::Revoked, false, within(bounds())),
+            (Kind::Revoked, true, administering(KeyFields::default())),
+            (Kind::Network, false, with(away.clone())),
+            (Kind::Network, true, administering(away)),
+            (Kind::Model, false, within(BoundsFields { models, ..bounds() })),
+            (Kind::LargeBody, false, narrow(NARROW)),
+            (Kind::EndlessBody, false, narrow(NARROW)),
+            (
+                Kind::Rate,
+                false,
+                within(BoundsFields { requests_per_minute: Some(Some(1)), ..bounds() }),
+            ),
+            (
+                Kind::Concurrency,
+                false,
+                within(BoundsFields { concurrency: Some(Some(1)), ..bounds() }),
+            ),
+            (Kind::RequestBudget, false, within(budget(Unit::Requests, 1))),
+            (Kind::TokenBudget, false, within(budget(Unit::Tokens, 20))),
+            (Kind::CostBudget, false, NewKey { tenant, ..within(bounds()) }),
+            (Kind::Uses, false, with(KeyFields { uses: Some(Some(1)), ..KeyFields::default() })),
+        ];
+        let names = refused.each_ref().map(|(kind, administers, _)| (*kind, *administers));
+        let made = books.keys(refused.map(|(_, _, new)| new));
+        let refused: HashMap<_, _> = names.into_iter().zip(made).collect();
+        let [admin, good, chat, messages] = books.keys([
             administering(KeyFields::default()),
             within(bounds()),
-            with(ends.clone()),
-            administering(ends),
-            within(bounds()),
-            administering(KeyFields::default()),
-            with(away.clone()),
-            administering(away),
             opening(Endpoint::Chat),
             opening(Endpoint::Messages),
-            within(BoundsFields { models: Some(vec!["gpt-*".parse().unwrap()]), ..bounds() }),
-            within(BoundsFields { max_body: Some(Some(NARROW)), ..bounds() }),
-            within(BoundsFields { requests_per_minute: Some(Some(1)), ..bounds() }),
-            within(BoundsFields { concurrency: Some(Some(1)), ..bounds() }),
-            within(budget(Unit::Requests, 1)),
-            within(budget(Unit::Tokens, 20)),
-            NewKey { tenant: Some("poor".parse().unwrap()), ..within(bounds()) },
-            with(KeyFields { uses: Some(Some(1)), ..KeyFields::default() }),
         ]);
         books.administer(async |office| {
-            for key in [&revoked, &revoked_admin] {
-                office.key_revoke(key.id, Actor::Machine).await.unwrap();
+            for administers in [false, true] {
+                let id = refused[&(Kind::Revoked, administers)].id;
+                office.key_revoke(id, Actor::Machine).await.unwrap();
             }
         });
         let room = tempfile::tempdir().unwrap();
         let prices = "[prices.\"*\"]\ninput = 1\noutput = 1\n";
         fs::write(room.path().join("mcptb.toml"), prices).unwrap();
-        Self {
-            books,
-            room,
-            admin,
-            good,
-            expired: Pair { calls: expired, administers: expired_admin },
-            revoked: Pair { calls: revoked, administers: revoked_admin },
-            elsewhere: Pair { calls: elsewhere, administers: elsewhere_admin },
-            chat,
-            messages,
-            other_model,
-            narrow,
-            rate,
-            one,
-            requests,
-            tokens,
-            cost,
-            uses,
-        }
+        Self { books, room, admin, good, chat, messages, refused }
     }
 
     /// The file that says what models cost.
@@ -175,7 +146,8 @@ impl House {
     /// Waits until the keys that are to expire have done so.
     pub(super) fn wait_expired(&self, rig: &Rig) {
         let deadline = Instant::now() + PATIENCE;
-        let look = Request::get("/v1/models").header("x-api-key", &self.expired.calls.token);
+        let look = Request::get("/v1/models")
+            .header("x-api-key", &self.refused[&(Kind::Expired, false)].token);
         while rig.fetch(&look).status != 401 {
             assert!(Instant::now() < deadline, "it never ends");
         }
@@ -189,25 +161,23 @@ impl House {
 
     /// Takes the only place of a key. The host holds back what says `wait`.
     pub(super) fn keep_waiting(&self, rig: &Rig, held: &Receiver<Sampling>) -> Waiting {
-        let call = rig.send(&ask_with_key(Endpoint::Chat, WAIT, false, &self.one.token));
+        let call = rig.send(&ask_with_key(
+            Endpoint::Chat,
+            WAIT,
+            false,
+            &self.refused[&(Kind::Concurrency, false)].token,
+        ));
         Waiting { call, sampling: held.recv_timeout(PATIENCE).expect("a sampling request") }
     }
 
     /// The request that a cell is about, and the scope that is expected to refuse it.
     pub(super) fn case(&self, rig: &Rig, row: &Row, kind: Kind) -> (Request, Option<String>) {
         let administers = row.sort == Sort::Admin;
-        let of = |pair: &Pair| {
-            if administers { pair.administers.clone() } else { pair.calls.clone() }
-        };
+        let key = || &self.refused[&(kind, administers)];
         let right = if administers { &self.admin } else { &self.good };
         let shown = |token: &str| row.request().header("x-api-key", token);
         let nobody = |token: &str| (shown(token), None);
         let by = |key: &Key| (shown(&key.token), Some(format!("key:{}", key.id)));
-        let spent = |key: &Key| {
-            // Where it is spent already, this is refused, and that is as good.
-            rig.fetch(&row.spending(&key.token));
-            by(key)
-        };
         let kind_of_key = if administers { KeyKind::Admin } else { KeyKind::Model };
         let (entropy, install) = strange();
         match kind {
@@ -222,16 +192,13 @@ impl House {
             Kind::WrongSecret => {
                 nobody(remint(kind_of_key, right.id, &entropy, &install).token.expose())
             }
-            Kind::Expired => nobody(&of(&self.expired).token),
-            Kind::Revoked => nobody(&of(&self.revoked).token),
+            Kind::Expired | Kind::Revoked => nobody(&key().token),
             Kind::OtherSort if administers => nobody(&self.good.token),
             Kind::OtherSort => nobody(&self.admin.token),
-            Kind::Network => by(&of(&self.elsewhere)),
             Kind::Endpoint if row.endpoint() == Endpoint::Chat => by(&self.messages),
             Kind::Endpoint => by(&self.chat),
-            Kind::Model => by(&self.other_model),
             Kind::LargeBody | Kind::EndlessBody => {
-                let key = if administers { &self.admin } else { &self.narrow };
+                let key = if administers { &self.admin } else { key() };
                 let scope = (!administers).then(|| format!("key:{}", key.id));
                 let request = match kind {
                     Kind::LargeBody => row.announced(LARGE),
@@ -239,12 +206,13 @@ impl House {
                 };
                 (request.header("x-api-key", &key.token), scope)
             }
-            Kind::Rate => spent(&self.rate),
-            Kind::Concurrency => by(&self.one),
-            Kind::RequestBudget => spent(&self.requests),
-            Kind::TokenBudget => by(&self.tokens),
-            Kind::CostBudget => (shown(&self.cost.token), Some("tenant:poor".to_owned())),
-            Kind::Uses => spent(&self.uses),
+            Kind::Network | Kind::Model | Kind::Concurrency | Kind::TokenBudget => by(key()),
+            Kind::Rate | Kind::RequestBudget | Kind::Uses => {
+                // Where it is spent already, this is refused, and that is as good.
+                rig.fetch(&row.spending(&key().token));
+                by(key())
+            }
+            Kind::CostBudget => (shown(&key().token), Some("tenant:poor".to_owned())),
             Kind::StoreDown => nobody(&right.token),
             Kind::WrongMethod => (self.good(row, row.other_method()), None),
             Kind::UnknownPath => (self.good(row, row.other_path()), None),

@@ -3,7 +3,7 @@
 use super::rows::{Row, Sort, Tongue};
 
 /// A kind of refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     NoCredential,
     /// A typo: the checksum does not match.

@@ -28,13 +28,14 @@ pub(crate) const fn path(endpoint: Endpoint) -> &'static str {
         Endpoint::Responses => "/v1/responses",
         Endpoint::Messages => "/v1/messages",
         Endpoint::CountTokens => "/v1/messages/count_tokens",
+        Endpoint::Admin => "/admin/v1",
     }
 }
 
 /// The wire format's name in the record.
 pub(crate) const fn dialect(endpoint: Endpoint) -> &'static str {
     match endpoint {
-        Endpoint::Chat | Endpoint::Completions => "openai-chat",
+        Endpoint::Chat | Endpoint::Completions | Endpoint::Admin => "openai-chat",
         Endpoint::Responses => "openai-responses",
         Endpoint::Messages | Endpoint::CountTokens => "anthropic-messages",
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use gateway::admin::{Admin, BoundsFields, KeyFields, NewKey, NewTenant, Randomness, TenantFields};
 use gateway::amounts::{Amounts, Budget, Span, Unit};
 use gateway::clock::SystemClock;
-use gateway::keyring::Keyring;
+use gateway::keyring::{ActiveKey, Keyring};
 use gateway::keys::token::Entropy;
 use gateway::keys::{KeyId, KeyKind, ScopeId};
 use gateway::store::{Actor, CallFilter, CallRow, FullCall, Progress, Store};
@@ -111,7 +111,7 @@ impl Books {
             for new in wanted {
                 let issued = admin.key_create(new, Actor::Machine).await.unwrap();
                 let id = issued.key.key.id;
-                self.lines.borrow_mut().insert(id, Arc::clone(&issued.key.debited));
+                self.lines.borrow_mut().insert(id, debited(&issued.key));
                 made.push(Key { id, token: issued.token.expose().clone() });
             }
             made
@@ -169,13 +169,32 @@ impl Books {
 
     /// How often callers were refused who got no row, by reason.
     pub(crate) fn refusal_counts(&self) -> BTreeMap<String, u64> {
+        self.counted("TRUE")
+    }
+
+    /// The same of the holder of a key.
+    pub(crate) fn refusal_counts_of(&self, key: &Key) -> BTreeMap<String, u64> {
+        self.counted(&format!("key_id = '{}'", key.id))
+    }
+
+    fn counted(&self, which: &str) -> BTreeMap<String, u64> {
         let database = rusqlite::Connection::open(self.database()).unwrap();
-        let sql = "SELECT reason, CAST(SUM(count) AS INTEGER) FROM refusal_count GROUP BY reason";
-        let mut counts = database.prepare(sql).unwrap();
+        let sql = format!(
+            "SELECT reason, CAST(SUM(count) AS INTEGER) FROM refusal_count WHERE {which} \
+             GROUP BY reason"
+        );
+        let mut counts = database.prepare(&sql).unwrap();
         let counts = counts
             .query_map([], |row| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap())));
         counts.unwrap().map(Result::unwrap).collect()
     }
+}
+
+/// What calls with a key are accounted for in: those of a sandbox only where uses are counted.
+fn debited(key: &ActiveKey) -> Arc<[ScopeId]> {
+    let sandbox = key.key.kind == KeyKind::Sandbox;
+    let scopes = key.scopes.iter().filter(|scope| !sandbox || scope.uses.is_some());
+    scopes.map(|scope| scope.id.clone()).collect()
 }
 
 impl Record {

@@ -17,6 +17,7 @@ pub(crate) struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
     read_stderr: bool,
+    records: bool,
 }
 
 /// A bridge, its host, and where it listens.
@@ -41,6 +42,7 @@ impl Launch {
             args: Vec::new(),
             env: vec![("MCPTB_PORT".to_owned(), "0".to_owned())],
             read_stderr: true,
+            records: true,
         }
     }
 
@@ -75,6 +77,12 @@ impl Launch {
         self
     }
 
+    /// It has no records, or cannot have them: they are not waited for.
+    pub(crate) fn without_records(mut self) -> Self {
+        self.records = false;
+        self
+    }
+
     /// Starts the process. Nobody has said anything to it yet.
     pub(crate) fn spawn(&self) -> (Process, FakeHost) {
         let (process, ends) =
@@ -82,11 +90,16 @@ impl Launch {
         (process, FakeHost::new(self.profile, ends))
     }
 
-    /// Starts it, shakes hands, and waits until it listens. A warm-up may be waiting.
+    /// Starts it, shakes hands, and waits until it listens and keeps records: before, calls may get
+    /// 503, and a command could take the folder. A warm-up may be waiting.
     pub(crate) fn attach(&self) -> Rig {
         let (process, host) = self.spawn();
         host.shake_hands();
-        Rig::listening(process, host)
+        let rig = Rig::listening(process, host);
+        if self.records {
+            rig.wait_records();
+        }
+        rig
     }
 
     /// Starts it and answers the warm-up, so that calls can be taken.
@@ -104,6 +117,11 @@ impl Rig {
         let status = host.wait_status("a URL", |status| status["url"].is_string());
         let address = address_of(&status);
         Self { process, host, target: Target::plain(address) }
+    }
+
+    /// Waits until its records are open.
+    pub(crate) fn wait_records(&self) {
+        self.host.wait_status("its records", |_| self.process.has_records());
     }
 
     pub(crate) fn send(&self, request: &Request) -> Call {

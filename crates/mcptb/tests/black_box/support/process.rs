@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -46,7 +47,9 @@ pub(crate) struct Process {
     pub(crate) stderr: Lines,
     /// Kept open and unread where nobody reads stderr.
     _unread: Option<Box<dyn Read + Send>>,
-    /// Where it keeps its records, unless it was told otherwise.
+    /// Where it keeps its records.
+    folder: PathBuf,
+    /// The same, unless it was told otherwise.
     _data: tempfile::TempDir,
 }
 
@@ -73,6 +76,8 @@ impl Process {
             command.env("MCPTB_STDIO", "threads");
         }
         command.envs(env.iter().map(|(name, value)| (name, value)));
+        let told = env.iter().rev().find(|(name, _)| name == "MCPTB_DATA_DIR");
+        let folder = told.map_or_else(|| data.path().to_owned(), |(_, told)| PathBuf::from(told));
         let sockets = (plumbing == Plumbing::Sockets).then(|| {
             let (stdin, to_bridge) = UnixStream::pair().unwrap();
             let (stdout, from_bridge) = UnixStream::pair().unwrap();
@@ -101,7 +106,14 @@ impl Process {
         thread::spawn(move || {
             let _ = sender.send(child.wait().unwrap());
         });
-        (Self { pid, ended, status: None, stderr: lines, _unread: unread, _data: data }, ends)
+        let process =
+            Self { pid, ended, status: None, stderr: lines, _unread: unread, folder, _data: data };
+        (process, ends)
+    }
+
+    /// Whether its records are open: the control socket is there from then on.
+    pub(crate) fn has_records(&self) -> bool {
+        UnixStream::connect(self.folder.join("control.sock")).is_ok()
     }
 
     pub(crate) const fn pid(&self) -> u32 {
