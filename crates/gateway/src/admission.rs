@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use model::{CompletionRequest, Failure, Loss};
 use tokio::time::Instant;
 
@@ -44,9 +45,9 @@ pub struct Admission {
 
 #[derive(Debug, Default)]
 struct State {
-    scopes: HashMap<ScopeId, Account>,
+    scopes: HashMap<ScopeId, Account, RandomState>,
     /// By the pattern that the model falls under.
-    models: HashMap<Box<str>, Windows>,
+    models: HashMap<Box<str>, Windows, RandomState>,
 }
 
 /// What is counted for a key or tenant.

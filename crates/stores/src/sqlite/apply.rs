@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
 use rusqlite::{CachedStatement, Connection, ToSql, params};
@@ -100,6 +101,9 @@ fn ready<'s, 'a>(
     })
 }
 
+/// Debits of one minute, by scope.
+type Debits = HashMap<Box<str>, Stored, RandomState>;
+
 /// A batch that is being written.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
@@ -108,9 +112,9 @@ pub(super) struct Batch<'a> {
     tip: Tip,
     now: i64,
     /// By minute and scope.
-    debits: HashMap<i64, HashMap<Box<str>, Stored>>,
+    debits: HashMap<i64, Debits, RandomState>,
     /// Calls that are whole in the table already, while their ends are still to come.
-    whole: HashSet<[u8; 16]>,
+    whole: HashSet<[u8; 16], RandomState>,
     /// Bytes that it wrote, roughly.
     bytes: usize,
     /// Calls that it closed.
@@ -166,7 +170,7 @@ pub(super) struct Done {
 impl<'a> Batch<'a> {
     /// Begins a batch; the transaction is the caller's.
     pub(super) fn new(connection: &'a Connection, sealer: &'a Sealer, tip: Tip, now: i64) -> Self {
-        let (debits, whole) = (HashMap::new(), HashSet::new());
+        let (debits, whole) = Default::default();
         let statements = Statements::default();
         Self { connection, statements, sealer, tip, now, debits, whole, bytes: 0, closed: 0 }
     }

@@ -14,13 +14,17 @@ pub(super) fn sum(bytes: &[u8]) -> Sum {
     Sha256::digest(bytes).into()
 }
 
-/// The fields of one record, taken up one after the other.
-pub(super) struct Canon(Sha256);
+/// Bytes of most records.
+const MOSTLY: usize = 512;
+
+/// The fields of one record, taken up one after the other, and digested all at once: many small
+/// pieces cost more than what is in them.
+pub(super) struct Canon(Vec<u8>);
 
 impl Canon {
     /// Begins a record of a kind.
     pub(super) fn new(kind: &str) -> Self {
-        Self(Sha256::new()).text(kind)
+        Self(Vec::with_capacity(MOSTLY)).text(kind)
     }
 
     /// Takes up a text.
@@ -30,14 +34,14 @@ impl Canon {
 
     /// Takes up bytes.
     pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
-        self.0.update(bytes);
+        self.0.extend_from_slice(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+        self.0.extend_from_slice(bytes);
         self
     }
 
     /// Takes up a number.
     pub(super) fn number(mut self, number: i64) -> Self {
-        self.0.update(number.to_le_bytes());
+        self.0.extend_from_slice(&number.to_le_bytes());
         self
     }
 
@@ -48,18 +52,18 @@ impl Canon {
 
     /// Takes up bytes that may be absent.
     pub(super) fn maybe_bytes(mut self, bytes: Option<&[u8]>) -> Self {
-        self.0.update([u8::from(bytes.is_some())]);
+        self.0.push(u8::from(bytes.is_some()));
         self.bytes(bytes.unwrap_or_default())
     }
 
     /// Takes up a number that may be absent.
     pub(super) fn maybe_number(mut self, number: Option<i64>) -> Self {
-        self.0.update([u8::from(number.is_some())]);
+        self.0.push(u8::from(number.is_some()));
         self.number(number.unwrap_or_default())
     }
 
     /// The digest of all that was taken up.
     pub(super) fn finish(self) -> Sum {
-        self.0.finalize().into()
+        sum(&self.0)
     }
 }

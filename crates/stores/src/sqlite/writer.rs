@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use gateway::keys::UnixMillis;
 use gateway::store::{Loaded, StoreError};
 use rusqlite::hooks::Wal;
@@ -554,8 +555,8 @@ impl Writer {
 }
 
 /// The ends of calls in a batch, and their places in it. Of two ends of one call the first counts.
-fn ends(batch: &[Waiting]) -> HashMap<[u8; 16], (usize, &Write)> {
-    let mut ends = HashMap::new();
+fn ends(batch: &[Waiting]) -> HashMap<[u8; 16], (usize, &Write), RandomState> {
+    let mut ends = HashMap::with_capacity_and_hasher(batch.len(), RandomState::default());
     for (at, waiting) in batch.iter().enumerate() {
         if let Some(id) = waiting.write.ended() {
             ends.entry(*id).or_insert((at, &waiting.write));

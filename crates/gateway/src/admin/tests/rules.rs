@@ -346,7 +346,7 @@ async fn a_revocation_counts_before_it_is_written_and_is_taken_back_if_it_cannot
         house.store.fail(Some("disk full"));
         house.store.hold();
         let admin = house.admin.clone();
-        let revoking = tokio::spawn(async move {
+        let revoking = house.tasks.spawn(async move {
             if of_tenant {
                 let team = "team".parse().unwrap();
                 admin.tenant_revoke(team, Actor::Machine).await.map(drop)

@@ -233,7 +233,7 @@ async fn a_lower_bound_does_not_keep_out_what_was_answered() {
 #[tokio::test]
 async fn a_record_that_the_database_refuses_keeps_nothing_else_out() {
     let place = after_a_crash().await;
-    let id: String = opened(3).id.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = opened(3).id.hex();
     let trigger = format!(
         "CREATE TRIGGER no BEFORE INSERT ON call WHEN new.id = x'{id}'
          BEGIN SELECT RAISE(ABORT, 'not this one'); END"
