@@ -32,7 +32,7 @@ const MOST_BYTES: usize = 64 << 20;
 const BEHIND: usize = 8192;
 const BEHIND_BYTES: usize = 8 << 20;
 /// What the writer takes at once, although nobody waits for it.
-const MANY: usize = 2048;
+pub(super) const MANY: usize = 2048;
 const MANY_BYTES: usize = 2 << 20;
 /// How long it lets less than that gather.
 const GATHER: Duration = Duration::from_millis(50);

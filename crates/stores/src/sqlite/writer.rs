@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -26,7 +27,7 @@ use super::checkpointer::{LONG_LOG, Signals};
 use super::connect::{Role, connect, down, is_environment, reason, spoils_connection, unusable};
 use super::files::Files;
 use super::journal::{Sealer, Tip};
-use super::queue::{Queue, Waiting};
+use super::queue::{MANY, Queue, Waiting};
 use super::recover;
 use super::redo::{self, Applied, Redo};
 use super::retire::{self, Bounds, Life};
@@ -36,6 +37,9 @@ use super::write::{Record, Write};
 
 /// Most writes in one transaction.
 const BATCH: usize = 4096;
+/// How many of them are written before a thread that answers calls may have the core: it would wait
+/// for milliseconds otherwise, and with it whoever waits for what it is about to append.
+const TURN: usize = 16;
 /// Most bytes of them, but for one that is larger alone.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Most ends and settlements that are kept for a better time, and most bytes of them. Those
@@ -459,7 +463,12 @@ impl Writer {
         let mut transaction = Batch::new(connection, &self.sealer, tip, now);
         let mut answers = Vec::with_capacity(batch.len());
         let ends = ends(batch);
+        // Who has much to do would only fall behind, and then everybody waits.
+        let calm = batch.len() < MANY;
         for (at, waiting) in batch.iter().enumerate() {
+            if calm && at % TURN == TURN - 1 {
+                thread::yield_now();
+            }
             let answer = match &waiting.write {
                 Write::Counts(counts) => Ok(transaction.count(counts)?),
                 Write::Change(altered) => transaction.change(altered)?,

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::thread;
 
 use rusqlite::{Connection, params};
 
@@ -146,6 +147,8 @@ impl Index {
         let before = self.pieces.last().map(|piece| piece.number);
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         for Entry { n, words } in &entries {
+            // Whoever answers calls needs the core more.
+            thread::yield_now();
             let piece = self.piece_for(*n, std::mem::take(&mut full))?;
             let sql = format!("INSERT INTO words_{piece} (rowid, text) VALUES (?1, ?2)");
             self.connection.prepare_cached(&sql)?.execute(params![n, words])?;
