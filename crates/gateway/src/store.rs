@@ -23,8 +23,8 @@ use crate::keys::{Endpoint, KeyId, ScopeId, Tenant, TenantId, UnixMillis, Virtua
 mod query;
 
 pub use query::{
-    CallFilter, CallPage, CallRow, Cursor, Finding, FullCall, Loaded, Progress, StoreState,
-    UsageBy, UsageFilter, UsageRow, Verdict,
+    CallFilter, CallPage, CallRow, Cursor, Finding, FullCall, Loaded, Progress, RefusalFilter,
+    RefusalGroup, RefusalPage, RefusalRow, StoreState, UsageBy, UsageFilter, UsageRow, Verdict,
 };
 
 /// Why a store could not do it.
@@ -177,6 +177,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// What was spent, by key, tenant, model or day.
     fn usage(&self, filter: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Counts of refusals that fit a filter, newest first; at least 1 and at most 1,000 of them.
+    /// Those of the last moment may be missing: nobody waits for a count to be written.
+    fn refusals(
+        &self,
+        filter: RefusalFilter,
+        after: Option<RefusalGroup>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<RefusalPage, StoreError>>;
 
     /// Checks the chain of the journal and the rows against it. `progress` is told how far it is.
     fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>>;

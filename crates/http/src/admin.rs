@@ -35,6 +35,7 @@ mod enter;
 mod keys;
 mod openapi;
 mod query;
+mod refusals;
 mod refused;
 mod routes;
 mod status;
@@ -337,6 +338,7 @@ async fn serve(route: &Route, asked: Asked<'_>) -> Result<Answer, Refused> {
         Operation::CallList => calls::list(&asked).await,
         Operation::CallShow => calls::show(&asked).await,
         Operation::Usage => usage::usage(&asked).await,
+        Operation::RefusalList => refusals::list(&asked).await,
         Operation::Verify => status::verify(&asked).await,
         Operation::VerifyProgress => status::progress(&asked),
         Operation::Status => status::status(&asked),

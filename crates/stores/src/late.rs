@@ -12,7 +12,8 @@ use gateway::amounts::Amounts;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
-    RefusalCount, Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
+    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
 
@@ -121,6 +122,15 @@ impl Store for Late {
 
     fn usage(&self, filter: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>> {
         Box::pin(async move { self.get()?.usage(filter).await })
+    }
+
+    fn refusals(
+        &self,
+        filter: RefusalFilter,
+        after: Option<RefusalGroup>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<RefusalPage, StoreError>> {
+        Box::pin(async move { self.get()?.refusals(filter, after, limit).await })
     }
 
     fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>> {

@@ -18,7 +18,8 @@ use gateway::keys::token::InstallSecret;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, Flush, FullCall, Loaded, Opened, Progress,
-    RefusalCount, Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
+    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
 use tokio::sync::{oneshot, watch};
@@ -36,6 +37,7 @@ mod reads;
 mod record;
 mod recover;
 mod redo;
+mod refusals;
 mod retire;
 mod schema;
 mod stored;
@@ -360,6 +362,15 @@ impl Store for Sqlite {
 
     fn usage(&self, filter: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>> {
         self.readers.read(SUM, move |connection| reads::usage(connection, &filter))
+    }
+
+    fn refusals(
+        &self,
+        filter: RefusalFilter,
+        after: Option<RefusalGroup>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<RefusalPage, StoreError>> {
+        self.readers.read(SUM, move |connection| refusals::page(connection, &filter, after, limit))
     }
 
     fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>> {

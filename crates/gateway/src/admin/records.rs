@@ -4,7 +4,8 @@ use model::CallId;
 
 use super::{Admin, AdminError};
 use crate::store::{
-    CallFilter, CallPage, Cursor, FullCall, Progress, StoreState, UsageFilter, UsageRow, Verdict,
+    CallFilter, CallPage, Cursor, FullCall, Progress, RefusalFilter, RefusalGroup, RefusalPage,
+    StoreState, UsageFilter, UsageRow, Verdict,
 };
 
 impl Admin {
@@ -27,6 +28,16 @@ impl Admin {
     /// What was spent.
     pub async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageRow>, AdminError> {
         self.inner.store.usage(filter).await.map_err(AdminError::Store)
+    }
+
+    /// What was counted of refusals that fit a filter, newest first.
+    pub async fn refusals(
+        &self,
+        filter: RefusalFilter,
+        after: Option<RefusalGroup>,
+        limit: usize,
+    ) -> Result<RefusalPage, AdminError> {
+        self.inner.store.refusals(filter, after, limit).await.map_err(AdminError::Store)
     }
 
     /// Checks the journal; one check at a time. Dropping the future ends the check.

@@ -7,9 +7,11 @@ use super::store::{Kept, KeptCall};
 use crate::amounts::Amounts;
 use crate::keys::{KeyId, ScopeId, UnixMillis};
 use crate::store::{
-    CallFilter, CallPage, CallRow, Cursor, Spending, UsageBy, UsageFilter, UsageRow,
+    CallFilter, CallPage, CallRow, Cursor, RefusalFilter, RefusalGroup, RefusalPage, RefusalRow,
+    Spending, UsageBy, UsageFilter, UsageRow,
 };
 
+const MINUTE: UnixMillis = 60_000;
 const DAY: UnixMillis = 86_400_000;
 
 impl Kept {
@@ -91,6 +93,46 @@ impl Kept {
         }
         sums.into_values().collect()
     }
+
+    pub(super) fn refusal_page(
+        &self,
+        filter: &RefusalFilter,
+        after: Option<&RefusalGroup>,
+        limit: usize,
+    ) -> RefusalPage {
+        let place = |group: &RefusalGroup| {
+            (group.minute, group.reason.clone(), group.network.to_string(), group.key)
+        };
+        let before = after.map(place);
+        let mut sums: BTreeMap<_, RefusalRow> = BTreeMap::new();
+        for count in &self.refusals {
+            let group = RefusalGroup {
+                minute: count.minute,
+                reason: count.reason.to_owned(),
+                network: count.network,
+                key: count.key,
+            };
+            let at = place(&group);
+            if fits(&group, filter) && before.as_ref().is_none_or(|before| at < *before) {
+                sums.entry(at).or_insert(RefusalRow { group, count: 0 }).count += count.count;
+            }
+        }
+        let mut refusals: Vec<_> = sums.into_values().rev().take(limit.saturating_add(1)).collect();
+        let more = refusals.len() > limit;
+        refusals.truncate(limit);
+        let next = refusals.last().filter(|_| more).map(|last| last.group.clone());
+        RefusalPage { refusals, next }
+    }
+}
+
+fn fits(group: &RefusalGroup, filter: &RefusalFilter) -> bool {
+    let within = |span: &Range<UnixMillis>| {
+        group.minute < span.end && span.start < group.minute.saturating_add(MINUTE)
+    };
+    filter.span.as_ref().is_none_or(within)
+        && filter.reason.as_ref().is_none_or(|reason| group.reason == *reason)
+        && filter.key.is_none_or(|key| group.key == Some(key))
+        && filter.fits_network(&group.network)
 }
 
 impl KeptCall {

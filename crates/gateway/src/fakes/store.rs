@@ -12,7 +12,8 @@ use crate::amounts::Amounts;
 use crate::keys::{KeyId, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey};
 use crate::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
-    RefusalCount, Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
+    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 
 /// A store in memory.
@@ -74,11 +75,6 @@ impl MemoryStore {
     /// The changes of keys and tenants so far, and who made them.
     pub fn changes(&self) -> Vec<(Change, Actor)> {
         self.kept().changes.clone()
-    }
-
-    /// The refusals that were only counted.
-    pub fn refusals(&self) -> Vec<RefusalCount> {
-        self.kept().refusals.clone()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -206,6 +202,15 @@ impl Store for MemoryStore {
 
     fn usage(&self, filter: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>> {
         self.read(|kept| kept.usage(&filter))
+    }
+
+    fn refusals(
+        &self,
+        filter: RefusalFilter,
+        after: Option<RefusalGroup>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<RefusalPage, StoreError>> {
+        self.read(|kept| kept.refusal_page(&filter, after.as_ref(), limit))
     }
 
     fn verify(&self, progress: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use model::CallId;
 
 use crate::amounts::Amounts;
@@ -176,6 +177,60 @@ pub struct UsageRow {
     pub output_tokens: u64,
     /// Cost in nano-dollars.
     pub cost: u64,
+}
+
+/// Which counts of refusals are wanted. Every field that is set must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefusalFilter {
+    /// Of this span, widened to whole minutes.
+    pub span: Option<Range<UnixMillis>>,
+    /// Of this kind of failure.
+    pub reason: Option<String>,
+    /// Of this key.
+    pub key: Option<KeyId>,
+    /// Of callers who may be in this network: those of networks within it, and of networks that it
+    /// is within.
+    pub network: Option<IpNet>,
+}
+
+/// What refusals are counted by. A page ends with one: those after it are older, or of the same
+/// minute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalGroup {
+    /// When the minute began.
+    pub minute: UnixMillis,
+    /// The kind of failure.
+    pub reason: String,
+    /// The network of the caller; one of no length where networks were not told apart.
+    pub network: IpNet,
+    /// The key, where one was shown and is known.
+    pub key: Option<KeyId>,
+}
+
+/// Refusals that look alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalRow {
+    /// What they have in common.
+    pub group: RefusalGroup,
+    /// How many.
+    pub count: u64,
+}
+
+/// Some counts of refusals, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefusalPage {
+    /// The counts.
+    pub refusals: Vec<RefusalRow>,
+    /// What to ask for next; `None` at the end.
+    pub next: Option<RefusalGroup>,
+}
+
+impl RefusalFilter {
+    /// Whether a network is wanted.
+    pub fn fits_network(&self, network: &IpNet) -> bool {
+        let wanted = self.network.as_ref();
+        wanted.is_none_or(|wanted| wanted.contains(network) || network.contains(wanted))
+    }
 }
 
 /// How far a long piece of work is. Clones share it.

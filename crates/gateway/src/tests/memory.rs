@@ -13,7 +13,8 @@ use crate::amounts::Amounts;
 use crate::keys::{ScopeId, UnixMillis};
 use crate::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
-    RefusalCount, Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
+    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 
 /// What becomes of a write.
@@ -218,6 +219,15 @@ impl Store for Memory {
 
     fn usage(&self, _: UsageFilter) -> BoxFuture<'_, Result<Vec<UsageRow>, StoreError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn refusals(
+        &self,
+        _: RefusalFilter,
+        _: Option<RefusalGroup>,
+        _: usize,
+    ) -> BoxFuture<'_, Result<RefusalPage, StoreError>> {
+        Box::pin(async { Ok(RefusalPage::default()) })
     }
 
     fn verify(&self, _: Progress) -> BoxFuture<'_, Result<Verdict, StoreError>> {

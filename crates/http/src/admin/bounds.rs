@@ -62,7 +62,7 @@ fn texts<T, U>(list: Option<Vec<Text<T>>>, inner: impl Fn(T) -> U) -> Vec<U> {
 
 /// A network, or one address.
 #[derive(Debug)]
-struct Network(IpNet);
+pub(super) struct Network(pub(super) IpNet);
 
 impl FromStr for Network {
     type Err = &'static str;

@@ -28,6 +28,7 @@ pub(super) enum Operation {
     CallList,
     CallShow,
     Usage,
+    RefusalList,
     Verify,
     VerifyProgress,
     Status,
@@ -120,6 +121,15 @@ const USAGE: &[Parameter] = &[
     KEY,
     TENANT,
 ];
+const REFUSALS: &[Parameter] = &[
+    Parameter { name: "reason", about: "The kind of failure, such as `unauthenticated`" },
+    KEY,
+    Parameter { name: "network", about: "A network or an address that the callers may be in" },
+    FROM,
+    TO,
+    LIMIT,
+    CURSOR,
+];
 
 const fn route(
     method: Verb,
@@ -154,7 +164,7 @@ const CHILDREN_PATH: &str = "/v1/keys";
 const CHILD_PATH: &str = "/v1/keys/{id}";
 
 /// Every route. Those of one path stand side by side.
-pub(super) static ROUTES: [Route; 24] = [
+pub(super) static ROUTES: [Route; 25] = [
     route(Verb::Get, KEYS_PATH, Operation::KeyList, "KeyPage", "Lists keys, newest first.")
         .asking(KEYS),
     route(Verb::Post, KEYS_PATH, Operation::KeyCreate, "IssuedKey", "Makes a key.")
@@ -216,6 +226,14 @@ pub(super) static ROUTES: [Route; 24] = [
     ),
     route(Verb::Get, "/admin/v1/usage", Operation::Usage, "Usage", "Sums what was spent.")
         .asking(USAGE),
+    route(
+        Verb::Get,
+        "/admin/v1/refusals",
+        Operation::RefusalList,
+        "RefusalPage",
+        "Lists what was counted of refusals that have no row, newest first.",
+    )
+    .asking(REFUSALS),
     route(
         Verb::Get,
         VERIFY_PATH,
@@ -294,6 +312,7 @@ impl Operation {
             Self::CallList => "call_list",
             Self::CallShow => "call_show",
             Self::Usage => "usage",
+            Self::RefusalList => "refusal_list",
             Self::Verify => "audit_verify",
             Self::VerifyProgress => "audit_verify_progress",
             Self::Status => "status",

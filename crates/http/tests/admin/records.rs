@@ -2,7 +2,7 @@
 
 use gateway::amounts::Amounts;
 use gateway::keys::Endpoint;
-use gateway::store::{Closed, Opened, Spending, Store};
+use gateway::store::{Closed, Opened, RefusalCount, Spending, Store};
 use model::{CallId, Dialect};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -142,6 +142,68 @@ async fn usage_is_summed() {
     assert_eq!(usage("?by=day").await, days);
     assert_eq!(usage("?from=2027-01-16").await, json!([row("aaaaaaaaaaaa", 1, 0, "0.0015")]));
     assert_eq!(usage("?by=model&tenant=b").await, json!([row("auto", 1, 0, "0.0015")]));
+}
+
+#[tokio::test]
+async fn refusals_are_found_and_shown() {
+    let house = House::new().await;
+    let counted = [
+        (0, "unauthenticated", "10.1.0.0/24", None, 7),
+        (0, "rate_limited", "10.2.0.0/24", Some("aaaaaaaaaaaa"), 1),
+        (1, "unauthenticated", "2001:db8::/48", None, 2),
+        (2, "forbidden", "0.0.0.0/0", Some("aaaaaaaaaaab"), 3),
+    ];
+    let counts = counted.iter().map(|(minute, reason, network, key, count)| RefusalCount {
+        minute: NOW + minute * 60_000,
+        reason,
+        network: network.parse().unwrap(),
+        key: key.map(|key| key.parse().unwrap()),
+        count: *count,
+    });
+    house.store.count_refusals(counts.collect());
+    let newest = [3, 2, 0, 1].map(|at| {
+        let (minute, reason, network, key, count) = counted[at];
+        json!({
+            "minute": format!("2027-01-15T08:0{minute}:00.000Z"), "reason": reason,
+            "network": network, "key": key, "count": count,
+        })
+    });
+    for (query, expected) in [
+        ("", &[0, 1, 2, 3][..]),
+        ("?reason=unauthenticated", &[1, 2]),
+        ("?key=aaaaaaaaaaaa", &[3]),
+        ("?network=10.0.0.0/8", &[0, 2, 3]),
+        ("?network=10.1.0.9", &[0, 2]),
+        ("?network=2001:db8:0:1::1", &[1]),
+        ("?from=2027-01-15T08:01:30Z", &[0, 1]),
+        ("?to=2027-01-15T08:01:00Z&reason=unauthenticated", &[2]),
+        ("?limit=1", &[0]),
+    ] {
+        let page = house.socket("GET", &format!("/admin/v1/refusals{query}"), None).await.json;
+        let expected: Vec<_> = expected.iter().map(|at: &usize| newest[*at].clone()).collect();
+        assert_eq!(page["data"], json!(expected), "{query}");
+        assert_eq!(page["next"].is_string(), query == "?limit=1", "{query}");
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/admin/v1/refusals?limit=1{cursor}");
+        let page = house.socket("GET", &path, None).await.json;
+        seen.extend(page["data"].as_array().unwrap().iter().cloned());
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, newest);
+    for (query, param) in [
+        ("network=10.0.0", "network"),
+        ("key=x", "key"),
+        ("tenant=a", "tenant"),
+        ("cursor=1,a,10.0.0.0/24", "cursor"),
+        ("cursor=1,a,10.0.0.0/24,x", "cursor"),
+        ("cursor=1,a,10.0.0.0/24,,", "cursor"),
+    ] {
+        let reply = house.socket("GET", &format!("/admin/v1/refusals?{query}"), None).await;
+        assert_eq!(reply.error(), (400, "invalid_value", Some(param)), "{query}");
+    }
 }
 
 #[tokio::test]

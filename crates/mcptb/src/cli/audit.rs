@@ -14,12 +14,13 @@ use super::{Problem, pages, print, show};
 use crate::telemetry::Plain;
 
 mod export;
+mod refusals;
 mod tail;
 mod verify;
 
 /// The routes.
 const PATH: &str = "/admin/v1/calls";
-/// Calls that are listed, unless said otherwise.
+/// Entries that are listed, unless said otherwise.
 const LISTED: usize = 50;
 
 /// What can be done with the record.
@@ -33,6 +34,8 @@ pub(super) enum AuditCommand {
     Tail(tail::TailArgs),
     /// Writes all calls that fit, for other programs.
     Export(export::ExportArgs),
+    /// Lists what was counted of refusals that have no row of their own, newest first.
+    Refusals(refusals::RefusalsArgs),
     /// Checks that nothing was changed, dropped or put in another order. Ends with 1 if something
     /// was.
     Verify(verify::VerifyArgs),
@@ -103,6 +106,7 @@ pub(super) fn run(command: &AuditCommand, matches: &ArgMatches) -> Result<ExitCo
         AuditCommand::Show(args) => show_one(args, matches),
         AuditCommand::Tail(args) => tail::run(args, matches),
         AuditCommand::Export(args) => export::run(args, matches),
+        AuditCommand::Refusals(args) => refusals::run(args, matches),
         AuditCommand::Verify(args) => verify::run(args, matches),
     }
 }

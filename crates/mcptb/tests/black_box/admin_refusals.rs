@@ -1,11 +1,13 @@
 //! What is refused where keys are looked after: counted of strangers, a row for holders of keys.
 
+use std::collections::BTreeMap;
+
 use gateway::admin::{KeyFields, NewKey};
 use gateway::keys::KeyKind;
 use gateway::keys::token::{Entropy, InstallSecret, mint, remint};
 use gateway::store::Actor;
 use model::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::keyring::of_kind;
 use crate::support::{Books, Desk, Key, Reply, Request, Rig, Target};
@@ -178,4 +180,70 @@ fn nobody_is_noted_at_the_control_socket() {
     assert_eq!(rig.fetch(&asked).status, 403);
     let listed = desk.json(&["audit", "list", "--key", &key.id, "--status", "403"]);
     assert_eq!(listed["data"][0]["endpoint"], "admin", "{listed}");
+}
+
+/// What a list of counts comes to, by reason; who is a stranger has no key.
+fn summed(listed: &Value) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for row in listed["data"].as_array().unwrap() {
+        assert_eq!((&row["network"], &row["key"]), (&json!("127.0.0.0/24"), &Value::Null));
+        let reason = row["reason"].as_str().unwrap().to_owned();
+        *sums.entry(reason).or_default() += row["count"].as_u64().unwrap();
+    }
+    sums
+}
+
+#[test]
+fn whoever_administers_sees_who_tried() {
+    let desk = Desk::new();
+    let (admin, model) = (desk.key(&["--admin"]), desk.key(&[]));
+    let rig = desk.launch().ready();
+    for number in 0..20 {
+        let guess = format!("guess-{number}");
+        assert_eq!(rig.fetch(&shown(tried(number), &guess)).status, 401);
+        let call = Request::post("/v1/chat/completions").json(&json!({}));
+        assert_eq!(rig.fetch(&shown(call, &guess)).status, 401);
+        assert_eq!(rig.fetch(&shown(Request::get("/v1/models"), &guess)).status, 401);
+    }
+    // The counts of a minute that is not over are written at the end.
+    rig.end();
+    let guesses: BTreeMap<_, _> = [("unauthenticated".to_owned(), 60)].into();
+    let list = ["audit", "refusals"];
+    assert_eq!(summed(&desk.json(&list)), guesses, "without a bridge");
+
+    let rig = desk.launch().ready();
+    assert_eq!(summed(&desk.json(&list)), guesses, "through the control socket");
+    let by_key = [
+        "--url",
+        &format!("http://{}", rig.target.address),
+        "--key-file",
+        admin.file.to_str().unwrap(),
+    ];
+    assert_eq!(summed(&desk.json(&[&list[..], &by_key].concat())), guesses, "by the admin key");
+    let refusals = Request::get("/admin/v1/refusals");
+    assert_eq!(summed(&rig.fetch(&admin.on(refusals.clone())).json()), guesses);
+    assert_eq!(rig.fetch(&model.on(refusals.clone())).status, 403);
+    assert_eq!(rig.fetch(&refusals).status, 401);
+
+    let table = desk.text(&list);
+    let [head, row, ..] = &*table.lines().collect::<Vec<_>>() else { panic!("{table}") };
+    let head: Vec<&str> = head.split_whitespace().collect();
+    assert_eq!(head, ["MINUTE", "REASON", "NETWORK", "KEY", "COUNT"]);
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[1..4], ["unauthenticated", "127.0.0.0/24", "-"]);
+    assert!(cells[0].ends_with(":00Z"), "{row}");
+    for (flag, value, found) in [
+        ("--reason", "unauthenticated", true),
+        ("--reason", "forbidden", false),
+        ("--network", "127.0.0.1", true),
+        ("--network", "10.0.0.0/8", false),
+        ("--key", &model.id, false),
+        ("--from", "2020-01-01", true),
+        ("--to", "2020-01-01", false),
+    ] {
+        let listed = desk.json(&[&list[..], &[flag, value]].concat());
+        assert_eq!(summed(&listed).is_empty(), !found, "{flag} {value}: {listed}");
+    }
+    let said = desk.fails(1, &[&list[..], &["--network", "here"]].concat());
+    assert!(said.contains("network"), "{said}");
 }

@@ -310,10 +310,18 @@ fn administered(run: &mut Run, admin: &str, books: &Books) {
     let id = issue(run, "a key that was made", &Request::post(keys).json(&wanted));
     let rotate = Request::post(&format!("{keys}/{id}/rotate")).json(&json!({}));
     issue(run, "a key that was rotated", &rotate);
-    let mut paths: Vec<String> =
-        ["keys", "tenants", "calls?limit=1000", "usage", "audit/verify", "status", "openapi.json"]
-            .map(|path| format!("/admin/v1/{path}"))
-            .into();
+    let mut paths: Vec<String> = [
+        "keys",
+        "tenants",
+        "calls?limit=1000",
+        "usage",
+        "refusals",
+        "audit/verify",
+        "status",
+        "openapi.json",
+    ]
+    .map(|path| format!("/admin/v1/{path}"))
+    .into();
     paths.push(format!("{keys}/{id}"));
     let calls = run.read("calls", &bearer(Request::get("/admin/v1/calls?limit=1000"), admin));
     let calls = json_of(&calls)["data"].as_array().unwrap().clone();
@@ -330,6 +338,7 @@ fn administered(run: &mut Run, admin: &str, books: &Books) {
         ["audit", "export", "--format", "jsonl"].as_slice(),
         &["audit", "export", "--format", "csv"],
         &["audit", "list", "--json"],
+        &["audit", "refusals", "--json"],
         &["keys", "list", "--json"],
         &["keys", "show", id.as_str()],
         &["tenants", "list"],

@@ -22,7 +22,7 @@ use super::stored::{COLUMNS, StoredCall};
 /// Most calls in one page.
 pub(super) const PAGE: usize = 1000;
 /// A minute in milliseconds.
-const MINUTE: i64 = 60_000;
+pub(super) const MINUTE: i64 = 60_000;
 /// Later times are all the same to the numbers of calls.
 const LAST_TIME: UnixMillis = (1 << 42) - 1;
 /// The first and the last minute that a ledger can tell of.
@@ -185,7 +185,8 @@ pub(super) fn call(connection: &Connection, id: CallId) -> rusqlite::Result<Opti
     Ok(Some(FullCall { row: found.into_row(), request, reply }))
 }
 
-fn damaged(what: &'static str) -> Error {
+/// What cannot have been written so.
+pub(super) fn damaged(what: &'static str) -> Error {
     Error::FromSqlConversionFailure(0, Type::Blob, what.into())
 }
 

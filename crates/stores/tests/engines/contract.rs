@@ -71,7 +71,8 @@ macro_rules! every_story {
                 the_last_use_of_a_key_is_known;
             queries:
                 pages_follow_each_other_to_the_end
-                usage_is_summed;
+                usage_is_summed
+                refusals_are_shown_as_counted;
             texts:
                 calls_are_found_by_their_words
                 words_are_found_as_people_write_them

@@ -1,8 +1,12 @@
 //! What can be asked.
 
-use gateway::store::{CallFilter, Opened, UsageBy, UsageFilter, UsageRow};
+use gateway::keys::KeyId;
+use gateway::store::{
+    CallFilter, Opened, RefusalCount, RefusalFilter, RefusalGroup, RefusalRow, UsageBy,
+    UsageFilter, UsageRow,
+};
 
-use super::{ALWAYS, Place};
+use super::{ALWAYS, Place, reopen};
 use crate::samples::{START, closed, key_id, opened};
 
 pub(crate) async fn pages_follow_each_other_to_the_end(place: &impl Place) {
@@ -70,4 +74,89 @@ pub(crate) async fn usage_is_summed(place: &impl Place) {
         usage(UsageBy::Day, ALWAYS, None).await,
         [row("2026-09-21", 2, 0, 510, 40, 20), row("2026-09-22", 2, 1, 520, 80, 40)]
     );
+}
+
+pub(crate) async fn refusals_are_shown_as_counted(place: &impl Place) {
+    const MINUTE: i64 = 60_000;
+    // In the order in which they are shown.
+    let groups: [(i64, &str, &str, Option<KeyId>); 8] = [
+        (2, "unauthenticated", "2001:db8::/48", None),
+        (2, "unauthenticated", "10.2.0.0/24", None),
+        (2, "unauthenticated", "10.1.0.0/24", Some(key_id(1))),
+        (2, "unauthenticated", "10.1.0.0/24", None),
+        (2, "forbidden", "10.1.0.0/24", Some(key_id(1))),
+        (1, "unauthenticated", "0.0.0.0/0", None),
+        (0, "unauthenticated", "::/0", None),
+        (0, "forbidden", "10.1.0.0/24", Some(key_id(2))),
+    ];
+    let counts = |number: u64| {
+        let counts = groups.iter().rev().map(move |(minute, reason, network, key)| RefusalCount {
+            minute: START + minute * MINUTE,
+            reason,
+            network: network.parse().unwrap(),
+            key: *key,
+            count: number,
+        });
+        counts.collect()
+    };
+    let rows = groups.iter().map(|(minute, reason, network, key)| RefusalRow {
+        group: RefusalGroup {
+            minute: START + minute * MINUTE,
+            reason: (*reason).to_owned(),
+            network: network.parse().unwrap(),
+            key: *key,
+        },
+        count: 42,
+    });
+    let rows: Vec<_> = rows.collect();
+    let store = place.open();
+    store.count_refusals(counts(40));
+    let store = reopen(place, store).await;
+    store.count_refusals(counts(2));
+    let store = reopen(place, store).await;
+
+    let span = |from, to| RefusalFilter {
+        span: Some(START + from..START + to),
+        ..RefusalFilter::default()
+    };
+    let of = |key| RefusalFilter { key: Some(key), ..RefusalFilter::default() };
+    let within = |network: &str| RefusalFilter {
+        network: Some(network.parse().unwrap()),
+        ..RefusalFilter::default()
+    };
+    let reason = Some("forbidden".to_owned());
+    for (filter, wanted) in [
+        (RefusalFilter::default(), &[0, 1, 2, 3, 4, 5, 6, 7][..]),
+        (
+            RefusalFilter { span: Some(ALWAYS), ..RefusalFilter::default() },
+            &[0, 1, 2, 3, 4, 5, 6, 7],
+        ),
+        (span(MINUTE + 1, MINUTE + 2), &[5]),
+        (span(1, 2 * MINUTE), &[5, 6, 7]),
+        (span(MINUTE, 2 * MINUTE + 1), &[0, 1, 2, 3, 4, 5]),
+        (RefusalFilter { reason, ..RefusalFilter::default() }, &[4, 7]),
+        (of(key_id(1)), &[2, 4]),
+        (of(key_id(9)), &[]),
+        (within("10.1.0.0/16"), &[2, 3, 4, 5, 7]),
+        (within("10.2.0.7/32"), &[1, 5]),
+        (within("2001:db8::/32"), &[0, 6]),
+        (RefusalFilter { key: Some(key_id(1)), ..span(0, MINUTE) }, &[]),
+    ] {
+        let wanted: Vec<_> = wanted.iter().map(|at: &usize| rows[*at].clone()).collect();
+        for limit in [1, 2, 3, 8] {
+            let (mut after, mut seen) = (None, Vec::new());
+            loop {
+                let page = store.refusals(filter.clone(), after, limit).await.unwrap();
+                assert!(page.refusals.len() <= limit);
+                seen.extend(page.refusals);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, wanted, "{filter:?}, {limit} at a time");
+        }
+    }
+    // Whatever it is asked for, a page has an entry.
+    assert_eq!(store.refusals(RefusalFilter::default(), None, 0).await.unwrap().refusals.len(), 1);
 }
