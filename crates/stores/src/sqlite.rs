@@ -30,6 +30,7 @@ mod canon;
 mod checkpointer;
 mod connect;
 mod files;
+mod health;
 mod journal;
 mod queue;
 mod readers;
@@ -51,13 +52,14 @@ pub use files::OpenError;
 
 use checkpointer::{Checkpointer, Signals};
 use files::{Files, Hold};
+use health::Health;
 use journal::Sealer;
 use queue::Queue;
 use readers::{Reader, Readers};
 use retire::Bounds;
 use text::{Backlog, Indexer};
 use write::{Altered, Close, Open, Settle, Write};
-use writer::{Health, Writer};
+use writer::Writer;
 
 /// How long a look-up may take.
 const LOOK_UP: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use super::apply::{Batch, Done};
 use super::checkpointer::{LONG_LOG, Signals};
 use super::connect::{Role, connect, down, is_environment, reason, spoils_connection, unusable};
 use super::files::Files;
+use super::health::Health;
 use super::journal::{Sealer, Tip};
 use super::queue::{MANY, Queue, Waiting};
 use super::recover;
@@ -61,32 +62,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a writer without a fault waits for something to do.
 const LONG: Duration = Duration::from_hours(1);
-
-/// How the writer is, for everybody to see.
-#[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Vitals>);
-
-/// How the writer is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Vitals {
-    /// Why it cannot write.
-    pub(super) fault: Option<Arc<str>>,
-    /// Writes that are kept for a better time.
-    pub(super) kept: usize,
-    /// Calls that retention took.
-    pub(super) retired: u64,
-}
-
-impl Health {
-    fn vitals(&self) -> MutexGuard<'_, Vitals> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How it is now.
-    pub(super) fn get(&self) -> Vitals {
-        self.vitals().clone()
-    }
-}
 
 /// The writer.
 pub(super) struct Writer {
