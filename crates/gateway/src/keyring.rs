@@ -188,7 +188,8 @@ impl Keyring {
         if shown.opens(&key.key, install, now) { Ok(Arc::clone(key)) } else { Err(Denied::Unknown) }
     }
 
-    /// Takes over a change that the store has committed. Calls of keys that end by it are told.
+    /// Takes over a change that the store has committed, a revocation that it is about to, or what
+    /// undoes that. Calls of keys that end by it are told.
     ///
     /// Changes must come one at a time and in the order of their commits.
     pub fn apply(&self, change: &Change) {

@@ -13,7 +13,7 @@ use serde_json::json;
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     model: String,
-    /// The blocks that are whole, as JSON with commas between them.
+    /// The blocks as JSON with commas between them; the last may still be open.
     blocks: String,
     open: Option<OpenBlock>,
     end: Option<(StopReason, Option<String>)>,

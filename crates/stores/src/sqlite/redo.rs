@@ -141,12 +141,13 @@ impl Redo {
         // one is for ends: the calls that came in must be able to end.
         let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
         self.places.clear();
-        // A guess that is nearly always enough.
-        let mut buffer = Vec::with_capacity(group.iter().map(|one| one.weight + ROOM).sum());
         let Some(segment) = self.segments.get_mut(self.active) else { return };
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
         let new_room = room.saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX));
         let most = usize::try_from(self.size / PART).unwrap_or(0);
+        // A guess that is nearly always enough.
+        let weights = group.iter().map(|one| one.weight).filter(|weight| *weight < most);
+        let mut buffer = Vec::with_capacity(weights.map(|weight| weight + ROOM).sum());
         let mut lsn = self.next;
         for (at, waiting) in group.iter_mut().enumerate() {
             let skipped = waiting.weight >= most.min(room)

@@ -14,6 +14,9 @@ use super::frame::Frame;
 /// Records in one transaction.
 const MANY: usize = 2000;
 
+/// Records of a file that are left out because the database refuses them.
+const MOST_REFUSED: usize = 16;
+
 /// What was found.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Found {
@@ -80,20 +83,23 @@ fn take_segment(
         let (place, expected, before) = (segment.place()?, segment.expected, *found);
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut batch = Batch::new(connection, sealer, found.tip, now);
-        let taken = segment.take(&mut batch, sealer, applied, found);
-        let taken = taken.and_then(|more| Ok((more, batch.finish()?)));
-        match taken {
-            Ok((more, Done { tip, .. })) => {
-                connection.execute_batch("COMMIT")?;
-                found.tip = tip;
+        match segment.take(&mut batch, sealer, applied, found) {
+            Ok(more) => {
+                let written = batch.finish().and_then(|Done { tip, .. }| {
+                    connection.execute_batch("COMMIT")?;
+                    Ok(tip)
+                });
+                found.tip = written.inspect_err(|_| roll_back(connection))?;
                 if !more {
                     return Ok(());
                 }
             }
             Err(error) => {
-                let _rolled_back = connection.execute_batch("ROLLBACK");
+                drop(batch);
+                roll_back(connection);
                 let lsn = segment.frame.lsn;
-                if is_environment(&error) || segment.refused.contains(&lsn) {
+                // Many are no fault of theirs, and each is lost once it is passed over.
+                if is_environment(&error) || segment.refused.len() >= MOST_REFUSED {
                     return Err(error);
                 }
                 // One record that the database will not have must not keep all others out.
@@ -163,6 +169,11 @@ impl Segment {
         }
         Ok(true)
     }
+}
+
+fn roll_back(connection: &Connection) {
+    // The connection is given up after this, or begins anew and says so itself.
+    let _rolled_back = connection.execute_batch("ROLLBACK");
 }
 
 fn unreadable(error: &io::Error) -> rusqlite::Error {

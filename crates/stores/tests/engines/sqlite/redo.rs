@@ -261,3 +261,27 @@ async fn nothing_is_answered_that_lies_in_a_file_of_another_name() {
     while store.open(opened(3).into()).await.is_err() {}
     assert_eq!(calls(&store).await, [(1, Some(200)), (3, None)]);
 }
+
+/// What refuses everything is no fault of the records: they stay where they are.
+#[tokio::test]
+async fn a_database_that_refuses_everything_loses_nothing() {
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(1).into()).await.unwrap();
+    all(&store).await;
+    let locked = lock(&place);
+    for number in 2..=30 {
+        store.open(opened(number).into()).await.unwrap();
+    }
+    let left = copy(&place);
+    drop(locked);
+    let database = Connection::open(left.file("audit.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON call BEGIN SELECT RAISE(ABORT, 'none'); END";
+    database.execute_batch(trigger).unwrap();
+    assert!(Sqlite::open(left.options()).is_err());
+    database.execute_batch("DROP TRIGGER no").unwrap();
+    drop(database);
+    let store = left.open();
+    store.load().await.unwrap();
+    assert_eq!(all(&store).await.len(), 30);
+}
