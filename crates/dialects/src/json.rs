@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use memchr::memchr2;
-use model::{Decimal, Failure, FailureKind, Json};
+use model::{Failure, FailureKind, Json};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -109,7 +109,7 @@ const fn ends_lines(char: char) -> bool {
 
 /// Appends a number in decimal digits.
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(Decimal::new(number).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends a JSON string, or `null`.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use gateway::admission::{RateReport, Rates};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::{Decimal, Dialect};
+use model::Dialect;
 
 /// The names of one limit.
 struct Names {
@@ -87,13 +87,8 @@ fn tell_one(headers: &mut HeaderMap, dialect: Dialect, names: Names, report: &Ra
             HeaderValue::from_bytes(&go_duration(reset))
         }
     };
-    let number = |number| HeaderValue::from_bytes(Decimal::new(number).as_bytes());
-    for (name, value) in
-        [(names.limit, number(report.limit)), (names.remaining, number(report.remaining))]
-    {
-        if let Ok(value) = value {
-            headers.insert(name, value);
-        }
+    for (name, value) in [(names.limit, report.limit), (names.remaining, report.remaining)] {
+        headers.insert(name, HeaderValue::from(value));
     }
     if let Ok(reset) = reset {
         headers.insert(names.reset, reset);
@@ -105,7 +100,7 @@ fn go_duration(time: Duration) -> Vec<u8> {
     let (seconds, millis) = (time.as_secs(), u64::from(time.subsec_millis()));
     let mut text = Vec::with_capacity(24);
     let mut push = |number, unit: &[u8]| {
-        text.extend_from_slice(Decimal::new(number).as_bytes());
+        text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         text.extend_from_slice(unit);
     };
     if seconds == 0 && millis > 0 {
@@ -122,13 +117,15 @@ fn go_duration(time: Duration) -> Vec<u8> {
     if millis > 0 {
         text.push(b'.');
         // The digits behind the one are three.
-        let digits = Decimal::new(1000 + millis);
-        text.extend_from_slice(digits.as_bytes().get(1..).unwrap_or_default());
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(1000 + millis).as_bytes();
+        text.extend_from_slice(digits.get(1..).unwrap_or_default());
         while text.pop_if(|digit| *digit == b'0').is_some() {}
     }
     text.push(b's');
     text
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

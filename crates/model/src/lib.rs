@@ -11,7 +11,6 @@
 
 mod block;
 mod completion;
-mod decimal;
 mod event;
 mod failure;
 mod ids;
@@ -27,7 +26,6 @@ pub use block::{
     ToolCallInput, ToolResult,
 };
 pub use completion::{Completion, Fold, StreamFault};
-pub use decimal::Decimal;
 pub use event::{BlockKind, CompletionEvent, StopReason, Usage};
 pub use failure::{Blame, BoxError, Failure, FailureKind, Retry};
 pub use ids::CallId;

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gateway::{Audit, CallLog, Finished, HUNG_UP, Outcome, Received, Redactor};
-use model::Decimal;
 
 use super::escape::push_quoted;
 use super::{LineQueue, LogFormat, Style, now};
@@ -67,7 +66,7 @@ impl Line {
 
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
-        self.text.extend_from_slice(Decimal::new(value).as_bytes());
+        self.text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     fn flag(&mut self, name: &str, value: bool) {
@@ -125,9 +124,9 @@ fn push_milliseconds(text: &mut Vec<u8>, time: Duration) {
         return;
     };
     let tenths = (nanos + TENTH / 2) / TENTH;
-    text.extend_from_slice(Decimal::new(tenths / 10).as_bytes());
+    text.extend_from_slice(itoa::Buffer::new().format(tenths / 10).as_bytes());
     text.push(b'.');
-    text.extend_from_slice(Decimal::new(tenths % 10).as_bytes());
+    text.extend_from_slice(itoa::Buffer::new().format(tenths % 10).as_bytes());
 }
 
 impl CallLines {
