@@ -10,7 +10,6 @@ use model::{CallId, Usage};
 
 use super::{Admission, Ask, Taken, Terms};
 use crate::audit::Audit;
-use crate::budgets::Hold;
 use crate::policy::{Policy, Tokens};
 use crate::store::Spending;
 
@@ -21,7 +20,6 @@ pub struct Bill {
     policy: Arc<Policy>,
     terms: Terms,
     model: Box<str>,
-    taken: Taken,
     /// What is charged if nothing more is heard; scopes and time of what is charged at last.
     reserved: Spending,
     /// The same in tokens, for one sampling.
@@ -31,7 +29,8 @@ pub struct Bill {
 
 #[derive(Debug)]
 struct State {
-    holds: Vec<Hold>,
+    /// Nothing once it is settled.
+    taken: Taken,
     /// Samplings that are out although their call has ended.
     out: u32,
     /// What those cost that have been heard of.
@@ -75,15 +74,14 @@ impl Bill {
         policy: Arc<Policy>,
         terms: Terms,
         ask: &Ask<'_>,
-        mut taken: Taken,
+        taken: Taken,
         reserved: Spending,
         per_sampling: Tokens,
     ) -> Self {
-        let holds = std::mem::take(&mut taken.holds);
         let late = Tokens::default();
-        let state = State { holds, out: 0, late, ended: None, left: false, settled: false };
+        let state = State { taken, out: 0, late, ended: None, left: false, settled: false };
         let (model, state) = (ask.model.into(), Mutex::new(state));
-        Self { admission, policy, terms, model, taken, reserved, per_sampling, state }
+        Self { admission, policy, terms, model, reserved, per_sampling, state }
     }
 
     /// What is charged if nothing more is heard of the call.
@@ -141,8 +139,8 @@ impl Bill {
         let mut state = self.lock();
         if !state.left {
             (state.left, state.settled) = (true, true);
-            let holds = std::mem::take(&mut state.holds);
-            self.admission.give_back(&self.taken, holds);
+            let taken = std::mem::take(&mut state.taken);
+            self.admission.lock().give_back(taken);
         }
     }
 
@@ -162,9 +160,8 @@ impl Bill {
             Some(_) => policy.amounts(&self.model, requests, tokens),
             None => policy.expected(&self.model, requests, tokens),
         };
-        let truth = self.terms.owed(&counted, &self.taken.debited);
-        let holds = std::mem::take(&mut state.holds);
-        self.admission.settle(&self.taken, holds, counted.tokens, &truth);
+        let truth = self.terms.owed(&counted, &self.reserved.scopes);
+        self.admission.settle(&mut state.taken, counted.tokens, &truth);
         let overrun =
             truth.tokens > self.reserved.amounts.tokens || truth.cost > self.reserved.amounts.cost;
         let spending = Spending { amounts: truth, ..self.reserved.clone() };
@@ -173,7 +170,7 @@ impl Bill {
 
     fn leave(&self, state: &mut State) {
         if !std::mem::replace(&mut state.left, true) {
-            self.admission.leave(&self.taken.scopes, self.taken.model.as_deref());
+            self.admission.lock().leave(&state.taken);
         }
     }
 
@@ -208,11 +205,9 @@ impl Drop for Bill {
             return;
         }
         self.leave(&mut state);
-        let holds = std::mem::take(&mut state.holds);
-        drop(state);
         // In the windows also what is not owed.
-        let (tokens, owed) = (self.taken.tokens, &self.reserved.amounts);
-        self.admission.settle(&self.taken, holds, tokens, owed);
+        let tokens = state.taken.tokens();
+        self.admission.settle(&mut state.taken, tokens, &self.reserved.amounts);
     }
 }
 

@@ -40,19 +40,22 @@ impl Admission {
         }
         let now = self.monotonic();
         let policy = self.policy();
-        let mut state = self.lock();
+        let mut accounts = self.lock();
         // A window goes forward only.
         for call in calls.iter().rev() {
             let Some(tokens) = taken(call) else { continue };
             let age = u64::try_from(wall.saturating_sub(call.received)).unwrap_or(0);
             let at = Monotonic(now.0.saturating_sub(age));
             for scope in &*scopes(call, keys) {
-                let account = state.account(scope, WallTime(wall), &policy);
+                let Some(account) = accounts.account(scope, WallTime(wall), &policy) else {
+                    continue;
+                };
                 account.windows.requests.take(at);
                 account.windows.tokens.take(at, tokens);
             }
-            if let Some((pattern, _)) = policy.model(named(&call.model)) {
-                let windows = state.model(pattern.as_str());
+            if let Some((pattern, _)) = policy.model(named(&call.model))
+                && let Some(windows) = accounts.model(pattern)
+            {
                 windows.requests.take(at);
                 windows.tokens.take(at, tokens);
             }

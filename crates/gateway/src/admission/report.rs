@@ -1,5 +1,6 @@
 //! What is left, for the headers of replies and for reports of usage.
 
+use super::accounts::Windows;
 use super::{Admission, named, uses_budget};
 use crate::budgets::{Left, Meter, WallTime};
 use crate::keyring::{ActiveKey, Scope};
@@ -59,14 +60,15 @@ impl Admission {
         let now = self.monotonic();
         let wall = WallTime(self.clock.now());
         let mut rates = Rates::default();
-        let mut state = self.lock();
+        let mut accounts = self.lock();
         for scope in scopes {
-            let windows = &mut state.account(&scope.id, wall, &policy).windows;
-            let bounds = &scope.bounds;
+            let Some(account) = accounts.account(&scope.id, wall, &policy) else { continue };
+            let (windows, bounds) = (&mut account.windows, &scope.bounds);
             rates.add(windows, now, bounds.requests_per_minute, bounds.tokens_per_minute);
         }
-        if let Some((glob, limits)) = rule {
-            let windows = state.model(glob.as_str());
+        if let Some((glob, limits)) = rule
+            && let Some(windows) = accounts.model(glob)
+        {
             rates.add(windows, now, limits.requests_per_minute, limits.tokens_per_minute);
         }
         rates
@@ -79,9 +81,9 @@ impl Admission {
         let wall = WallTime(self.clock.now());
         let sandbox = key.key.kind == KeyKind::Sandbox;
         let unspent = Meter::new(wall, &policy.calendar);
-        let mut state = self.lock();
+        let mut accounts = self.lock();
         let report = |scope: &Scope| {
-            let account = state.account(&scope.id, wall, &policy);
+            let account = accounts.account(&scope.id, wall, &policy)?;
             account.meter.roll(wall, &policy.calendar);
             let bounds = &scope.bounds;
             let uses = scope.uses.map(uses_budget);
@@ -93,22 +95,22 @@ impl Admission {
             let mut rates = Rates::default();
             let windows = &mut account.windows;
             rates.add(windows, now, bounds.requests_per_minute, bounds.tokens_per_minute);
-            ScopeReport {
+            Some(ScopeReport {
                 scope: scope.id.clone(),
                 requests: rates.requests,
                 tokens: rates.tokens,
                 in_flight: (windows.in_flight, bounds.concurrency),
                 budgets,
-            }
+            })
         };
-        key.scopes.iter().map(report).collect()
+        key.scopes.iter().filter_map(report).collect()
     }
 }
 
 impl Rates {
     fn add(
         &mut self,
-        windows: &mut super::Windows,
+        windows: &mut Windows,
         now: Monotonic,
         requests: Option<u32>,
         tokens: Option<u64>,

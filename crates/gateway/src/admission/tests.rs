@@ -104,8 +104,8 @@ fn counted(admission: &Admission, scope: &ScopeId) -> (Amounts, Amounts, u32) {
 impl Admission {
     /// What is spent of a scope, held, and in flight.
     pub(crate) fn counted(&self, scope: &ScopeId) -> (Amounts, Amounts, u32) {
-        let state = self.lock();
-        let Some(account) = state.scopes.get(scope) else { return Default::default() };
+        let accounts = self.lock();
+        let Some(account) = accounts.find(scope) else { return Default::default() };
         let (spent, held) = (account.meter.spent(Span::Total), account.meter.held(Span::Total));
         (spent, held, account.windows.in_flight)
     }

@@ -34,6 +34,8 @@ const BEHIND_BYTES: usize = 8 << 20;
 /// What the writer takes at once, although nobody waits for it.
 pub(super) const MANY: usize = 2048;
 const MANY_BYTES: usize = 2 << 20;
+/// What it takes at once while the index of texts could not keep up anyhow: some 5,000 calls a second.
+const BUSY: usize = 512;
 /// How long it lets less than that gather.
 const GATHER: Duration = Duration::from_millis(50);
 /// How many come before they are appended, whether or not anybody waits for them; and how large
@@ -141,7 +143,7 @@ struct Inner {
     done: u64,
     /// Ends of calls that came, that were handed to the writer, and that are in the database.
     ends: Ends,
-    /// Whether the writer was last called for because much had come.
+    /// Whether much was there when the writer last took something.
     much: bool,
     /// Whether the database cannot be written.
     fault: bool,
@@ -339,7 +341,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Whether more comes than the writer lets gather: it has much to do.
+    /// Whether much has come of late: the cores are needed for that.
     pub(super) fn is_busy_writing(&self) -> bool {
         self.inner().much
     }
@@ -402,7 +404,7 @@ impl Queue {
             while !self.append(ROUNDS) {}
             inner = self.inner();
         }
-        inner.much = inner.ready.len() >= MANY || inner.ready_bytes >= MANY_BYTES;
+        inner.much = inner.ready.len() >= BUSY || inner.ready_bytes >= MANY_BYTES;
         // A few large bodies are as much work as many small ones.
         let mut bytes = 0;
         let fits = |waiting: &&Waiting| {

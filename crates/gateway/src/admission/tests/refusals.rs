@@ -141,11 +141,12 @@ fn look(admission: &Admission, key: &ActiveKey) {
     let (now, wall) = (admission.monotonic(), WallTime(admission.clock.now()));
     let mut state = admission.lock();
     for scope in &*key.debited {
-        let windows = &mut state.account(scope, wall, &admission.policy()).windows;
+        let account = state.account(scope, wall, &admission.policy());
+        let windows = &mut account.unwrap().windows;
         windows.requests.remaining(now, 1);
         windows.tokens.remaining(now, 1);
     }
-    let windows = state.model("m");
+    let windows = state.model(&"m".parse().unwrap()).unwrap();
     windows.requests.remaining(now, 1);
     windows.tokens.remaining(now, 1);
 }

@@ -232,8 +232,8 @@ fn a_clock_that_is_put_back_leaves_all_scopes_of_a_call_in_one_window() {
     // The ledger debits all of them under this time, and so does the memory.
     let admitted = bill.reserved().admitted;
     for scope in &*other.debited {
-        let state = admission.lock();
-        let window = state.scopes[scope].meter.window(Span::Hour);
+        let accounts = admission.lock();
+        let window = accounts.find(scope).unwrap().meter.window(Span::Hour);
         assert!(window.contains(crate::budgets::WallTime(admitted)), "{scope}");
     }
 }

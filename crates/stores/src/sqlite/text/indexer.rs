@@ -27,8 +27,8 @@ const ROWS: i64 = 1000;
 const COUNTED: i64 = 50_000;
 /// How much longer it rests than it works: the cores belong to the calls.
 const REST: u32 = 4;
-/// The same while the writer has all that it can do.
-const LONG_REST: u32 = 20;
+/// The same while more comes than it could keep up with: it has its time when that is over.
+const LONG_REST: u32 = 40;
 /// Between the first two tries after a fault, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -1,0 +1,329 @@
+//! What is counted, and what a call takes of it.
+//!
+//! Accounts are never taken away, so a call looks for its own once, and then knows their places.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use model::Failure;
+
+use super::refusal::{Limit, refuse};
+use super::{Terms, uses_budget};
+use crate::amounts::Amounts;
+use crate::budgets::{Hold, Meter, WallTime};
+use crate::keyring::Scope;
+use crate::keys::{Glob, ScopeId};
+use crate::limits::{Monotonic, RequestWindow, TokenWindow};
+use crate::policy::{ModelLimits, Policy};
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    scopes: Vec<Account>,
+    places: HashMap<ScopeId, usize, RandomState>,
+    models: Vec<Windows>,
+    /// By the pattern that a model falls under.
+    patterns: HashMap<Box<str>, usize, RandomState>,
+}
+
+/// What is counted for a key or tenant.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) windows: Windows,
+    pub(super) meter: Meter,
+}
+
+/// What slides.
+#[derive(Debug)]
+pub(super) struct Windows {
+    pub(super) requests: RequestWindow,
+    pub(super) tokens: TokenWindow,
+    pub(super) in_flight: u32,
+}
+
+/// What a call wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demand<'a> {
+    pub(super) terms: Terms,
+    pub(super) scopes: &'a [Scope],
+    /// The limits of its model, and the pattern that they are counted under.
+    pub(super) model: Option<(&'a Glob, &'a ModelLimits)>,
+    /// Of the windows.
+    pub(super) want: &'a Amounts,
+    /// Of the budgets of scopes that are debited.
+    pub(super) owed: &'a Amounts,
+    pub(super) now: Monotonic,
+    pub(super) wall: WallTime,
+    pub(super) policy: &'a Policy,
+}
+
+/// What a call has taken.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Of each scope of its key, in their order.
+    shares: Vec<Share>,
+    /// Of its model.
+    model: Option<(usize, Stamps)>,
+    tokens: u64,
+}
+
+/// What a call has taken of one account.
+#[derive(Debug)]
+struct Share {
+    account: usize,
+    stamps: Stamps,
+    /// What is to be paid, where the account is debited.
+    hold: Option<Hold>,
+}
+
+/// Under which times something was taken of two windows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stamps {
+    requests: Monotonic,
+    tokens: Monotonic,
+}
+
+impl Taken {
+    /// The tokens that the windows count.
+    pub(super) const fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// When the call counts as admitted, if anything is to be paid.
+    pub(super) fn admitted_at(&self) -> Option<WallTime> {
+        let hold = self.shares.iter().find_map(|share| share.hold.as_ref());
+        hold.map(Hold::admitted_at)
+    }
+}
+
+impl Accounts {
+    /// The account of a scope.
+    pub(super) fn account(
+        &mut self,
+        scope: &ScopeId,
+        now: WallTime,
+        policy: &Policy,
+    ) -> Option<&mut Account> {
+        let place = self.place(scope, now, policy);
+        self.scopes.get_mut(place)
+    }
+
+    /// The windows of the models that fall under a pattern.
+    pub(super) fn model(&mut self, pattern: &Glob) -> Option<&mut Windows> {
+        let place = self.place_of_model(pattern);
+        self.models.get_mut(place)
+    }
+
+    /// The account of a scope, if it has one.
+    #[cfg(test)]
+    pub(super) fn find(&self, scope: &ScopeId) -> Option<&Account> {
+        self.scopes.get(*self.places.get(scope)?)
+    }
+
+    fn place(&mut self, scope: &ScopeId, now: WallTime, policy: &Policy) -> usize {
+        if let Some(place) = self.places.get(scope) {
+            return *place;
+        }
+        let place = self.scopes.len();
+        let meter = Meter::new(now, &policy.calendar);
+        self.scopes.push(Account { windows: Windows::new(), meter });
+        self.places.insert(scope.clone(), place);
+        place
+    }
+
+    fn place_of_model(&mut self, pattern: &Glob) -> usize {
+        if let Some(place) = self.patterns.get(pattern.as_str()) {
+            return *place;
+        }
+        let place = self.models.len();
+        self.models.push(Windows::new());
+        self.patterns.insert(pattern.as_str().into(), place);
+        place
+    }
+
+    /// The places of what a call takes of, with nothing taken.
+    fn nothing(&mut self, demand: &Demand<'_>) -> Taken {
+        let mut place = |scope: &Scope| self.place(&scope.id, demand.wall, demand.policy);
+        let share = |account| Share { account, stamps: Stamps::default(), hold: None };
+        let shares = demand.scopes.iter().map(|scope| share(place(scope))).collect();
+        let model = demand.model.map(|(glob, _)| (self.place_of_model(glob), Stamps::default()));
+        Taken { shares, model, tokens: demand.want.tokens }
+    }
+
+    /// Says whether a call may run, and takes nothing.
+    pub(super) fn check(&mut self, demand: &Demand<'_>) -> Result<(), Failure> {
+        let nothing = self.nothing(demand);
+        self.check_at(demand, &nothing)
+    }
+
+    /// Takes what a call wants of every account, or of none.
+    pub(super) fn take(&mut self, demand: &Demand<'_>) -> Result<Taken, Failure> {
+        let mut taken = self.nothing(demand);
+        self.check_at(demand, &taken)?;
+        let (now, tokens) = (demand.now, demand.want.tokens);
+        for (scope, share) in demand.scopes.iter().zip(&mut taken.shares) {
+            let Some(account) = self.scopes.get_mut(share.account) else { continue };
+            share.stamps = account.windows.take(now, tokens);
+            if demand.terms.debits(scope) {
+                share.hold = Some(account.meter.hold(demand.owed));
+            }
+        }
+        if let Some((place, stamps)) = &mut taken.model
+            && let Some(windows) = self.models.get_mut(*place)
+        {
+            *stamps = windows.take(now, tokens);
+        }
+        Ok(taken)
+    }
+
+    /// Checks every limit in the order of the house: rates, concurrency, budgets.
+    fn check_at(&mut self, demand: &Demand<'_>, places: &Taken) -> Result<(), Failure> {
+        let Demand { terms, scopes, model, want, now, policy, .. } = *demand;
+        // A clock that was put back does not part the scopes of a call: it counts in one window of
+        // all of them, as it does in the ledger.
+        let latest = places.shares.iter().filter_map(|share| self.scopes.get(share.account));
+        let wall = latest.map(|account| account.meter.latest()).fold(demand.wall, WallTime::max);
+        for (scope, share) in scopes.iter().zip(&places.shares) {
+            let Some(account) = self.scopes.get_mut(share.account) else { continue };
+            account.meter.roll(wall, &policy.calendar);
+            let bounds = &scope.bounds;
+            let (requests, tokens) = (bounds.requests_per_minute, bounds.tokens_per_minute);
+            account
+                .windows
+                .check_rates(now, requests, tokens, want)
+                .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
+        }
+        let windows = places.model.and_then(|(place, _)| self.models.get_mut(place));
+        if let (Some((glob, limits)), Some(windows)) = (model, windows) {
+            let (requests, tokens) = (limits.requests_per_minute, limits.tokens_per_minute);
+            windows
+                .check_rates(now, requests, tokens, want)
+                .and_then(|()| windows.check_concurrency(limits.concurrency, terms))
+                .map_err(|limit| refuse(&format!("model:{}", glob.as_str()), &limit, policy))?;
+        }
+        let accounts = || {
+            let shares = scopes.iter().zip(&places.shares);
+            shares.filter_map(|(scope, share)| Some((scope, self.scopes.get(share.account)?)))
+        };
+        for (scope, account) in accounts() {
+            account
+                .windows
+                .check_concurrency(scope.bounds.concurrency, terms)
+                .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
+        }
+        if terms == Terms::Successor {
+            return Ok(());
+        }
+        for (scope, account) in accounts() {
+            let uses = scope.uses.map(uses_budget);
+            let budgets = if terms == Terms::Paid { &scope.bounds.budgets[..] } else { &[] };
+            for budgets in [uses.as_slice(), budgets] {
+                account.meter.check(budgets, want).map_err(|exceeded| {
+                    let budget = budgets.get(exceeded.budget).copied();
+                    refuse(&scope.id.to_string(), &Limit::Budget { exceeded, budget }, policy)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what a call had at once, not what it has spent.
+    pub(super) fn leave(&mut self, taken: &Taken) {
+        for share in &taken.shares {
+            if let Some(account) = self.scopes.get_mut(share.account) {
+                account.windows.leave();
+            }
+        }
+        if let Some(windows) = taken.model.and_then(|(place, _)| self.models.get_mut(place)) {
+            windows.leave();
+        }
+    }
+
+    /// Gives back everything that was taken.
+    pub(super) fn give_back(&mut self, taken: Taken) {
+        for Share { account, stamps, hold } in taken.shares {
+            let Some(account) = self.scopes.get_mut(account) else { continue };
+            account.windows.give_back(stamps, taken.tokens);
+            if let Some(hold) = hold {
+                account.meter.release(hold);
+            }
+        }
+        if let Some((place, stamps)) = taken.model
+            && let Some(windows) = self.models.get_mut(place)
+        {
+            windows.give_back(stamps, taken.tokens);
+        }
+    }
+
+    /// Puts the truth in the place of what was held: tokens in the windows, what is owed in the
+    /// budgets.
+    pub(super) fn settle(&mut self, taken: Taken, now: Monotonic, tokens: u64, truth: &Amounts) {
+        let delta = i64::try_from(tokens).unwrap_or(i64::MAX)
+            - i64::try_from(taken.tokens).unwrap_or(i64::MAX);
+        for Share { account, stamps, hold } in taken.shares {
+            let Some(account) = self.scopes.get_mut(account) else { continue };
+            account.windows.tokens.correct(stamps.tokens, now, delta);
+            if let Some(hold) = hold {
+                account.meter.settle(hold, truth);
+            }
+        }
+        if let Some((place, stamps)) = taken.model
+            && let Some(windows) = self.models.get_mut(place)
+        {
+            windows.tokens.correct(stamps.tokens, now, delta);
+        }
+    }
+}
+
+impl Windows {
+    fn new() -> Self {
+        Self { requests: RequestWindow::new(), tokens: TokenWindow::new(), in_flight: 0 }
+    }
+
+    fn check_rates(
+        &mut self,
+        now: Monotonic,
+        requests: Option<u32>,
+        tokens: Option<u64>,
+        want: &Amounts,
+    ) -> Result<(), Limit> {
+        if let Some(limit) = requests {
+            self.requests
+                .check(now, u64::from(limit))
+                .map_err(|wait| Limit::Requests { limit, wait: wait.millis(now) })?;
+        }
+        if let Some(limit) = tokens {
+            let wanted = want.tokens;
+            self.tokens.check(now, limit, wanted).map_err(|wait| Limit::Tokens {
+                limit,
+                wanted,
+                wait: wait.millis(now),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_concurrency(&self, limit: Option<u32>, terms: Terms) -> Result<(), Limit> {
+        match limit {
+            // The call before it has the place.
+            _ if terms == Terms::Successor => Ok(()),
+            Some(limit) if self.in_flight >= limit => Err(Limit::Concurrency { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, now: Monotonic, tokens: u64) -> Stamps {
+        self.in_flight += 1;
+        Stamps { requests: self.requests.take(now), tokens: self.tokens.take(now, tokens) }
+    }
+
+    fn give_back(&mut self, stamps: Stamps, tokens: u64) {
+        self.requests.give_back(stamps.requests);
+        self.tokens.give_back(stamps.tokens, tokens);
+        self.leave();
+    }
+
+    const fn leave(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+}
