@@ -195,7 +195,7 @@ impl Audit {
         caller: &Caller,
         finished: &Finished<'_>,
         received: UnixMillis,
-        body: Option<String>,
+        body: Option<Vec<u8>>,
         spending: Option<Spending>,
         overrun: bool,
     ) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ pub(crate) struct End {
     /// Whether an upstream was asked.
     pub(crate) asked: bool,
     /// The replies, where they are recorded.
-    pub(crate) body: Option<String>,
+    pub(crate) body: Option<Vec<u8>>,
     received: Instant,
     model: Option<ModelName>,
     upstream: Option<std::sync::Arc<str>>,

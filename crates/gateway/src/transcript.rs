@@ -11,8 +11,8 @@ use serde_json::json;
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     model: String,
-    /// The blocks that are whole, as JSON with commas between them.
-    blocks: String,
+    /// JSON as far as it is whole: the model and the blocks that have ended. Empty before the first.
+    out: Vec<u8>,
     open: Option<OpenBlock>,
     end: Option<(StopReason, Option<String>)>,
 }
@@ -47,20 +47,18 @@ impl Transcript {
 
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
-        if !self.blocks.is_empty() {
-            self.blocks.push(',');
-        }
+        self.begin_or_go_on(open.text.len());
         match &open.kind {
             // Much the most common, without a tree in between.
             BlockKind::Text => {
-                self.blocks.push_str(r#"{"type":"text","text":"#);
-                self.blocks.push_str(&quoted(&open.text));
-                self.blocks.push('}');
+                self.push(r#"{"type":"text","text":"#);
+                self.quote(&open.text);
+                self.push("}");
             }
             BlockKind::Opaque(opaque) => {
-                self.blocks.push_str(r#"{"type":"opaque","json":"#);
-                self.blocks.push_str(opaque.json.as_str());
-                self.blocks.push('}');
+                self.push(r#"{"type":"opaque","json":"#);
+                self.push(opaque.json.as_str());
+                self.push("}");
             }
             BlockKind::ToolCall(call) => {
                 let arguments = match &call.input {
@@ -76,55 +74,75 @@ impl Transcript {
                     None => json!({"type": "tool_call", "id": id, "name": call.name,
                         "arguments": arguments}),
                 };
-                self.blocks.push_str(&block.to_string());
+                self.push(&block.to_string());
             }
             BlockKind::Reasoning(reasoning) => {
                 let text = format!("{}{}", reasoning.text, open.text);
                 let encrypted = reasoning.encrypted.is_some();
                 let block = json!({"type": "reasoning", "text": text,
                     "summary": reasoning.summary, "encrypted": encrypted});
-                self.blocks.push_str(&block.to_string());
+                self.push(&block.to_string());
             }
         }
     }
 
     /// The record; `None` where nothing was said.
-    pub(crate) fn finish(mut self) -> Option<String> {
+    pub(crate) fn finish(mut self) -> Option<Vec<u8>> {
         self.close();
-        if self.blocks.is_empty() && self.end.is_none() {
-            return None;
+        if self.out.is_empty() {
+            self.end.as_ref()?;
+            self.begin(0);
         }
-        let mut out = String::with_capacity(self.blocks.len() + 96);
-        out.push_str(r#"{"model":"#);
-        out.push_str(&quoted(&self.model));
-        out.push_str(r#","content":["#);
-        out.push_str(&self.blocks);
-        out.push_str(r#"],"stop_reason":"#);
-        match self.end {
+        self.push(r#"],"stop_reason":"#);
+        match self.end.take() {
             Some((reason, stop)) => {
-                out.push_str(&quoted(reason.as_str()));
+                self.quote(reason.as_str());
                 if let Some(stop) = stop {
-                    out.push_str(r#","stop_sequence":"#);
-                    out.push_str(&quoted(&stop));
+                    self.push(r#","stop_sequence":"#);
+                    self.quote(&stop);
                 }
             }
-            None => out.push_str("null"),
+            None => self.push("null"),
         }
-        out.push('}');
-        Some(out)
+        self.push("}");
+        Some(self.out)
+    }
+
+    /// Makes ready for one more block, with a text of so many bytes.
+    fn begin_or_go_on(&mut self, text: usize) {
+        if self.out.is_empty() { self.begin(text) } else { self.push(",") }
+    }
+
+    fn begin(&mut self, text: usize) {
+        let model = std::mem::take(&mut self.model);
+        // Room for the end too, mostly.
+        self.out.reserve(model.len() + text + text / 8 + 128);
+        self.push(r#"{"model":"#);
+        self.quote(&model);
+        self.push(r#","content":["#);
+    }
+
+    fn push(&mut self, json: &str) {
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// Adds a text as a JSON string; that of a value would go through the machinery of formats.
+    fn quote(&mut self, text: &str) {
+        // There is no text that cannot be one, and a vector takes it.
+        let _ = serde_json::to_writer(&mut self.out, text);
     }
 }
 
-/// A text as a JSON string; that of a value would go through the machinery of formats.
-fn quoted(text: &str) -> String {
-    // There is no text that cannot be one.
-    serde_json::to_string(text).unwrap_or_default()
-}
-
 /// The record of all replies of a call: the one, or an array of them.
-pub(crate) fn finish_all(transcripts: Vec<Transcript>) -> Option<String> {
-    let mut written: Vec<String> = transcripts.into_iter().filter_map(Transcript::finish).collect();
-    if written.len() < 2 { written.pop() } else { Some(format!("[{}]", written.join(","))) }
+pub(crate) fn finish_all(transcripts: Vec<Transcript>) -> Option<Vec<u8>> {
+    let mut written: Vec<_> = transcripts.into_iter().filter_map(Transcript::finish).collect();
+    if written.len() < 2 {
+        return written.pop();
+    }
+    let mut all = vec![b'['];
+    all.extend_from_slice(&written.join(&b','));
+    all.push(b']');
+    Some(all)
 }
 
 #[cfg(test)]
@@ -151,7 +169,7 @@ mod tests {
         let cut = text(&["a\"", "b\n"]).finish();
         let json =
             r#"{"model":"m","content":[{"type":"text","text":"a\"b\n"}],"stop_reason":null}"#;
-        assert_eq!(cut.as_deref(), Some(json));
+        assert_eq!(cut.as_deref(), Some(json.as_bytes()));
         assert_eq!(Transcript::default().finish(), None);
     }
 
@@ -179,7 +197,8 @@ mod tests {
             reason: StopReason::StopSequence,
             stop_sequence: Some("END".to_owned()),
         });
-        let json: serde_json::Value = serde_json::from_str(&transcript.finish().unwrap()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_slice(&transcript.finish().unwrap()).unwrap();
         assert_eq!(json["content"][1]["arguments"], "{\"a\":1}");
         assert_eq!(json["content"][2]["arguments"], "free");
         assert_eq!(
@@ -191,7 +210,7 @@ mod tests {
     #[test]
     fn several_replies_are_an_array() {
         let both = finish_all(vec![text(&["a"]), text(&["b"])]).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&both).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&both).unwrap();
         assert_eq!(json[1]["content"][0]["text"], "b");
     }
 }

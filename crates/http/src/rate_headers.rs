@@ -79,19 +79,20 @@ fn tell_one(headers: &mut HeaderMap, dialect: Dialect, names: Names, report: &Ra
     let reset = Duration::from_millis(report.reset);
     let reset = match dialect {
         Dialect::AnthropicMessages => {
-            let at = humantime::format_rfc3339_seconds(SystemTime::now() + reset).to_string();
-            // The value takes the text over.
-            HeaderValue::try_from(at)
+            humantime::format_rfc3339_seconds(SystemTime::now() + reset).to_string().into_bytes()
         }
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => {
-            HeaderValue::from_bytes(&go_duration(reset))
-        }
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => go_duration(reset),
     };
-    for (name, value) in [(names.limit, report.limit), (names.remaining, report.remaining)] {
-        headers.insert(name, HeaderValue::from(value));
-    }
-    if let Ok(reset) = reset {
-        headers.insert(names.reset, reset);
+    let mut digits = [itoa::Buffer::new(), itoa::Buffer::new()];
+    let [limit, remaining] = &mut digits;
+    for (name, value) in [
+        (names.limit, limit.format(report.limit).as_bytes()),
+        (names.remaining, remaining.format(report.remaining).as_bytes()),
+        (names.reset, &reset),
+    ] {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
     }
 }
 

@@ -16,6 +16,8 @@ const AHEAD: usize = 4;
 const CHUNK: usize = 1024;
 /// Blanks behind the copy: with fewer bytes than this the search is a slow one.
 const BLANKS: usize = 64;
+/// A text of fewer bytes is walked through sooner than it is copied.
+const SHORT: usize = 64;
 /// Among how many buckets the search deals out what it looks for, one after the other.
 const BUCKETS: usize = 16;
 /// Where more than one byte in so many is worth a look, every byte is looked at sooner.
@@ -60,9 +62,10 @@ impl Scan {
 
     /// The literals of a text.
     pub(super) fn hits<'a>(&'a self, text: &'a [u8]) -> Hits<'a> {
-        // A few bytes are walked through sooner than copied.
-        let ahead = self.ahead.as_ref().filter(|ahead| text.len() >= ahead.minimum_len());
-        Hits { scan: self, text, copy: ahead.map(Copied::new), looks: 0 }
+        let ahead = self.ahead.as_ref();
+        let ahead = ahead.filter(|ahead| text.len() >= ahead.minimum_len().max(SHORT));
+        let copy = ahead.map(|ahead| Box::new(Copied::new(ahead)));
+        Hits { scan: self, text, copy, looks: 0 }
     }
 
     /// As on a machine without those instructions.
@@ -77,8 +80,8 @@ impl Scan {
 pub(super) struct Hits<'a> {
     scan: &'a Scan,
     text: &'a [u8],
-    /// `None` where every byte is walked through.
-    copy: Option<Copied<'a>>,
+    /// `None` where every byte is walked through. On the heap: it is larger than most texts.
+    copy: Option<Box<Copied<'a>>>,
     /// How many places were worth a look.
     looks: usize,
 }

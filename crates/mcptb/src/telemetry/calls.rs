@@ -1,6 +1,7 @@
 //! The RX and TX lines.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -82,6 +83,15 @@ impl Line {
             LogFormat::Json => "\"",
         };
         push(&mut self.text, [quote, value, quote]);
+    }
+
+    fn address(&mut self, name: &str, value: IpAddr) {
+        self.name(name);
+        // Writing to a vector cannot fail.
+        let _ = match self.style.format {
+            LogFormat::Text => write!(self.text, "{value}"),
+            LogFormat::Json => write!(self.text, "\"{value}\""),
+        };
     }
 
     /// Text that a caller or host wrote.
@@ -167,7 +177,7 @@ impl CallLog for CallLines {
         line.number("bytes", received.bytes as u64);
         line.number("tokens", received.input_tokens);
         if let Some(caller) = received.caller {
-            line.word("from", &caller.address.to_string());
+            line.address("from", caller.address);
             if let Some(agent) = &caller.agent {
                 line.foreign("agent", agent);
             }

@@ -3,6 +3,8 @@
 //! Digests, packing and JSON are made by whoever asks, on as many cores as there are. The writer
 //! adds only what needs the order: the seal of the journal.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use gateway::store::{Actor, Change, Closed, Loaded, Opened, RefusalCount, Spending, StoreError};
 use model::{CallId, FailureKind};
@@ -21,6 +23,9 @@ const WITHHELD: u16 = 503;
 
 /// What a row takes besides its texts and bodies, roughly.
 const ROW: usize = 400;
+
+/// The most characters of an address.
+const ADDRESS: usize = 45;
 
 /// Something to write.
 #[derive(Debug)]
@@ -52,7 +57,9 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(mut opened: Box<Opened>) -> Self {
         let id = opened.id.to_bytes();
-        let address = opened.address.to_string();
+        let mut address = String::with_capacity(ADDRESS);
+        // A string takes all that is written to it.
+        let _ = write!(address, "{}", opened.address);
         let reserved = Debit::new(&opened.reserved);
         let body = opened.body.take().map(|body| Packed::new(&body));
         let digest =
