@@ -114,14 +114,19 @@ pub enum ScopeId {
     Tenant(TenantId),
 }
 
+impl ScopeId {
+    /// Its text, in two pieces: what it is, and which.
+    pub fn as_pieces(&self) -> [&str; 2] {
+        match self {
+            Self::Key(id) => ["key:", id.as_str()],
+            Self::Tenant(id) => ["tenant:", id.as_str()],
+        }
+    }
+}
+
 impl fmt::Display for ScopeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, id) = match self {
-            Self::Key(id) => ("key:", id.as_str()),
-            Self::Tenant(id) => ("tenant:", id.as_str()),
-        };
-        f.write_str(kind)?;
-        f.write_str(id)
+        self.as_pieces().iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 
