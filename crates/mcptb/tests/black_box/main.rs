@@ -53,6 +53,7 @@ mod params_modes;
 mod prototype;
 mod readiness;
 mod refusals;
+mod refused_rows;
 mod replay;
 mod responses;
 mod responses_kept;

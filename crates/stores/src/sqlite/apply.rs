@@ -8,15 +8,18 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
-use rusqlite::{CachedStatement, Connection, ToSql, params};
+use rusqlite::{CachedStatement, Connection, Error, ToSql, ffi, params};
 
 use super::body::{PackedView, slot};
+use super::connect::is_environment;
 use super::journal::{self, Fresh, Kind, Sealer, Tip};
 use super::record::{DebitView, Rx, Stored, Tx, bounded};
 use super::write::{Altered, Closing, Opening, Record, Settling};
 
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
+/// The status of an answered call.
+const ANSWERED: i64 = 200;
 
 const OPEN: &str = "INSERT OR IGNORE INTO call (n, id, received, key_id, tenant, sandbox, address, \
     agent, dialect, endpoint, model, stream, messages, bytes_in, estimate, scopes, admitted, \
@@ -119,6 +122,17 @@ pub(super) struct Batch<'a> {
     bytes: usize,
     /// Calls that it closed.
     closed: usize,
+    /// Ends that found no beginning.
+    lost: Vec<Lost>,
+}
+
+/// The end of a call, or its settlement, whose RX half is not in the table although it was answered:
+/// the database has refused it.
+#[derive(Clone, Debug)]
+struct Lost {
+    name: String,
+    /// What it spent, once that is known.
+    spent: Option<Stored>,
 }
 
 /// Gives a statement the TX half of a call, behind the values that it has.
@@ -156,8 +170,19 @@ fn bind_end(
     (behind + 1..).zip(end).try_for_each(|(at, value)| bind(at, value))
 }
 
+/// The ledger has the same for every record, scopes and amounts within bounds. So if it refuses one,
+/// that is a fault of the database and not of the record, which waits like everything else until the
+/// fault is gone: without its debit, what was spent would be forgotten.
+fn refused_by_ledger(error: Error) -> Error {
+    if is_environment(&error) {
+        return error;
+    }
+    let why = format!("its ledger refuses what calls have spent: {error}");
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_PERM), Some(why))
+}
+
 /// What a batch came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Done {
     /// Where the journal ends now.
     pub(super) tip: Tip,
@@ -165,18 +190,43 @@ pub(super) struct Done {
     pub(super) bytes: usize,
     /// Calls that were closed.
     pub(super) closed: usize,
+    /// Ends that found no beginning.
+    lost: Vec<Lost>,
+}
+
+impl Done {
+    /// Tells of what was lost, once it is certain: after the commit.
+    pub(super) fn tell(&self) {
+        for Lost { name, spent } in &self.lost {
+            let spent = spent.map_or_else(
+                || "what it spends is not known yet".to_owned(),
+                |Stored { requests, tokens, cost }| {
+                    format!(
+                        "what it spent is not in the ledger ({requests} requests, {tokens} tokens, \
+                         {cost} nano-dollars)"
+                    )
+                },
+            );
+            tracing::error!("{name} was not written, since its RX half was not; {spent}");
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
     /// Begins a batch; the transaction is the caller's.
     pub(super) fn new(connection: &'a Connection, sealer: &'a Sealer, tip: Tip, now: i64) -> Self {
-        let (debits, whole) = Default::default();
+        let (debits, whole, lost) = Default::default();
         let statements = Statements::default();
-        Self { connection, statements, sealer, tip, now, debits, whole, bytes: 0, closed: 0 }
+        Self { connection, statements, sealer, tip, now, debits, whole, bytes: 0, closed: 0, lost }
     }
 
     /// Writes what is gathered.
     pub(super) fn finish(self) -> rusqlite::Result<Done> {
+        self.write_debits().map_err(refused_by_ledger)?;
+        Ok(Done { tip: self.tip, bytes: self.bytes, closed: self.closed, lost: self.lost })
+    }
+
+    fn write_debits(&self) -> rusqlite::Result<()> {
         let mut totals: HashMap<&str, Stored> = HashMap::new();
         for (minute, debits) in &self.debits {
             for (scope, debit) in debits {
@@ -192,7 +242,7 @@ impl<'a> Batch<'a> {
                 .prepare_cached(DEBIT_TOTAL)?
                 .execute(params![scope, requests, tokens, cost])?;
         }
-        Ok(Done { tip: self.tip, bytes: self.bytes, closed: self.closed })
+        Ok(())
     }
 
     /// When it is written.
@@ -242,10 +292,7 @@ impl<'a> Batch<'a> {
         let (rx, tx) = (&open.rx, end.map(|end| &end.tx));
         let mut call = number(rx.received, self.tip.seq + 1);
         while !self.open_row(call, rx, tx)? {
-            let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE id = ?1)";
-            let there: bool =
-                self.connection.prepare_cached(sql)?.query_row([rx.id], |row| row.get(0))?;
-            if there {
+            if self.is_there(rx.id)? {
                 return Ok(Err(StoreError::Conflict));
             }
             // Only the number was taken, by a call of the same millisecond long ago.
@@ -265,6 +312,24 @@ impl<'a> Batch<'a> {
             digest: &open.digest,
         })?;
         Ok(Ok(()))
+    }
+
+    /// Notes what has nothing to be written to, unless that has happened to it before.
+    fn miss(
+        &mut self,
+        id: &[u8; 16],
+        record: &Record<'_>,
+        spent: Option<Stored>,
+    ) -> rusqlite::Result<()> {
+        if !self.is_there(id)? {
+            self.lost.push(Lost { name: record.name(), spent });
+        }
+        Ok(())
+    }
+
+    fn is_there(&self, id: &[u8; 16]) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE id = ?1)";
+        self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))
     }
 
     /// Writes the RX half, and the TX half if it is there, without bodies and journal; says whether
@@ -311,7 +376,14 @@ impl<'a> Batch<'a> {
     fn close(&mut self, close: &Closing<'_>) -> rusqlite::Result<()> {
         let tx = &close.tx;
         if !self.whole.remove(tx.id) {
-            let Some(call) = self.close_row(tx)? else { return Ok(()) };
+            let Some(call) = self.close_row(tx)? else {
+                let spent = tx.spent.map(|spent| spent.amounts);
+                // A call that came to nothing may have no RX half: its caller was told so.
+                if tx.status == ANSWERED || spent != Some(Stored::default()) {
+                    self.miss(tx.id, &Record::Close(*close), spent)?;
+                }
+                return Ok(());
+            };
             self.body(call, 1, close.body)?;
         }
         self.seal(Fresh {
@@ -368,7 +440,7 @@ impl<'a> Batch<'a> {
             debit.amounts.cost,
         ])?;
         if changed == 0 {
-            return Ok(());
+            return self.miss(id, &Record::Settle(*settle), Some(debit.amounts));
         }
         let row = Fresh { kind: Kind::Settled, at: self.now, call: Some(id), note: None, digest };
         self.seal(row)?;

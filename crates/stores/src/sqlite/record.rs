@@ -47,9 +47,9 @@ impl From<Stored> for Amounts {
 impl Stored {
     /// Adds, up to the most there can be.
     pub(super) fn add(&mut self, more: Self) {
-        self.requests = (self.requests + more.requests).min(MOST);
-        self.tokens = (self.tokens + more.tokens).min(MOST);
-        self.cost = (self.cost + more.cost).min(MOST);
+        self.requests = self.requests.saturating_add(more.requests).min(MOST);
+        self.tokens = self.tokens.saturating_add(more.tokens).min(MOST);
+        self.cost = self.cost.saturating_add(more.cost).min(MOST);
     }
 }
 

@@ -193,6 +193,19 @@ pub(super) enum Record<'a> {
     Refuse(Opening<'a>, Closing<'a>),
 }
 
+impl Record<'_> {
+    /// What it is, for the log of the operator.
+    pub(super) fn name(&self) -> String {
+        let (what, id) = match self {
+            Self::Open(open) => ("the RX half of call", open.rx.id),
+            Self::Close(close) => ("the TX half of call", close.tx.id),
+            Self::Settle(settle) => ("the settlement of call", settle.id),
+            Self::Refuse(open, _) => ("the refusal of call", open.rx.id),
+        };
+        format!("{what} {}", CallId::from_bytes(*id))
+    }
+}
+
 /// A change of keys or tenants.
 #[derive(Debug)]
 pub(super) struct Altered {
@@ -243,6 +256,16 @@ impl Write {
             Self::Refuse(both) => Some(Record::Refuse(both.0.opening(), both.1.closing())),
             Self::Logged(Logged { kind, fields, digest }) => kind.read(fields, digest),
             Self::Counts(_) | Self::Change(_) | Self::Load(_) => None,
+        }
+    }
+
+    /// What it is, for the log of the operator.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Counts(_) => "a count of refusals".to_owned(),
+            Self::Change(_) => "a change of keys or tenants".to_owned(),
+            Self::Load(_) => "the end of calls that were cut off".to_owned(),
+            of_a_call => of_a_call.record().map_or_else(|| "a record".to_owned(), |it| it.name()),
         }
     }
 

@@ -378,8 +378,8 @@ impl Writer {
                 self.put_aside(rest.collect(), &fault);
             }
             Err(error) => {
-                tracing::error!("a record was not written: {}", reason(&error));
                 for waiting in batch.drain(..) {
+                    tracing::error!("{} was not written: {}", waiting.write.name(), reason(&error));
                     refuse_one(waiting, &reason(&error));
                 }
             }
@@ -405,7 +405,9 @@ impl Writer {
             Ok((answers, done))
         });
         match written {
-            Ok((answers, Done { tip, bytes, closed })) => {
+            Ok((answers, done)) => {
+                done.tell();
+                let Done { tip, bytes, closed, .. } = done;
                 let last = batch.iter().filter_map(|waiting| waiting.lsn).max();
                 if let (Some(applied), Some(last)) = (&self.applied, last) {
                     applied.store(last, Ordering::Release);

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Seek as _, SeekFrom};
 
 use rusqlite::Connection;
 
-use super::super::apply::{Batch, Done};
+use super::super::apply::Batch;
 use super::super::connect::{is_environment, reason};
 use super::super::files::Files;
 use super::super::journal::{Sealer, Tip};
@@ -85,9 +85,10 @@ fn take_segment(
         let mut batch = Batch::new(connection, sealer, found.tip, now);
         match segment.take(&mut batch, sealer, applied, found) {
             Ok(more) => {
-                let written = batch.finish().and_then(|Done { tip, .. }| {
+                let written = batch.finish().and_then(|done| {
                     connection.execute_batch("COMMIT")?;
-                    Ok(tip)
+                    done.tell();
+                    Ok(done.tip)
                 });
                 found.tip = written.inspect_err(|_| roll_back(connection))?;
                 if !more {
@@ -103,7 +104,12 @@ fn take_segment(
                     return Err(error);
                 }
                 // One record that the database will not have must not keep all others out.
-                tracing::error!("record {lsn} of the redo log was not written: {}", reason(&error));
+                let name = segment.frame.record(sealer).map(|record| record.name());
+                tracing::error!(
+                    "record {lsn} of the redo log, {}, was not written: {}",
+                    name.as_deref().unwrap_or("which is not whole"),
+                    reason(&error)
+                );
                 segment.refused.push(lsn);
                 segment.go_back(place, expected)?;
                 *found = before;

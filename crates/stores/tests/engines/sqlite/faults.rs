@@ -243,3 +243,32 @@ async fn a_full_disk_is_said_and_heals() {
     store.open(opened(1_000).into()).await.unwrap();
     store.shut_down().await;
 }
+
+/// A ledger that refuses keeps what was answered waiting, and refuses what is new.
+#[tokio::test]
+async fn a_ledger_that_refuses_is_a_fault_of_the_store() {
+    for redo in [true, false] {
+        let place = Directory::new();
+        let store = if redo { place.open() } else { without_redo_log(&place) };
+        store.open(opened(1).into()).await.unwrap();
+        assert_eq!(all(&store).await.len(), 1);
+        let foreign = Connection::open(place.file("audit.db")).unwrap();
+        let trigger = "CREATE TRIGGER no BEFORE INSERT ON ledger
+            BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+        foreign.execute_batch(trigger).unwrap();
+        assert_eq!(store.close(closed(1).into()).await.is_ok(), redo, "answered by the log");
+        let (why, _) = until_refused(&store).await;
+        assert!(why.contains("its ledger refuses what calls have spent"), "{why}");
+        assert!(store.state().fault.is_some());
+        foreign.execute_batch("DROP TRIGGER no").unwrap();
+        healed(&store).await;
+        let row = store.call(opened(1).id).await.unwrap().unwrap().row;
+        assert_eq!(row.status, Some(if redo { 200 } else { 503 }));
+        // It is the only one that has ended, whatever was opened meanwhile.
+        let debits = closed(1).spending.unwrap();
+        let spent = store.spent(ALWAYS).await.unwrap();
+        assert_eq!((row.spent, spent.len()), (Some(debits.amounts), debits.scopes.len()));
+        assert!(spent.iter().all(|(_, amounts)| *amounts == debits.amounts), "{spent:?}");
+        assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+    }
+}

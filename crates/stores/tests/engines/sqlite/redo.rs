@@ -285,3 +285,23 @@ async fn a_database_that_refuses_everything_loses_nothing() {
     store.load().await.unwrap();
     assert_eq!(all(&store).await.len(), 30);
 }
+
+/// A ledger that refuses is no fault of a record: left out, what it spent would be forgotten.
+#[tokio::test]
+async fn a_ledger_that_refuses_stops_a_start_and_loses_nothing() {
+    let place = after_a_crash().await;
+    let database = Connection::open(place.file("audit.db")).unwrap();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON ledger WHEN new.scope LIKE 'tenant:%'
+        BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    database.execute_batch(trigger).unwrap();
+    for _ in 0..2 {
+        let error = Sqlite::open(place.options()).unwrap_err().to_string();
+        assert!(error.contains("its ledger refuses what calls have spent"), "{error}");
+        assert!(error.contains("not this one"), "{error}");
+    }
+    database.execute_batch("DROP TRIGGER no").unwrap();
+    drop(database);
+    let store = place.open();
+    assert_eq!(store.load().await.unwrap().interrupted, 1);
+    assert_eq!(calls(&store).await, ALL);
+}
