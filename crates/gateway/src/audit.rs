@@ -249,6 +249,15 @@ impl Audit {
         }
     }
 
+    /// Counts a key that has ended and was shown, by this caller, at a door that leaves no record:
+    /// whether or not anything else opened it, somebody still has the key.
+    pub fn shown_in_vain(&self, caller: &Caller) {
+        if caller.key.is_some() {
+            let reason = FailureKind::Unauthenticated.as_str();
+            self.refusals.tally(self.clock.now(), reason, caller.address, who(caller));
+        }
+    }
+
     /// Records a call that was refused, or left, before it was one: a row for holders of keys, for
     /// whoever has the token, and for callers of this machine, within bounds; a count for all else.
     pub(crate) fn refuse(&self, unread: &Unread<'_>, finished: &Finished<'_>) {

@@ -109,6 +109,12 @@ impl Refusals {
         false
     }
 
+    /// Counts a refusal that gets no row, whoever is refused.
+    pub(crate) fn tally(&self, now: UnixMillis, reason: &'static str, address: IpAddr, who: Who) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.count(now, reason, address, who);
+    }
+
     /// Notes a call that has a row of its own: some of those make room for one of a refusal.
     pub(crate) fn earn(&self, who: Who) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -99,6 +99,15 @@ impl AccessRules {
         Caller { address, loopback: false, authenticated, key, agent: agent(headers) }
     }
 
+    /// Those who hold the keys that were shown and have ended, for the record. Whoever is let in by
+    /// something else shows them all the same.
+    pub(crate) fn ended(&self, peer: IpAddr, head: &Parts) -> impl Iterator<Item = Caller> {
+        let keys = self.ended_keys(&head.headers);
+        // Nearly always there are none.
+        let refused = (!keys.is_empty()).then(|| self.refused(peer, head));
+        keys.into_iter().filter_map(move |key| Some(Caller { key: Some(key), ..refused.clone()? }))
+    }
+
     /// Checks every name the request gives for this server and says whether all are loopback.
     ///
     /// RFC 9112 §3.2.2 lets an absolute URI win over the Host header. Both are checked here, so

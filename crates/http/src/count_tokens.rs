@@ -41,7 +41,7 @@ pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -
     match counting.await {
         Ok(tokens) => {
             let body = anthropic_messages::write_count(tokens.max(1));
-            doors.sign(headers::json(StatusCode::OK, body))
+            doors.answer(&head, headers::json(StatusCode::OK, body))
         }
         Err(failure) => doors.turn_away(&head, Dialect::AnthropicMessages, &failure),
     }

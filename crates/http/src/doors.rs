@@ -164,6 +164,23 @@ impl Doors {
         response
     }
 
+    /// As [`sign`](Self::sign) for routes that are no calls and leave no record. Keys that have ended
+    /// and were shown beside what opened them are counted.
+    pub(crate) fn answer(&self, head: &request::Parts, response: Response) -> Response {
+        self.count_ended(head);
+        self.sign(response)
+    }
+
+    /// Counts the keys that were shown and have ended; says whether there were any.
+    fn count_ended(&self, head: &request::Parts) -> bool {
+        let Some(audit) = self.gateway().audit() else { return false };
+        let ended = self.rules().ended(head);
+        for holder in &ended {
+            audit.shown_in_vain(holder);
+        }
+        !ended.is_empty()
+    }
+
     /// Turns a refusal into the reply of the caller's dialect, and records it.
     pub(crate) fn refuse(&self, arrival: &Arrival, refused: &Refused) -> Response {
         let failure = &refused.failure;
@@ -186,14 +203,16 @@ impl Doors {
     }
 
     /// As [`refuse`](Self::refuse) for routes that are no calls and leave no record. Strangers are
-    /// counted.
+    /// counted, and keys that have ended.
     pub(crate) fn turn_away(
         &self,
         head: &request::Parts,
         dialect: Dialect,
         failure: &Failure,
     ) -> Response {
-        if failure.kind == FailureKind::Unauthenticated
+        // Whoever shows the secret of a key is no stranger, also not with a guess beside it.
+        if !self.count_ended(head)
+            && failure.kind == FailureKind::Unauthenticated
             && let Some(audit) = self.gateway().audit()
         {
             audit.refused_stranger(&self.rules().refused(head), failure);
@@ -246,6 +265,11 @@ impl DoorRules {
     /// What is known of a caller who is not let in.
     pub(crate) fn refused(&self, head: &request::Parts) -> Caller {
         self.access.refused(peer(head), head)
+    }
+
+    /// Those who hold the keys that were shown and have ended.
+    pub(crate) fn ended(&self, head: &request::Parts) -> Vec<Caller> {
+        self.access.ended(peer(head), head).collect()
     }
 
     /// As [`admit`](Self::admit), for a door that not every key opens. Gives the bounds of the body
@@ -323,7 +347,7 @@ pub(crate) fn dialect_of(uri: &Uri, headers: &HeaderMap) -> Dialect {
 pub(crate) async fn stored_chats(State(doors): State<Doors>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     match doors.admit(&head) {
-        Ok(_) => doors.sign(headers::json(StatusCode::OK, openai_chat::EMPTY_LIST)),
+        Ok(_) => doors.answer(&head, headers::json(StatusCode::OK, openai_chat::EMPTY_LIST)),
         Err(failure) => doors.turn_away(&head, Dialect::OpenAiChat, &failure),
     }
 }

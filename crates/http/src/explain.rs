@@ -110,7 +110,7 @@ pub(crate) async fn dry_run(doors: &Doors, door: CallDoor, request: Box<Request>
         tell(doors, door, &head, &rules, &caller, &bytes, permit)
     };
     match told.await {
-        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
         Err(failure) => doors.turn_away(&head, door.dialect(), &failure),
     }
 }
@@ -120,7 +120,7 @@ pub(crate) async fn explain(State(doors): State<Doors>, request: Request) -> Res
     let (head, body) = request.into_parts();
     let mut dialect = dialect_of(&head.uri, &head.headers);
     match answer(&doors, &head, body, &mut dialect).await {
-        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
         Err(failure) => doors.turn_away(&head, dialect, &failure),
     }
 }

@@ -57,7 +57,7 @@ fn alive(doors: &Doors, request: Request, body: &'static str) -> Response {
     let (head, _) = request.into_parts();
     match knock(doors, &head) {
         Err(failure) => doors.turn_away(&head, Dialect::OpenAiChat, &failure),
-        Ok(()) => doors.sign(headers::json(StatusCode::OK, body)),
+        Ok(()) => doors.answer(&head, headers::json(StatusCode::OK, body)),
     }
 }
 
@@ -112,5 +112,5 @@ pub(crate) async fn readyz(State(doors): State<Doors>, request: Request) -> Resp
     if let Some(failure) = &failure {
         headers::advise_retry(response.headers_mut(), failure);
     }
-    doors.sign(response)
+    doors.answer(&head, response)
 }

@@ -34,7 +34,7 @@ pub(crate) async fn list(State(doors): State<Doors>, request: Request) -> Respon
         }
     };
     match body {
-        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
         Err(failure) => doors.turn_away(&head, dialect, &failure),
     }
 }
@@ -84,7 +84,7 @@ pub(crate) async fn one(
             openai_chat::write_model(&id, doors.started())
         }
     };
-    doors.sign(headers::json(StatusCode::OK, body))
+    doors.answer(&head, headers::json(StatusCode::OK, body))
 }
 
 /// Whether the caller's key, if it has one, lets it ask for a model.

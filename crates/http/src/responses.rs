@@ -104,7 +104,7 @@ pub(crate) async fn input_tokens(State(doors): State<Doors>, request: Request) -
     match count(&doors, &head, body).await {
         Ok(tokens) => {
             let body = openai_responses::write_input_tokens(tokens);
-            doors.sign(headers::json(StatusCode::OK, body))
+            doors.answer(&head, headers::json(StatusCode::OK, body))
         }
         Err(failure) => doors.turn_away(&head, DIALECT, &failure),
     }
@@ -147,7 +147,7 @@ pub(crate) async fn one(State(doors): State<Doors>, path: InPath, request: Reque
         doors.kept().body(owner, &id).ok_or_else(|| openai_responses::no_such_response(&id))
     });
     match found {
-        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
         Err(failure) => doors.turn_away(&head, DIALECT, &failure),
     }
 }
@@ -163,7 +163,7 @@ pub(crate) async fn delete(State(doors): State<Doors>, path: InPath, request: Re
     match deleted {
         Ok(()) => {
             let body = openai_responses::write_deleted(&id);
-            doors.sign(headers::json(StatusCode::OK, body))
+            doors.answer(&head, headers::json(StatusCode::OK, body))
         }
         Err(failure) => doors.turn_away(&head, DIALECT, &failure),
     }
@@ -177,7 +177,7 @@ pub(crate) async fn input_items(
 ) -> Response {
     let (head, _) = request.into_parts();
     match list(&doors, &head, &id_of(path)) {
-        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
         Err(failure) => doors.turn_away(&head, DIALECT, &failure),
     }
 }

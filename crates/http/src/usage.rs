@@ -107,7 +107,7 @@ pub(crate) async fn usage(State(doors): State<Doors>, request: Request) -> Respo
     };
     let body =
         report(doors.gateway().admission().map(|admission| &**admission), caller.key.as_deref());
-    doors.sign(headers::json(StatusCode::OK, body))
+    doors.answer(&head, headers::json(StatusCode::OK, body))
 }
 
 fn report(admission: Option<&Admission>, key: Option<&ActiveKey>) -> Vec<u8> {

@@ -123,6 +123,22 @@ impl AccessRules {
         (bool::from(is_token), key)
     }
 
+    /// The keys whose secrets were shown and that have ended, each once. For the record only.
+    pub(super) fn ended_keys(&self, headers: &HeaderMap) -> Vec<Arc<ActiveKey>> {
+        let mut ended: Vec<Arc<ActiveKey>> = Vec::new();
+        let Some(keys) = &self.keys else { return ended };
+        let now = keys.clock.now();
+        for credential in credentials(headers) {
+            if let Ok(key) = keys.keyring.recognize(credential, now)
+                && key.alive(now).is_err()
+                && !ended.iter().any(|known| known.key.id == key.key.id)
+            {
+                ended.push(key);
+            }
+        }
+        ended
+    }
+
     fn nothing_set(&self) -> Failure {
         unauthenticated(match self.auth {
             AuthMode::Required => {

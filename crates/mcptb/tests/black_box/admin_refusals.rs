@@ -113,8 +113,12 @@ fn guesses_are_counted_wherever_a_key_is_asked_for() {
     }
     rig.end();
     assert_eq!(books.record().calls.len(), 0);
-    let guesses = u64::try_from(5 * paths.len()).unwrap();
-    assert_eq!(books.refusal_counts(), [("unauthenticated".to_owned(), guesses)].into());
+    let counted = |each: usize| {
+        let count = u64::try_from(each * paths.len()).unwrap();
+        [("unauthenticated".to_owned(), count)].into()
+    };
+    assert_eq!(books.refusal_counts(), counted(4 + 1 + 1));
+    assert_eq!(books.refusal_counts_of(&ended), counted(1), "its holder is no stranger");
 }
 
 #[test]

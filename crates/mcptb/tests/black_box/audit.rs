@@ -5,12 +5,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use gateway::admin::{BoundsFields, KeyFields, NewKey};
 use gateway::amounts::Amounts;
-use gateway::keys::{AuditPolicy, Endpoint};
+use gateway::keys::{AuditPolicy, Endpoint, KeyKind};
+use gateway::store::Actor;
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::endpoints::{CALLING, answer, ask_with_key, body, dialect, error, path};
-use crate::support::keyring::bounded;
+use crate::support::keyring::{bounded, of_kind};
 use crate::support::{Books, Key, Launch, PATIENCE, Reply, Request, Rig};
 
 const GONE: u16 = 499;
@@ -332,6 +333,44 @@ fn refusals_get_a_row_or_are_counted() {
         assert_eq!((row.spent, &call.request), (Some(Amounts::default()), &None));
     }
     assert_eq!(books.refusal_counts(), [("unauthenticated".to_owned(), 16)].into());
+}
+
+/// Whatever else is shown, and whether or not the door opens: somebody still has the key.
+#[test]
+fn an_ended_key_is_counted_where_nothing_is_recorded() {
+    let books = Books::new();
+    let [ended, good, admin] =
+        books.keys([NewKey::default(), NewKey::default(), of_kind(KeyKind::Admin)]);
+    books.administer(async |office| {
+        office.key_revoke(ended.id, Actor::Machine).await.unwrap();
+    });
+    let rig = books.launch().ready();
+    let beside = [("", 401), ("sk-of-somebody-else", 401), (&good.token, 200), (&admin.token, 403)];
+    let mut shown = 0;
+    for (door, is_open) in [
+        ("/v1/models", false),
+        ("/v1/models/auto", false),
+        ("/v1/usage", false),
+        ("/v1/chat/completions", false),
+        ("/healthz", true),
+        ("/readyz", true),
+        ("/", true),
+    ] {
+        for (other, status) in beside {
+            let request = Request::get(door).header("x-api-key", &ended.token);
+            let request = request.header("authorization", &format!("Bearer {other}"));
+            // Twice the same is shown once.
+            let request = request.header("x-api-key", &ended.token);
+            let reply = rig.fetch(&request);
+            assert_eq!(reply.status, if is_open { 200 } else { status }, "{door} {other}");
+            shown += 1;
+        }
+    }
+    rig.end();
+    assert_eq!(books.record().calls.len(), 0);
+    let counts = [("unauthenticated".to_owned(), shown)].into();
+    assert_eq!(books.refusal_counts_of(&ended), counts);
+    assert_eq!(books.refusal_counts(), counts, "nobody else is counted");
 }
 
 #[test]
