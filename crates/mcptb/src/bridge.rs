@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::{Connection, Ended, Limits, stdio};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,10 @@ use crate::{control, listen};
 
 /// How long the end waits for calls to tell their callers; hosts kill us soon after.
 const LAST_CALLS: Duration = Duration::from_secs(1);
+/// How long it waits for the last commit, and how much of that for what has to be settled before:
+/// nothing is waited for there but our own threads.
+const LAST_COMMIT: Duration = Duration::from_millis(600);
+const LAST_SAMPLINGS: Duration = Duration::from_millis(300);
 /// How long the doors wait for the store before they open all the same, and answer 503.
 const FIRST_OPENING: Duration = Duration::from_millis(900);
 /// How long the end waits for the last log lines.
@@ -114,12 +119,13 @@ async fn live(
     let mut running = std::pin::pin!(connection.run(&server, hang_up.clone()));
     let ended = tokio::select! {
         ended = &mut running => {
-            close(&parts).await;
+            end_calls(&parts).await;
+            close_records(&parts).await;
             ended
         }
         () = fail_calls_on(signal, &parts) => {
             hang_up.cancel();
-            running.await
+            tokio::join!(running, close_records(&parts)).0
         }
     };
     match ended {
@@ -132,15 +138,23 @@ async fn live(
 /// After a signal: fails the calls while the host can still hear that they are cancelled.
 async fn fail_calls_on(signal: CancellationToken, parts: &Parts) {
     signal.cancelled().await;
-    close(parts).await;
+    end_calls(parts).await;
 }
 
 /// Fails the calls, closes the doors, and waits until callers have been told.
-async fn close(parts: &Parts) {
+async fn end_calls(parts: &Parts) {
     parts.stop.cancel();
     parts.calls.close();
     let _ = tokio::time::timeout(LAST_CALLS, parts.calls.wait()).await;
-    parts.records.close().await;
+}
+
+/// Commits what is left, once the host has gone: whoever still listened for a sampling whose call
+/// had ended hears that now, and settles what it cost.
+async fn close_records(parts: &Parts) {
+    let until = Instant::now() + LAST_COMMIT;
+    parts.samplings.close();
+    let _ = tokio::time::timeout(LAST_SAMPLINGS, parts.samplings.wait()).await;
+    parts.records.close(until).await;
 }
 
 /// Opens the store; the doors wait a moment for it, so that the first call finds it open.

@@ -21,6 +21,7 @@ use gateway::store::{Loaded, Store};
 use gateway::{Audit, AuditScope, Redactor};
 use model::Secret;
 use stores::{Durability, Late, OpenError, OpenOptions, Sqlite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use upstreams::host::LiveNonce;
@@ -36,8 +37,6 @@ mod tests;
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often refusals that were counted are written down.
 const COUNTS: Duration = Duration::from_secs(15);
-/// The longest wait for the last commit, at the end.
-const LAST_COMMIT: Duration = Duration::from_millis(600);
 /// The database's file in the data folder.
 pub(crate) const DATABASE: &str = "audit.db";
 
@@ -214,8 +213,8 @@ impl Records {
         Ok(true)
     }
 
-    /// Commits what is left. After the last call.
-    pub(crate) async fn close(&self) {
+    /// Commits what is left, unless that takes too long. After the last call.
+    pub(crate) async fn close(&self, until: Instant) {
         let last = async {
             // A change on its way to the store would find it shut.
             self.changes.close();
@@ -223,7 +222,7 @@ impl Records {
             self.audit.flush_refusals(true);
             self.store.shut_down().await;
         };
-        if tokio::time::timeout(LAST_COMMIT, last).await.is_err() {
+        if tokio::time::timeout_at(until, last).await.is_err() {
             tracing::warn!("the last records were not committed in time");
         }
     }

@@ -46,7 +46,10 @@ pub(crate) struct Parts {
     pub(crate) records: Arc<Records>,
     /// Calls and connections: waited for at the end.
     pub(crate) calls: TaskTracker,
-    /// Warm-ups, watchers and tools: they end with their host and are not waited for.
+    /// Warm-ups, and watchers of cancelled samplings: they end with their host, and what they settle
+    /// is waited for.
+    pub(crate) samplings: TaskTracker,
+    /// Tools and whatever watches something: not waited for.
     pub(crate) background: TaskTracker,
     /// Cancelled at the first `initialize`.
     pub(crate) attached: CancellationToken,
@@ -66,7 +69,7 @@ impl Parts {
             Some(KeyDoor { keyring: Arc::clone(&records.keyring), clock: Arc::new(SystemClock) });
         log.redact_as(Arc::clone(&records.audit));
         let calls = TaskTracker::new();
-        let background = TaskTracker::new();
+        let (samplings, background) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let http = HttpSide::new(config.address, config.tls.is_some(), lines);
         let rules = LiveRules::new(DoorRules {
@@ -74,7 +77,7 @@ impl Parts {
             params: config.params,
             deadline: config.deadline.within(config.host.max_wait),
         });
-        let pool = HostPool::new(config.host, background.clone());
+        let pool = HostPool::new(config.host, samplings.clone());
         let gateway = Gateway::new(GatewayParts {
             upstream: Arc::clone(&pool) as Arc<dyn gateway::Upstream>,
             sandbox: Some(Arc::new(Echo::new(calls.clone()))),
@@ -121,6 +124,7 @@ impl Parts {
             rules,
             records,
             calls,
+            samplings,
             background,
             attached,
             stop,

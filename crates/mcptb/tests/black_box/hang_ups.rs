@@ -175,3 +175,36 @@ fn an_answer_that_is_cut_off_on_its_way_is_on_record_as_answered() {
         assert!(row.spent.is_some_and(|spent| spent.tokens > 600_000), "{row:?}");
     }
 }
+
+/// Nobody will hear of these samplings any more: what they cost is on record when the bridge has
+/// gone, and not only after the next start.
+#[test]
+fn what_is_still_out_at_the_end_is_charged_as_reserved() {
+    const CALLS: usize = 40;
+    for signal in [None, Some("TERM")] {
+        let books = Books::new();
+        let key = books.key(<_>::default());
+        let mut rig = books.launch().arg("--concurrency", "64").ready();
+        let calls: Vec<_> = (0..CALLS)
+            .map(|_| rig.send(&ask_with_key(Endpoint::Chat, "never mind", false, &key.token)))
+            .collect();
+        let samplings: Vec<_> = calls.iter().map(|_| rig.host.sampling()).collect();
+        drop(calls);
+        // The host confirms none of them.
+        for _ in samplings {
+            rig.host.cancelled();
+        }
+        let hung_up = |line: &str| line.contains(" TX ") && line.contains("status=499");
+        rig.process.stderr.wait_many(CALLS, hung_up);
+        match signal {
+            None => rig.host.close_stdin(),
+            Some(signal) => rig.process.signal(signal),
+        }
+        assert_eq!(rig.process.wait().code(), Some(0));
+        let record = books.record();
+        assert_eq!(record.rows().count(), CALLS);
+        for row in record.rows() {
+            assert_eq!((row.status, row.spent), (Some(499), Some(row.reserved)), "{signal:?}");
+        }
+    }
+}
