@@ -230,7 +230,7 @@ fn a_conversation_is_not_larger_than_a_body_may_be() {
         turns += 1;
         previous = reply.json()["id"].clone();
     };
-    assert_eq!((refused.status, turns), (413, 2));
+    assert_eq!((refused.status, turns), (413, 2), "{}", refused.json());
     // References count as well.
     let items = format!("{}/input_items?limit=1", previous.as_str().unwrap());
     let item = rig.fetch(&get(&items)).json()["first_id"].clone();
