@@ -346,6 +346,11 @@ impl Queue {
         self.inner().much
     }
 
+    /// Writes that have come since the start.
+    pub(super) fn came(&self) -> u64 {
+        self.inner().came
+    }
+
     /// Writes that wait.
     pub(super) fn len(&self) -> usize {
         let inner = self.inner();

@@ -1,8 +1,8 @@
 //! The thread that fills the index.
 //!
 //! It reads the journal behind the writer, in small batches, on connections of its own, and rests
-//! four times as long as it works: calls come first. Whatever is wrong with the index, it
-//! is thrown away; whatever is wrong with the record, it waits.
+//! several times as long as it works, unless nothing else is to be done: calls come first. Whatever
+//! is wrong with the index, it is thrown away; whatever is wrong with the record, it waits.
 
 use std::sync::Arc;
 use std::thread;
@@ -27,6 +27,8 @@ const ROWS: i64 = 1000;
 const COUNTED: i64 = 50_000;
 /// How much longer it rests than it works: the cores belong to the calls.
 const REST: u32 = 4;
+/// The same while nothing comes: only whoever has much to look for waits for it then.
+const SHORT_REST: u32 = 1;
 /// The same while more comes than it could keep up with: it has its time when that is over.
 const LONG_REST: u32 = 40;
 /// Between the first two tries after a fault, and at most.
@@ -83,12 +85,11 @@ impl Indexer {
                 }
                 Wake::News => {}
             }
-            let begun = Instant::now();
+            let (begun, came) = (Instant::now(), self.queue.came());
             let rest = match self.step(&mut open) {
                 Ok(more) => {
                     pause = None;
-                    let times = if self.queue.is_busy_writing() { LONG_REST } else { REST };
-                    let rest = begun.elapsed() * times;
+                    let rest = begun.elapsed() * self.times(came);
                     if !more {
                         if self.backlog.pause(rest) {
                             return;
@@ -108,6 +109,15 @@ impl Indexer {
             if self.backlog.pause(rest) {
                 return;
             }
+        }
+    }
+
+    /// How much longer it rests than it worked, and so many writes had come before it did.
+    fn times(&self, came: u64) -> u32 {
+        match self.queue.came() == came {
+            true => SHORT_REST,
+            false if self.queue.is_busy_writing() => LONG_REST,
+            false => REST,
         }
     }
 
