@@ -31,6 +31,8 @@ const REST: u32 = 4;
 const SHORT_REST: u32 = 1;
 /// The same while more comes than it could keep up with: it has its time when that is over.
 const LONG_REST: u32 = 40;
+/// The longest rest: a step that counts a large record for the first time takes seconds.
+const MOST_REST: Duration = Duration::from_secs(2);
 /// Between the first two tries after a fault, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -89,7 +91,7 @@ impl Indexer {
             let rest = match self.step(&mut open) {
                 Ok(more) => {
                     pause = None;
-                    let rest = begun.elapsed() * self.times(came);
+                    let rest = (begun.elapsed() * self.times(came)).min(MOST_REST);
                     if !more {
                         if self.backlog.pause(rest) {
                             return;
