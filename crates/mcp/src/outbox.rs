@@ -109,6 +109,17 @@ impl Outbox {
         self.room.notify_waiters();
     }
 
+    /// Waits until [`close`](Self::close).
+    pub(crate) async fn until_closed(&self) {
+        loop {
+            let room = self.room.notified();
+            if self.lock().closed {
+                return;
+            }
+            room.await;
+        }
+    }
+
     /// Writes lines until the outbox is closed and empty, or the sink fails.
     pub(crate) async fn drain<W: AsyncWrite + Unpin>(&self, sink: &mut W) -> io::Result<()> {
         let mut batch = Vec::new();

@@ -151,6 +151,11 @@ impl Peer {
         self.inner.lock().closed
     }
 
+    /// Waits until the connection has ended.
+    pub async fn closed(&self) {
+        self.inner.outbox.until_closed().await;
+    }
+
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.inner.outbox
     }

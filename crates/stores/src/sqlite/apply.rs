@@ -181,6 +181,13 @@ fn refused_by_ledger(error: Error) -> Error {
     Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_PERM), Some(why))
 }
 
+/// The error of a row that is not there although nothing of it was: a trigger or an index of
+/// somebody's own has kept it out without a word.
+fn passed_over() -> Error {
+    let why = "the row was passed over without an error".to_owned();
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CONSTRAINT), Some(why))
+}
+
 /// What a batch came to.
 #[derive(Clone, Debug)]
 pub(super) struct Done {
@@ -296,6 +303,9 @@ impl<'a> Batch<'a> {
                 return Ok(Err(StoreError::Conflict));
             }
             // Only the number was taken, by a call of the same millisecond long ago.
+            if !self.is_taken(call)? {
+                return Err(passed_over());
+            }
             call += 1;
         }
         self.body(call, 0, open.body)?;
@@ -325,6 +335,11 @@ impl<'a> Batch<'a> {
             self.lost.push(Lost { name: record.name(), spent });
         }
         Ok(())
+    }
+
+    fn is_taken(&self, call: i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE n = ?1)";
+        self.connection.prepare_cached(sql)?.query_row([call], |row| row.get(0))
     }
 
     fn is_there(&self, id: &[u8; 16]) -> rusqlite::Result<bool> {

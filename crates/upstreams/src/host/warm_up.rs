@@ -6,7 +6,7 @@ use std::time::Duration;
 use dialects::mcp_sampling::{self, Asking, HostFault, Priorities, SamplingOptions};
 use gateway::Lane;
 use model::{Block, CompletionRequest, Message, Role};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HostSession;
 use super::sampling::Fault;
@@ -56,7 +56,11 @@ impl HostSession {
             if self.is_gone() || attempt == self.settings().warm_up_tries {
                 return;
             }
-            sleep(Duration::from_secs(1 << attempt.min(5))).await;
+            let pause = Duration::from_secs(1 << attempt.min(5));
+            // Whoever ends the bridge waits for this too.
+            if timeout(pause, self.peer().closed()).await.is_ok() {
+                return;
+            }
         }
     }
 
