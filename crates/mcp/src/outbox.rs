@@ -181,3 +181,25 @@ impl State {
         (bytes, urgent, self.closed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::Outbox;
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_hears_of_it_and_not_before() {
+        let outbox = Outbox::new(1);
+        let mut waiting = pin!(outbox.until_closed());
+        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+        outbox.push(b"a line\n".to_vec()).await.unwrap();
+        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+        outbox.close();
+        waiting.await;
+        outbox.until_closed().await;
+    }
+}
