@@ -34,7 +34,7 @@ const BEHIND_BYTES: usize = 8 << 20;
 /// What the writer takes at once, although nobody waits for it.
 pub(super) const MANY: usize = 2048;
 const MANY_BYTES: usize = 2 << 20;
-/// What it takes at once while the index of texts could not keep up anyhow: some 5,000 calls a second.
+/// From so many at once on the index of texts could not keep up: some 5,000 calls a second.
 const BUSY: usize = 512;
 /// How long it lets less than that gather.
 const GATHER: Duration = Duration::from_millis(50);
