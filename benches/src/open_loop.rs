@@ -45,12 +45,15 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Outcome<()> {
     for kind in [Kind::WholePath, Kind::Mcptb, Kind::Full] {
         if !(arguments.floors_only && kind.is_ours()) {
             let target = Target::start(kind, arguments, Setting::at_once(CONNECTIONS))?;
+            target.pause()?;
             rows.push(Row { target, rounds: Vec::new(), bad: 0 });
         }
     }
     for _ in 0..arguments.rounds() {
         for row in &mut rows {
+            row.target.resume()?;
             let tally = measure(&row.target, arguments)?;
+            row.target.pause()?;
             row.bad += tally.bad();
             row.rounds.push(Round {
                 p50: figure(percentile(&tally.latencies, 0.5)),

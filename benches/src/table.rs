@@ -202,20 +202,25 @@ impl Measurement {
 }
 
 impl Cell {
-    /// Starts each target once and lets them take turns, so that all see the same weather.
+    /// Starts each target once and lets them take turns, so that all see the same weather. Whoever
+    /// is not on stands still: what one has left to do behind its answers is not to be paid by the
+    /// next.
     fn measure(&self, arguments: &Arguments, mut kinds: Vec<Kind>) -> Outcome<Measurement> {
         kinds.retain(|&kind| !(arguments.floors_only && kind.is_ours()));
         let setting = Setting { pace: self.pace, ..Setting::at_once(self.in_flight) };
         let mut targets = Vec::new();
         for kind in kinds {
             let target = Target::start(kind, arguments, setting)?;
+            target.pause()?;
             targets.push((target, Row { kind, rounds: Vec::new() }));
         }
         for _ in 0..arguments.rounds() {
             for (target, row) in &mut targets {
+                target.resume()?;
                 let round = self.measure_once(arguments, target).map_err(|error| {
                     format!("{} failed: {error}{}", target.kind.name(), target.last_words())
                 })?;
+                target.pause()?;
                 row.rounds.push(round);
             }
         }

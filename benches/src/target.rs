@@ -7,6 +7,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::arguments::Arguments;
 use crate::error::Outcome;
 use crate::host::{Host, Pace};
@@ -181,6 +183,21 @@ impl Target {
         self.host.as_ref().ok_or_else(|| "the host is gone".into())
     }
 
+    /// Lets the process stand still until [`Target::resume`].
+    pub(crate) fn pause(&self) -> Outcome<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the process go on.
+    pub(crate) fn resume(&self) -> Outcome<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Outcome<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or("a process has no number")?, signal)?)
+    }
+
     /// The process, for its CPU time and memory.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -213,7 +230,8 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // The end of its input ends a well-behaved child; the rest is ended here.
+        // The end of its input ends a well-behaved child that is awake; the rest is ended here.
+        let _awake = self.resume();
         self.host = None;
         let deadline = Instant::now() + Duration::from_secs(3);
         while Instant::now() < deadline {
