@@ -128,9 +128,23 @@ impl Transcript {
 
     /// Adds a text as a JSON string; that of a value would go through the machinery of formats.
     fn quote(&mut self, text: &str) {
+        if is_plain(text) {
+            for part in ["\"", text, "\""] {
+                self.push(part);
+            }
+            return;
+        }
         // There is no text that cannot be one, and a vector takes it.
         let _ = serde_json::to_writer(&mut self.out, text);
     }
+}
+
+/// Whether a text is a JSON string as it is, between quotation marks. It is looked at in pieces, all
+/// bytes of each at once: most texts are plain, and looking is much cheaper than writing a byte at a
+/// time.
+fn is_plain(text: &str) -> bool {
+    let escaped = |byte: &&u8| **byte < b' ' || **byte == b'"' || **byte == b'\\';
+    text.as_bytes().chunks(64).all(|piece| piece.iter().filter(escaped).count() == 0)
 }
 
 /// The record of all replies of a call: the one, or an array of them.
@@ -151,7 +165,23 @@ mod tests {
         BlockKind, CompletionEvent, LossSet, ModelName, StopReason, ToolCall, ToolCallInput,
     };
 
+    use proptest::prelude::*;
+
     use super::{Transcript, finish_all};
+
+    proptest! {
+        /// Plain or not, long or short, it is the JSON string that it would be anyway.
+        #[test]
+        fn a_text_is_quoted_as_json(text in prop_oneof![
+            any::<String>(),
+            "[ -~]{0,200}",
+            "[a-z ]{60,70}[\"\\\\\n\u{7f}é]?[a-z]{0,70}",
+        ]) {
+            let mut transcript = Transcript::default();
+            transcript.quote(&text);
+            prop_assert_eq!(transcript.out, serde_json::to_vec(&text).unwrap());
+        }
+    }
 
     fn text(deltas: &[&str]) -> Transcript {
         let mut transcript = Transcript::default();

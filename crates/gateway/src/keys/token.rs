@@ -67,12 +67,15 @@ pub enum TokenError {
 
 /// The secret of this installation, under which tokens are digested.
 #[derive(Clone, Debug)]
-pub struct InstallSecret(Secret<[u8; 32]>);
+pub struct InstallSecret(Secret<Hmac<Sha256>>);
 
 impl InstallSecret {
-    /// Wraps 32 random bytes.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(Secret::new(bytes))
+    /// Takes up 32 random bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        // HMAC fills a key up with zeros to a block, once for all calls.
+        let mut block = [0; 64];
+        block.iter_mut().zip(bytes).for_each(|(out, byte)| *out = byte);
+        Self(Secret::new(Hmac::new(&block.into())))
     }
 
     /// A secret for another purpose, which tells nothing of this one.
@@ -85,10 +88,7 @@ impl InstallSecret {
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // A key of 32 bytes is what HMAC-SHA-256 takes without a hash of its own.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose()) else {
-            return [0; 32];
-        };
+        let mut mac = self.0.expose().clone();
         for part in parts {
             mac.update(part);
         }

@@ -1,7 +1,9 @@
 //! What opens a key, and what does not.
 
+use hmac::{Hmac, KeyInit, Mac};
 use model::Secret;
 use proptest::prelude::*;
+use sha2::Sha256;
 
 use super::{Entropy, InstallSecret, Shown, TokenError, mint, remint};
 use crate::keys::{KeyKind, VirtualKey};
@@ -26,6 +28,17 @@ fn a_token_opens_its_key_and_no_other() {
         assert!(!shown.opens(&key(kind, &other), &install, 0));
         assert!(!shown.opens(&key(kind, &minted), &InstallSecret::new([8; 32]), 0));
     }
+}
+
+/// Keys that were stored once must open for ever: HMAC-SHA-256 under the 32 bytes of the
+/// installation, over the id and the secret.
+#[test]
+fn what_is_stored_of_a_token_never_changes() {
+    let minted = mint(KeyKind::Model, &entropy(3), &InstallSecret::new([7; 32]));
+    let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
+    mac.update(format!("key:{}:", minted.id).as_bytes());
+    mac.update(&[3; 32]);
+    assert_eq!(minted.digest.0, <[u8; 32]>::from(mac.finalize().into_bytes()));
 }
 
 #[test]
