@@ -65,7 +65,9 @@ const COUNT: &str = "INSERT INTO refusal_count VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (minute, reason, network, key_id) DO UPDATE SET \
     count = min(count + excluded.count, 9007199254740992)";
 
-const BODY: &str = "INSERT INTO body VALUES (?1, ?2, ?3, ?4)";
+const BODY: &str = "INSERT INTO body (slot, codec, size, bytes) VALUES (?1, ?2, ?3, ?4)";
+
+const BODIES: &str = "INSERT INTO body VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const APPLIED: &str = "UPDATE redo SET applied = ?1";
 
@@ -87,6 +89,7 @@ struct Statements<'a> {
     open: Held<'a>,
     close: Held<'a>,
     body: Held<'a>,
+    bodies: Held<'a>,
     journal: Held<'a>,
 }
 
@@ -259,7 +262,7 @@ impl<'a> Batch<'a> {
 
     /// Adds a row to the journal.
     pub(super) fn seal(&mut self, row: Fresh<'_>) -> rusqlite::Result<i64> {
-        self.closed += usize::from(row.kind == Kind::Closed);
+        self.closed += usize::from(row.kind.is_end());
         let insert = ready(&mut self.statements.journal, self.connection, journal::INSERT)?;
         self.tip.append(insert, self.sealer, row)
     }
@@ -308,19 +311,17 @@ impl<'a> Batch<'a> {
             }
             call += 1;
         }
-        self.body(call, 0, open.body)?;
+        let row =
+            |kind, digest| Fresh { kind, at: rx.received, call: Some(rx.id), note: None, digest };
         if let Some(end) = end {
-            // Beside the other: rows that are added at the end of a table leave no gaps in it.
-            self.body(call, 1, end.body)?;
+            self.bodies(call, open.body, end.body)?;
+            self.seal(row(Kind::Whole, [open.digest, end.digest].as_flattened()))?;
+            self.debit(end.tx.spent);
             self.whole.insert(*rx.id);
+        } else {
+            self.body(call, 0, open.body)?;
+            self.seal(row(Kind::Opened, &open.digest))?;
         }
-        self.seal(Fresh {
-            kind: Kind::Opened,
-            at: rx.received,
-            call: Some(rx.id),
-            note: None,
-            digest: &open.digest,
-        })?;
         Ok(Ok(()))
     }
 
@@ -387,20 +388,26 @@ impl<'a> Batch<'a> {
         Ok(statement.raw_execute()? > 0)
     }
 
+    /// Whether the end of a call, which comes now, is written already, with its beginning.
+    pub(super) fn is_written(&mut self, id: &[u8; 16]) -> bool {
+        self.whole.remove(id)
+    }
+
     /// Writes the TX half of a call.
     fn close(&mut self, close: &Closing<'_>) -> rusqlite::Result<()> {
         let tx = &close.tx;
-        if !self.whole.remove(tx.id) {
-            let Some(call) = self.close_row(tx)? else {
-                let spent = tx.spent.map(|spent| spent.amounts);
-                // A call that came to nothing may have no RX half: its caller was told so.
-                if tx.status == ANSWERED || spent != Some(Stored::default()) {
-                    self.miss(tx.id, &Record::Close(*close), spent)?;
-                }
-                return Ok(());
-            };
-            self.body(call, 1, close.body)?;
+        if self.is_written(tx.id) {
+            return Ok(());
         }
+        let Some(call) = self.close_row(tx)? else {
+            let spent = tx.spent.map(|spent| spent.amounts);
+            // A call that came to nothing may have no RX half: its caller was told so.
+            if tx.status == ANSWERED || spent != Some(Stored::default()) {
+                self.miss(tx.id, &Record::Close(*close), spent)?;
+            }
+            return Ok(());
+        };
+        self.body(call, 1, close.body)?;
         self.seal(Fresh {
             kind: Kind::Closed,
             at: tx.ended,
@@ -472,6 +479,31 @@ impl<'a> Batch<'a> {
                 None => drop(debits.insert(scope.into(), spent.amounts)),
             }
         }
+    }
+
+    /// Writes both bodies, in one row where both are there.
+    fn bodies(
+        &mut self,
+        call: i64,
+        request: Option<PackedView<'_>>,
+        reply: Option<PackedView<'_>>,
+    ) -> rusqlite::Result<()> {
+        let (Some(first), Some(second)) = (request, reply) else {
+            self.body(call, 0, request)?;
+            return self.body(call, 1, reply);
+        };
+        self.bytes += 2000 + first.bytes.len() + second.bytes.len();
+        let slot = slot(call, 0);
+        ready(&mut self.statements.bodies, self.connection, BODIES)?.execute(params![
+            slot,
+            first.codec,
+            first.size,
+            first.bytes,
+            second.codec,
+            second.size,
+            second.bytes,
+        ])?;
+        Ok(())
     }
 
     fn body(&mut self, call: i64, side: i64, body: Option<PackedView<'_>>) -> rusqlite::Result<()> {

@@ -3,7 +3,7 @@
 //! Packing happens where a call is, before it is queued: the one writer has no time for it.
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Statement};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 
 use super::canon::{self, Sum};
 
@@ -64,24 +64,37 @@ impl PackedView<'_> {
     }
 }
 
-/// The slot of a call's request (side 0) or reply (side 1).
+/// The slot of a call's request (side 0) or reply (side 1). A reply that was written together with
+/// its request stands in the same row.
 pub(super) fn slot(call: i64, side: i64) -> i64 {
     call * 2 + side
 }
 
-/// Reads the body in a slot, with a statement that selects `codec, size, bytes` by slot. A body
-/// that does not unpack is damaged.
-pub(super) fn read(
-    statement: &mut Statement<'_>,
-    slot: i64,
-) -> rusqlite::Result<Option<Result<Bytes, Damaged>>> {
-    let found = statement
-        .query_row([slot], |row| {
-            let (codec, size): (i64, i64) = (row.get(0)?, row.get(1)?);
-            Ok(unpack(codec, size, row.get(2)?))
-        })
-        .optional()?;
-    Ok(found)
+/// How the bodies of calls are read.
+pub(super) struct Bodies<'a> {
+    request: CachedStatement<'a>,
+    reply: CachedStatement<'a>,
+}
+
+impl<'a> Bodies<'a> {
+    pub(super) fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let request = connection.prepare_cached(REQUEST)?;
+        let reply = connection.prepare_cached(REPLY)?;
+        Ok(Self { request, reply })
+    }
+
+    /// Reads the request (side 0) or reply (side 1) of a call. A body that does not unpack is
+    /// damaged.
+    pub(super) fn read(
+        &mut self,
+        call: i64,
+        side: i64,
+    ) -> rusqlite::Result<Option<Result<Bytes, Damaged>>> {
+        let statement = if side == 0 { &mut self.request } else { &mut self.reply };
+        statement
+            .query_row([call], |row| Ok(unpack(row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()
+    }
 }
 
 /// The body does not unpack.
@@ -101,8 +114,11 @@ fn unpack(codec: i64, size: i64, bytes: Vec<u8>) -> Result<Bytes, Damaged> {
     }
 }
 
-/// How a body is selected.
-pub(super) const SELECT: &str = "SELECT codec, size, bytes FROM body WHERE slot = ?1";
+const REQUEST: &str = "SELECT codec, size, bytes FROM body WHERE slot = 2 * ?1";
+
+const REPLY: &str = "SELECT reply_codec, reply_size, reply FROM body \
+    WHERE slot = 2 * ?1 AND reply IS NOT NULL \
+    UNION ALL SELECT codec, size, bytes FROM body WHERE slot = 2 * ?1 + 1";
 
 #[cfg(test)]
 mod tests {

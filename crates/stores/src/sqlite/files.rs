@@ -162,7 +162,7 @@ impl Files {
             file.set_len(0)?;
             file.set_len(size)?;
         }
-        Ok(Named { file, path, identity: identity(&found) })
+        Ok(Named { file, place: Place::new(&self.directory, path)?, identity: identity(&found) })
     }
 
     /// One of the files of the redo log; `None` where it is not there.
@@ -183,12 +183,12 @@ impl Files {
     /// Which file lies in the place of the database; `None` where there is none. Some systems
     /// do not tell one file from another.
     pub(super) fn identity(&self) -> Option<(u64, u64)> {
-        Some(identity(&fs::metadata(self.path(DATABASE)).ok()?))
+        identity_at(&self.path(DATABASE)).ok()
     }
 
     /// Which file is the index of texts; `None` where there is none.
     pub(super) fn text_identity(&self) -> Option<(u64, u64)> {
-        Some(identity(&fs::metadata(self.text()).ok()?))
+        identity_at(&self.text()).ok()
     }
 
     fn size(&self, name: &str) -> u64 {
@@ -300,7 +300,7 @@ impl Files {
 pub(super) struct Named {
     /// The file.
     pub(super) file: File,
-    path: PathBuf,
+    place: Place,
     identity: (u64, u64),
 }
 
@@ -308,7 +308,7 @@ impl Named {
     /// Fails where the name is that of another file by now, or of none: what is written to a file
     /// that nobody will look for is lost with the process.
     pub(super) fn is_there(&self) -> io::Result<()> {
-        let found = identity(&fs::metadata(&self.path)?);
+        let found = self.place.look()?;
         if found == self.identity { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
@@ -368,6 +368,51 @@ fn make_directory(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+/// A name in a directory. Where the directory itself is moved, its database goes with it: that is
+/// seen with the next commit.
+#[derive(Debug)]
+struct Place {
+    /// Looking there is cheaper than going down the whole path.
+    #[cfg(target_os = "linux")]
+    directory: File,
+    path: PathBuf,
+}
+
+impl Place {
+    #[cfg(target_os = "linux")]
+    fn new(directory: &Path, path: PathBuf) -> io::Result<Self> {
+        Ok(Self { directory: File::open(directory)?, path })
+    }
+
+    /// Which file lies there. Its times are not asked for: on Linux 6.13 and later the next write
+    /// would have to renew them.
+    #[cfg(target_os = "linux")]
+    fn look(&self) -> io::Result<(u64, u64)> {
+        use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
+        let name = self.path.file_name().unwrap_or_default();
+        match statx(&self.directory, name, AtFlags::empty(), StatxFlags::INO) {
+            Ok(found) => Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino)),
+            // An older system, or one that has it forbidden.
+            Err(_) => identity_at(&self.path),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new(_directory: &Path, path: PathBuf) -> io::Result<Self> {
+        Ok(Self { path })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn look(&self) -> io::Result<(u64, u64)> {
+        identity_at(&self.path)
+    }
+}
+
+/// Which file lies at a path.
+fn identity_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| identity(&found))
 }
 
 #[cfg(unix)]

@@ -2,6 +2,9 @@
 //!
 //! Whoever does not have the key cannot change, drop, add or reorder rows without breaking the
 //! chain. What lies behind a row (halves of calls, changes) is sealed through its digest.
+//!
+//! Entries are numbered. A row is one entry, mostly, and has its number; a call whose halves are
+//! written together has one row for its two entries, since a row costs more than what is in it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
@@ -25,10 +28,22 @@ pub(super) enum Kind {
     Change,
     /// Retention took away what is old.
     Retired,
+    /// A call came in and ended, both in one row: two entries, the second of which gives the row
+    /// its number. Its digest is that of the RX half and that of the TX half, one behind the other.
+    Whole,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Opened, Self::Closed, Self::Settled, Self::Change, Self::Retired];
+    const ALL: [Self; 6] =
+        [Self::Opened, Self::Closed, Self::Settled, Self::Change, Self::Retired, Self::Whole];
+
+    /// Those that tell of the end of a call.
+    pub(super) const ENDS: [Self; 2] = [Self::Closed, Self::Whole];
+
+    /// Whether it tells of the end of a call.
+    pub(super) fn is_end(self) -> bool {
+        Self::ENDS.contains(&self)
+    }
 
     /// Its number in the journal. Never reused.
     pub(super) const fn number(self) -> i64 {
@@ -38,6 +53,15 @@ impl Kind {
             Self::Settled => 3,
             Self::Change => 4,
             Self::Retired => 5,
+            Self::Whole => 6,
+        }
+    }
+
+    /// How many entries a row of this kind is.
+    pub(super) const fn entries(self) -> i64 {
+        match self {
+            Self::Whole => 2,
+            _ => 1,
         }
     }
 
@@ -108,7 +132,7 @@ pub(super) struct Entry<'a> {
     pub(super) kind: i64,
     pub(super) at: i64,
     pub(super) call: Option<&'a [u8; 16]>,
-    pub(super) digest: &'a Sum,
+    pub(super) digest: &'a [u8],
 }
 
 /// A row that is to be added.
@@ -118,13 +142,13 @@ pub(super) struct Fresh<'a> {
     pub(super) at: i64,
     pub(super) call: Option<&'a [u8; 16]>,
     pub(super) note: Option<&'a str>,
-    pub(super) digest: &'a Sum,
+    pub(super) digest: &'a [u8],
 }
 
 /// The end of the chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tip {
-    /// The last row; 0 before the first.
+    /// The last entry; 0 before the first.
     pub(super) seq: i64,
     /// Its seal.
     pub(super) mac: Sum,
@@ -170,7 +194,7 @@ impl Tip {
         entry: Fresh<'_>,
     ) -> rusqlite::Result<i64> {
         let Fresh { kind, at, call, note, digest } = entry;
-        let row = Entry { seq: self.seq + 1, kind: kind.number(), at, call, digest };
+        let row = Entry { seq: self.seq + kind.entries(), kind: kind.number(), at, call, digest };
         let mac = sealer.seal(&self.mac, &row);
         insert.execute(params![row.seq, row.kind, at, call, note, digest, mac])?;
         *self = Self { seq: row.seq, mac };

@@ -15,7 +15,7 @@ use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params_from_iter};
 
 use super::apply::first_number;
-use super::body::{self, slot};
+use super::body::Bodies;
 use super::record::{Stored, natural};
 use super::stored::{COLUMNS, StoredCall};
 
@@ -175,8 +175,8 @@ pub(super) fn call(connection: &Connection, id: CallId) -> rusqlite::Result<Opti
     let found =
         connection.prepare_cached(&sql)?.query_row([id.to_bytes()], StoredCall::read).optional()?;
     let Some(found) = found else { return Ok(None) };
-    let mut bodies = connection.prepare_cached(body::SELECT)?;
-    let mut read = |side| match body::read(&mut bodies, slot(found.n, side))? {
+    let mut bodies = Bodies::new(connection)?;
+    let mut read = |side| match bodies.read(found.n, side)? {
         Some(Ok(body)) => Ok(Some(body)),
         Some(Err(_)) => Err(damaged("a body is damaged")),
         None => Ok(None),

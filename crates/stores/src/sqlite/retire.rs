@@ -144,7 +144,7 @@ pub(super) struct RetiredNote {
     pub(super) mac: Sum,
     /// Calls that went since the store was made.
     pub(super) calls: u64,
-    /// Rows of the journal that went since the store was made.
+    /// Entries of the journal that went since the store was made.
     pub(super) rows: u64,
 }
 
@@ -158,8 +158,8 @@ impl RetiredNote {
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Step {
-    /// Rows of the journal that it took.
-    pub(super) rows: u64,
+    /// Entries of the journal that it took.
+    pub(super) entries: u64,
     /// Calls that went since the store was made.
     pub(super) calls: u64,
 }
@@ -171,7 +171,7 @@ pub(super) fn taken(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(u64::try_from(calls).unwrap_or(0))
 }
 
-/// Takes away up to so many rows of the journal, and what they are about: all that come, or those
+/// Takes away up to so many entries of the journal, and what they are about: all that come, or those
 /// that are older than a time.
 pub(super) fn step(
     connection: &Connection,
@@ -180,12 +180,13 @@ pub(super) fn step(
     older: Option<UnixMillis>,
 ) -> rusqlite::Result<Step> {
     let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
-    let sql = "SELECT seq, at, call, mac FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let sql = "SELECT seq, at, call, mac FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
     let mut lines = connection.prepare_cached(sql)?;
-    let mut lines = lines.query(params![base, i64::try_from(most).unwrap_or(i64::MAX)])?;
+    let upto = base.saturating_add(i64::try_from(most).unwrap_or(i64::MAX));
+    let mut lines = lines.query([base, upto])?;
     let mut last: Option<Tip> = None;
     let mut young = UnixMillis::MIN;
-    let (mut rows, mut calls) = (0, 0);
+    let mut calls = 0;
     let mut used: HashMap<String, i64> = HashMap::new();
     while let Some(line) = lines.next()? {
         let at: i64 = line.get(1)?;
@@ -197,9 +198,9 @@ pub(super) fn step(
         }
         last = Some(Tip { seq: line.get(0)?, mac: line.get(3)? });
         young = young.max(at);
-        rows += 1;
     }
     let Some(last) = last else { return Ok(Step::default()) };
+    let entries = last.seq - base;
     for (key, received) in used {
         let sql = "UPDATE vkey SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1";
         connection.prepare_cached(sql)?.execute(params![key, received])?;
@@ -213,7 +214,7 @@ pub(super) fn step(
     let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
     let (all_calls, all_rows): (i64, i64) = connection
         .prepare_cached(sql)?
-        .query_row(params![last.seq, last.mac, number(calls), number(rows)], |row| {
+        .query_row(params![last.seq, last.mac, number(calls), entries], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
     let natural = |count| u64::try_from(count).unwrap_or(0);
@@ -234,7 +235,7 @@ pub(super) fn step(
         note: Some(&note),
         digest: &digest,
     })?;
-    Ok(Step { rows, calls: natural(all_calls) })
+    Ok(Step { entries: natural(entries), calls: natural(all_calls) })
 }
 
 /// Takes away a call that is settled; says whether it did.

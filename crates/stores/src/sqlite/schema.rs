@@ -6,7 +6,11 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first. A database at version `n` has seen the first `n` of them.
-const STEPS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: usize = STEPS.len();

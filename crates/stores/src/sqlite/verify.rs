@@ -11,7 +11,7 @@ use gateway::store::{Finding, Progress, StoreError, Verdict};
 use model::CallId;
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
-use super::body::{self, slot};
+use super::body::{Bodies, Damaged};
 use super::canon::{self, Sum};
 use super::files::Files;
 use super::journal::{Entry, Kind, Sealer, Tip};
@@ -34,9 +34,9 @@ const PIECE_SQL: &str = "SELECT seq, kind, at, call, note, digest, mac FROM jour
 #[derive(Debug)]
 struct Walk {
     sealer: Sealer,
-    /// The last row that was checked.
+    /// The last entry that was checked.
     tip: Tip,
-    /// The row up to which retention took the journal, and its seal.
+    /// The entry up to which retention took the journal, and its seal.
     base: Tip,
     /// Whether retention went on during the check: then not everything can be counted.
     moved: bool,
@@ -61,7 +61,7 @@ struct Line {
     at: i64,
     call: Option<[u8; 16]>,
     note: Option<String>,
-    digest: Sum,
+    digest: Vec<u8>,
     mac: Sum,
 }
 
@@ -81,6 +81,50 @@ impl Line {
     fn wrong(&self, what: impl Into<String>) -> Finding {
         let call = self.call.map(CallId::from_bytes);
         Finding { sequence: number(self.seq), call, what: what.into() }
+    }
+
+    /// What is wrong with one of its entries, the first of which is 0.
+    fn entry(&self, kind: Kind, at: i64, what: &str) -> Finding {
+        Finding { sequence: number(self.seq - kind.entries() + 1 + at), ..self.wrong(what) }
+    }
+}
+
+/// What an entry tells of a call.
+#[derive(Clone, Copy, Debug)]
+enum Half {
+    Rx,
+    Tx,
+    /// What it spent, heard of after its end.
+    Late,
+}
+
+impl Half {
+    /// The digest of it as the tables have it; `None` where they have nothing of the kind.
+    fn digest(
+        self,
+        call: &StoredCall,
+        bodies: &mut Bodies<'_>,
+    ) -> rusqlite::Result<Result<Option<Sum>, Damaged>> {
+        let mut sum = |side| -> rusqlite::Result<Result<Option<Sum>, Damaged>> {
+            let body = bodies.read(call.n, side)?.transpose();
+            Ok(body.map(|body| body.map(|body| canon::sum(&body))))
+        };
+        Ok(match self {
+            Self::Rx => sum(0)?.map(|body| Some(call.rx_digest(body.as_ref()))),
+            Self::Tx => sum(1)?.map(|body| call.tx_digest(body.as_ref())),
+            Self::Late => {
+                let spent = call.spent().filter(|_| call.settled == Settled::Later);
+                Ok(spent.map(|spent| spent.view().settled(&call.id)))
+            }
+        })
+    }
+
+    const fn wrong(self) -> &'static str {
+        match self {
+            Self::Rx => "the request of the call was changed",
+            Self::Tx => "the reply of the call was changed",
+            Self::Late => "the settlement of the call was changed",
+        }
     }
 }
 
@@ -108,13 +152,13 @@ pub(super) async fn verify(
     ];
     unseen.push(match &checkpoint {
         Ok(Some(tip)) => format!(
-            "Rows after the last checkpoint (row {}) could have been cut off the end, and a whole \
+            "Entries after the last checkpoint (entry {}) could have been cut off the end, and a whole \
              directory could have been put back to an earlier state.",
             tip.seq,
         ),
-        Ok(None) => "There is no checkpoint: rows could have been cut off the end.".to_owned(),
+        Ok(None) => "There is no checkpoint: entries could have been cut off the end.".to_owned(),
         Err(error) => format!(
-            "The checkpoint is not readable ({error}): rows could have been cut off the end.",
+            "The checkpoint is not readable ({error}): entries could have been cut off the end.",
         ),
     });
     unseen.push(
@@ -123,8 +167,9 @@ pub(super) async fn verify(
             .to_owned(),
     );
     let checkpoint = checkpoint.ok().flatten();
-    let (mut walk, rows) = readers.read(TIME, move |c| Walk::begin(c, sealer, checkpoint)).await?;
-    progress.expect(rows);
+    let (mut walk, entries) =
+        readers.read(TIME, move |c| Walk::begin(c, sealer, checkpoint)).await?;
+    progress.expect(entries);
     loop {
         let before = walk.checked;
         let (next, step) = readers
@@ -207,12 +252,13 @@ impl Walk {
             .collect::<Result<_, _>>()?;
         let sql = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
         let mut calls = connection.prepare_cached(&sql)?;
-        let mut bodies = connection.prepare_cached(body::SELECT)?;
+        let mut bodies = Bodies::new(connection)?;
         for line in &lines {
+            let before = self.tip.seq;
             if let Some(found) = self.line(line, &mut calls, &mut bodies)? {
                 return Ok(Step::Wrong(found));
             }
-            self.checked += 1;
+            self.checked += number(self.tip.seq - before);
         }
         if lines.len() == PIECE {
             return Ok(Step::More);
@@ -224,11 +270,11 @@ impl Walk {
         &mut self,
         line: &Line,
         calls: &mut Statement<'_>,
-        bodies: &mut Statement<'_>,
+        bodies: &mut Bodies<'_>,
     ) -> rusqlite::Result<Option<Finding>> {
-        let next = self.tip.seq + 1;
-        if line.seq != next {
-            return Ok(Some(finding(next, "the row is missing")));
+        let (next, kind) = (self.tip.seq + 1, Kind::read(line.kind));
+        if line.seq != self.tip.seq + kind.map_or(1, Kind::entries) {
+            return Ok(Some(finding(next, "the entry is missing")));
         }
         let entry = Entry {
             seq: line.seq,
@@ -238,21 +284,22 @@ impl Walk {
             digest: &line.digest,
         };
         if self.sealer.seal(&self.tip.mac, &entry) != line.mac {
-            return Ok(Some(line.wrong("the row, or the one before it, was changed")));
+            return Ok(Some(line.wrong("the entry, or the one before it, was changed")));
         }
         self.tip = Tip { seq: line.seq, mac: line.mac };
         if let Some(checkpoint) = self.checkpoint
             && checkpoint.seq == line.seq
             && checkpoint.mac != line.mac
         {
-            return Ok(Some(line.wrong("the checkpoint was made of another row")));
+            return Ok(Some(line.wrong("the checkpoint was made of another entry")));
         }
-        match (Kind::read(line.kind), line.call) {
-            (Some(kind @ (Kind::Opened | Kind::Closed | Kind::Settled)), Some(id)) => {
-                self.call(kind, line, &id, calls, bodies)
-            }
+        match (kind, line.call) {
+            (
+                Some(kind @ (Kind::Opened | Kind::Closed | Kind::Settled | Kind::Whole)),
+                Some(id),
+            ) => self.call(kind, line, &id, calls, bodies),
             (Some(kind @ (Kind::Change | Kind::Retired)), None) => Ok(self.note(kind, line)),
-            _ => Ok(Some(line.wrong("the row is of no known kind"))),
+            _ => Ok(Some(line.wrong("the entry is of no known kind"))),
         }
     }
 
@@ -262,20 +309,21 @@ impl Walk {
         line: &Line,
         id: &[u8; 16],
         calls: &mut Statement<'_>,
-        bodies: &mut Statement<'_>,
+        bodies: &mut Bodies<'_>,
     ) -> rusqlite::Result<Option<Finding>> {
-        self.opened += u64::from(kind == Kind::Opened);
+        let begins = matches!(kind, Kind::Opened | Kind::Whole);
+        self.opened += u64::from(begins);
         let Some(call) = calls.query_row([id], StoredCall::read).optional()? else {
             // Retention takes whole calls, and the journal only up to the first that it kept: an
             // end may be left alone, a beginning may not.
-            let left = self.base.seq > 0 && kind != Kind::Opened;
-            return Ok((!left).then(|| line.wrong("the call is missing")));
+            let left = self.base.seq > 0 && !begins;
+            return Ok((!left).then(|| line.entry(kind, 0, "the call is missing")));
         };
         if call.seq <= self.base.seq {
             self.older.insert(*id);
         }
         let settles = match kind {
-            Kind::Closed => call.settled == Settled::Closing,
+            Kind::Closed | Kind::Whole => call.settled == Settled::Closing,
             _ => kind == Kind::Settled,
         };
         if let Some(spent) = call.spent().filter(|_| settles) {
@@ -283,48 +331,40 @@ impl Walk {
                 self.sums.entry(scope.to_owned()).or_default().add(spent.amounts);
             }
         }
-        let mut sum = |side| -> rusqlite::Result<Result<Option<Sum>, Finding>> {
-            Ok(match body::read(bodies, slot(call.n, side))? {
-                Some(Ok(body)) => Ok(Some(canon::sum(&body))),
-                Some(Err(_)) => Err(line.wrong("a body of the call was changed")),
-                None => Ok(None),
-            })
+        let halves: &[Half] = match kind {
+            Kind::Opened => &[Half::Rx],
+            Kind::Closed => &[Half::Tx],
+            Kind::Whole => &[Half::Rx, Half::Tx],
+            _ => &[Half::Late],
         };
-        let (digest, what) = match kind {
-            Kind::Opened => match sum(0)? {
-                Ok(body) => {
-                    (Some(call.rx_digest(body.as_ref())), "the request of the call was changed")
-                }
-                Err(found) => return Ok(Some(found)),
-            },
-            Kind::Closed => match sum(1)? {
-                Ok(body) => (call.tx_digest(body.as_ref()), "the reply of the call was changed"),
-                Err(found) => return Ok(Some(found)),
-            },
-            _ => {
-                let spent = call.spent().filter(|_| call.settled == Settled::Later);
-                (
-                    spent.map(|spent| spent.view().settled(id)),
-                    "the settlement of the call was changed",
-                )
-            }
-        };
-        Ok((digest != Some(line.digest)).then(|| line.wrong(what)))
+        let sums = line.digest.chunks(size_of::<Sum>());
+        if sums.len() != halves.len() {
+            return Ok(Some(line.wrong("the entry is of no known kind")));
+        }
+        for ((half, sum), at) in halves.iter().zip(sums).zip(0..) {
+            let found = match half.digest(&call, bodies)? {
+                Ok(found) if found.is_some_and(|found| found == *sum) => continue,
+                Ok(_) => half.wrong(),
+                Err(Damaged) => "a body of the call was changed",
+            };
+            return Ok(Some(line.entry(kind, at, found)));
+        }
+        Ok(None)
     }
 
     fn note(&mut self, kind: Kind, line: &Line) -> Option<Finding> {
         let note = line.note.as_deref().unwrap_or_default();
-        if note_digest(note) != line.digest {
-            return Some(line.wrong("what the row says was changed"));
+        if note_digest(note) != *line.digest {
+            return Some(line.wrong("what the entry says was changed"));
         }
         if kind == Kind::Change {
             let Ok(note) = serde_json::from_str::<ChangeNote>(note) else {
-                return Some(line.wrong("what the row says is not readable"));
+                return Some(line.wrong("what the entry says is not readable"));
             };
             self.now.insert(note.of, (line.seq, note.now));
         } else {
             let Ok(note) = serde_json::from_str::<RetiredNote>(note) else {
-                return Some(line.wrong("what the row says is not readable"));
+                return Some(line.wrong("what the entry says is not readable"));
             };
             self.note = Some(note);
         }
@@ -337,12 +377,12 @@ impl Walk {
         if let Some(checkpoint) = self.checkpoint
             && checkpoint.seq > end
         {
-            let what = format!("the rows up to {} were cut off", checkpoint.seq);
+            let what = format!("the entries up to {} were cut off", checkpoint.seq);
             return Ok(Some(finding(end + 1, what)));
         }
         let said = self.note.as_ref().map_or(Tip::default(), RetiredNote::tip);
         if said != self.base {
-            let what = "the journal does not say that the rows up to here were retired";
+            let what = "the journal does not say that the entries up to here were retired";
             return Ok(Some(finding(self.base.seq, what)));
         }
         if self.moved {

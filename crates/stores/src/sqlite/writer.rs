@@ -55,7 +55,7 @@ const LOOK: Duration = Duration::from_mins(1);
 /// Bytes written after which the size of the files is looked at: a look costs as much as writing a
 /// few rows.
 const LOOK_BYTES: usize = 256 << 10;
-/// Rows of the journal that retention takes at least, in one step.
+/// Entries of the journal that retention takes at least, in one step.
 const STEP: usize = 1000;
 /// Between the first two tries after a fault, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -305,8 +305,8 @@ impl Writer {
             let Done { tip, closed, .. } = batch.finish()?;
             connection.execute_batch("COMMIT")?;
             (open.tip, self.tip) = (tip, tip);
-            if step.rows > 0 {
-                self.signals.committed(tip, usize::try_from(step.rows).unwrap_or(0) * 1000);
+            if step.entries > 0 {
+                self.signals.committed(tip, usize::try_from(step.entries).unwrap_or(0) * 1000);
                 self.backlog.committed(tip.seq, closed);
                 self.health.vitals().retired = step.calls;
                 self.retiring = true;
@@ -455,6 +455,7 @@ impl Writer {
                     answers.push(Answer::Loaded(Box::new(recover::load(connection, interrupted)?)));
                     continue;
                 }
+                end if end.ended().is_some_and(|id| transaction.is_written(id)) => Ok(()),
                 of_a_call => match of_a_call.record() {
                     Some(record) => {
                         let end = match &record {
@@ -504,6 +505,8 @@ impl Writer {
         let pause = self.pause.map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).min(LONGEST_PAUSE));
         self.pause = Some((pause, Instant::now() + pause));
         self.health.vitals().fault = Some(Arc::clone(&fault));
+        // Before anybody is told: what comes next must not be taken up as if nothing were wrong.
+        self.queue.done(true);
         self.put_aside(batch, &fault);
     }
 

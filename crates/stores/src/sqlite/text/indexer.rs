@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, params};
 
 use super::super::Durability;
-use super::super::body::{self, slot};
+use super::super::body::Bodies;
 use super::super::connect::{Role, connect, is_environment, reason};
 use super::super::files::Files;
 use super::super::journal::{Kind, Tip};
@@ -21,8 +21,8 @@ use super::pieces::{Entry, Index};
 use super::words::Words;
 use super::{Backlog, Wake};
 
-/// Rows of the journal in one batch.
-const ROWS: i64 = 1000;
+/// Entries of the journal in one batch.
+const ENTRIES: i64 = 1000;
 /// Rows of the journal that are counted in one read.
 const COUNTED: i64 = 50_000;
 /// How much longer it rests than it works: the cores belong to the calls.
@@ -30,7 +30,7 @@ const REST: u32 = 4;
 /// The same while nothing comes: only whoever has much to look for waits for it then.
 const SHORT_REST: u32 = 1;
 /// The same while more comes than it could keep up with: it has its time when that is over.
-const LONG_REST: u32 = 40;
+const LONG_REST: u32 = 100;
 /// The longest rest: a step that counts a large record for the first time takes seconds.
 const MOST_REST: Duration = Duration::from_secs(2);
 /// Between the first two tries after a fault, and at most.
@@ -222,14 +222,15 @@ fn is_damage(error: &Error) -> bool {
 /// Counts the ends of calls in a part of the journal, in pieces, so that its log can be moved
 /// meanwhile.
 fn count(record: &Connection, after: i64, upto: i64) -> rusqlite::Result<i64> {
-    let sql = "SELECT count(*) FILTER (WHERE kind = ?3), max(seq) FROM (SELECT seq, kind \
-        FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?4)";
+    let sql = "SELECT count(*) FILTER (WHERE kind IN (?3, ?4)), max(seq) FROM (SELECT seq, kind \
+        FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?5)";
     let mut statement = record.prepare(sql)?;
     let (mut count, mut after) = (0, after);
     loop {
-        let kind = Kind::Closed.number();
-        let (some, last): (i64, Option<i64>) = statement
-            .query_row(params![after, upto, kind, COUNTED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let [one, other] = Kind::ENDS.map(Kind::number);
+        let bounds = params![after, upto, one, other, COUNTED];
+        let (some, last): (i64, Option<i64>) =
+            statement.query_row(bounds, |row| Ok((row.get(0)?, row.get(1)?)))?;
         count += some;
         match last {
             Some(last) => after = last,
@@ -242,18 +243,18 @@ fn count(record: &Connection, after: i64, upto: i64) -> rusqlite::Result<i64> {
 fn read(record: &Connection, from: Tip, bytes: usize) -> rusqlite::Result<Batch> {
     let moment = record.unchecked_transaction()?;
     let mut batch = Batch { entries: Vec::new(), place: from, closed: 0, more: false };
-    let sql = "SELECT seq, kind, call, mac FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let sql = "SELECT seq, kind, call, mac FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
     let mut lines = moment.prepare_cached(sql)?;
-    let mut lines = lines.query([from.seq, ROWS])?;
-    let (mut rows, mut size) = (0, 0);
+    let upto = from.seq + ENTRIES;
+    let mut lines = lines.query([from.seq, upto])?;
+    let mut size = 0;
     while let Some(line) = lines.next()? {
         if size >= bytes {
             batch.more = true;
             break;
         }
-        rows += 1;
         batch.place = Tip { seq: line.get(0)?, mac: line.get(3)? };
-        if line.get::<_, i64>(1)? != Kind::Closed.number() {
+        if !Kind::read(line.get(1)?).is_some_and(Kind::is_end) {
             continue;
         }
         batch.closed += 1;
@@ -266,7 +267,8 @@ fn read(record: &Connection, from: Tip, bytes: usize) -> rusqlite::Result<Batch>
             batch.entries.push(entry);
         }
     }
-    batch.more |= rows == ROWS;
+    // The next row may be of two entries, the second of which is beyond.
+    batch.more |= batch.place.seq >= upto - 1;
     Ok(batch)
 }
 
@@ -277,11 +279,11 @@ fn read_call(record: &Connection, id: &[u8; 16]) -> rusqlite::Result<Option<Entr
         .query_row([id], |row| row.get(0))
         .optional()?;
     let Some(n) = n else { return Ok(None) };
-    let mut bodies = record.prepare_cached(body::SELECT)?;
+    let mut bodies = Bodies::new(record)?;
     let mut words = Words::default();
     for side in 0..2 {
         // What is damaged has no words; the check of the journal names it.
-        if let Some(Ok(body)) = body::read(&mut bodies, slot(n, side))? {
+        if let Some(Ok(body)) = bodies.read(n, side)? {
             words.read(&body);
         }
     }

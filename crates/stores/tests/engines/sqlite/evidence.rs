@@ -9,17 +9,50 @@ use super::Directory;
 use crate::contract::Place;
 use crate::samples::{closed, key, opened, tenant};
 
-/// Calls in the journal: rows 2n-1 and 2n are the halves of call n.
+/// Calls in the journal: entries 2n-1 and 2n are the halves of call n.
 const CALLS: u32 = 40;
 
-async fn filled() -> Directory {
+/// How the halves of a call come into the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// One after the other: a row of the journal for each.
+    Apart,
+    /// Together: row 2n of the journal is both.
+    Together,
+}
+
+const LAYOUTS: [Layout; 2] = [Layout::Apart, Layout::Together];
+
+async fn filled(layout: Layout) -> Directory {
+    let rows = match layout {
+        Layout::Apart => 2 * CALLS + 3,
+        Layout::Together => CALLS + 3,
+    };
+    // The writer may look between two halves that are meant to come together.
+    for tries in 0.. {
+        assert!(tries < 20, "there was no journal of {rows} rows");
+        let place = fill(layout).await;
+        let sql = "SELECT count(*) FROM journal";
+        let found: u32 = connection(&place).query_row(sql, [], |row| row.get(0)).unwrap();
+        if found == rows {
+            return place;
+        }
+    }
+    unreachable!()
+}
+
+async fn fill(layout: Layout) -> Directory {
     let place = Directory::new();
     let store = place.open();
     for number in 1..=CALLS {
         store.open(opened(number).into()).await.unwrap();
+        if layout == Layout::Apart {
+            // Whoever reads sees all that was written: it is in the tables then.
+            store.call(opened(number).id).await.unwrap().unwrap();
+        }
         store.close(closed(number).into()).await.unwrap();
     }
-    // Rows 81 to 83.
+    // Entries 81 to 83.
     store.change(Change::TenantCreated(tenant("a").into()), Actor::Machine).await.unwrap();
     store.change(Change::KeyCreated(key(1).into()), Actor::Machine).await.unwrap();
     store.change(Change::KeyChanged(key(1).into()), Actor::Machine).await.unwrap();
@@ -27,92 +60,152 @@ async fn filled() -> Directory {
     place
 }
 
+fn connection(place: &Directory) -> Connection {
+    Connection::open(place.file("audit.db")).unwrap()
+}
+
 async fn finding(store: &Arc<dyn Store>) -> Option<Finding> {
     store.verify(Progress::default()).await.unwrap().finding
 }
 
-/// Every way to change the tables, with the row of the journal that is named.
+/// Ways to change the tables, with the entry of the journal that is named.
+const CHANGES: &[(&str, u64)] = &[
+    ("UPDATE call SET model = 'other' WHERE seq = 19", 19),
+    ("UPDATE call SET reserved_tokens = 1 WHERE seq = 19", 19),
+    ("UPDATE call SET agent = NULL WHERE seq = 19", 19),
+    ("UPDATE call SET status = 500 WHERE seq = 19", 20),
+    ("UPDATE call SET spent_tokens = 1 WHERE seq = 19", 20),
+    ("UPDATE call SET spent_scopes = 'key:aaaaaaaaaaaa' WHERE seq = 19", 20),
+    ("UPDATE call SET settled = 2 WHERE seq = 19", 20),
+    ("UPDATE call SET ended = NULL, status = NULL WHERE seq = 19", 20),
+    ("DELETE FROM call WHERE seq = 19", 19),
+    ("UPDATE body SET bytes = x'00' WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
+    ("UPDATE body SET slot = 1000 WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
+    ("UPDATE journal SET at = at + 1 WHERE seq = 30", 30),
+    ("UPDATE journal SET digest = zeroblob(length(digest)) WHERE seq = 30", 30),
+    ("UPDATE journal SET digest = substr(digest, 2) WHERE seq = 30", 30),
+    ("UPDATE journal SET mac = zeroblob(32) WHERE seq = 30", 30),
+    ("UPDATE journal SET call = (SELECT id FROM call WHERE seq = 5) WHERE seq = 30", 30),
+    ("DELETE FROM journal WHERE seq IN (1, 2)", 1),
+    ("DELETE FROM journal", 1),
+    ("DELETE FROM journal WHERE seq > 81", 82),
+    (
+        "INSERT INTO journal SELECT 84, kind, at, call, note, digest, mac FROM journal
+         WHERE seq = 82",
+        84,
+    ),
+    ("UPDATE journal SET note = replace(note, 'machine', 'key:aa') WHERE seq = 82", 82),
+    ("UPDATE vkey SET json = replace(json, '200', '201')", 83),
+    ("DELETE FROM vkey", 83),
+    ("UPDATE tenant SET json = replace(json, '3', '4')", 81),
+    ("INSERT INTO tenant VALUES ('b', '{}')", 83),
+    ("UPDATE ledger SET tokens = tokens - 1", 83),
+    ("DELETE FROM ledger", 83),
+    ("UPDATE ledger_total SET cost = 0", 83),
+    ("INSERT INTO ledger_total VALUES ('key:aaaaaaaaaaaa', 1, 1, 1)", 83),
+    (
+        "UPDATE meta SET (base_seq, base_mac) = (SELECT seq, mac FROM journal WHERE seq = 18);
+         DELETE FROM journal WHERE seq <= 18",
+        18,
+    ),
+    ("UPDATE call SET n = 1000, id = zeroblob(16), seq = 5 WHERE seq = 19", 19),
+];
+
+/// Those of calls whose halves came one after the other.
+const CHANGES_APART: &[(&str, u64)] = &[
+    (
+        "UPDATE body SET bytes = x'00', size = 1, codec = 0
+         WHERE slot = (SELECT 2 * n + 1 FROM call WHERE seq = 19)",
+        20,
+    ),
+    ("DELETE FROM body WHERE slot = (SELECT 2 * n + 1 FROM call WHERE seq = 19)", 20),
+    (
+        "UPDATE body SET reply_codec = 0, reply_size = 1, reply = x'00'
+         WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)",
+        20,
+    ),
+    ("DELETE FROM journal WHERE seq = 1", 1),
+    ("DELETE FROM journal WHERE seq = 30", 30),
+    (
+        "UPDATE journal SET seq = 1000 WHERE seq = 30;
+         UPDATE journal SET seq = 30 WHERE seq = 31;
+         UPDATE journal SET seq = 31 WHERE seq = 1000",
+        30,
+    ),
+    ("DELETE FROM journal WHERE seq = 29; UPDATE journal SET kind = 6 WHERE seq = 30", 30),
+];
+
+/// Those of calls whose halves came together.
+const CHANGES_TOGETHER: &[(&str, u64)] = &[
+    (
+        "UPDATE body SET reply = x'00', reply_size = 1, reply_codec = 0
+         WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)",
+        20,
+    ),
+    ("UPDATE body SET reply = NULL WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 20),
+    ("DELETE FROM body WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
+    (
+        "UPDATE body SET (bytes, size) = (reply, reply_size), (reply, reply_size) = (bytes, size)
+         WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)",
+        19,
+    ),
+    ("DELETE FROM journal WHERE seq = 30", 29),
+    (
+        "UPDATE journal SET seq = 1000 WHERE seq = 30;
+         UPDATE journal SET seq = 30 WHERE seq = 32;
+         UPDATE journal SET seq = 32 WHERE seq = 1000",
+        30,
+    ),
+    ("UPDATE journal SET seq = 29, kind = 1, digest = substr(digest, 1, 32) WHERE seq = 30", 29),
+    ("UPDATE journal SET kind = 2, digest = substr(digest, 33) WHERE seq = 30", 29),
+    (
+        "UPDATE journal SET digest = CAST(substr(digest, 33) || substr(digest, 1, 32) AS BLOB) WHERE seq = 30",
+        30,
+    ),
+];
+
 #[tokio::test]
-async fn every_change_is_found_and_its_row_is_named() {
-    for (sql, row) in [
-        ("UPDATE call SET model = 'other' WHERE seq = 19", 19),
-        ("UPDATE call SET reserved_tokens = 1 WHERE seq = 19", 19),
-        ("UPDATE call SET agent = NULL WHERE seq = 19", 19),
-        ("UPDATE call SET status = 500 WHERE seq = 19", 20),
-        ("UPDATE call SET spent_tokens = 1 WHERE seq = 19", 20),
-        ("UPDATE call SET spent_scopes = '' WHERE seq = 19", 20),
-        ("UPDATE call SET settled = 2 WHERE seq = 19", 20),
-        ("UPDATE call SET ended = NULL, status = NULL WHERE seq = 19", 20),
-        ("DELETE FROM call WHERE seq = 19", 19),
-        ("UPDATE body SET bytes = x'00' WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
-        (
-            "UPDATE body SET bytes = x'00', size = 1, codec = 0 WHERE slot = (SELECT 2 * n + 1 FROM call WHERE seq = 19)",
-            20,
-        ),
-        ("DELETE FROM body WHERE slot = (SELECT 2 * n + 1 FROM call WHERE seq = 19)", 20),
-        ("UPDATE body SET slot = 1000 WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
-        ("UPDATE journal SET at = at + 1 WHERE seq = 30", 30),
-        ("UPDATE journal SET digest = zeroblob(32) WHERE seq = 30", 30),
-        ("UPDATE journal SET mac = zeroblob(32) WHERE seq = 30", 30),
-        ("UPDATE journal SET call = (SELECT id FROM call WHERE seq = 5) WHERE seq = 30", 30),
-        ("DELETE FROM journal WHERE seq = 30", 30),
-        ("DELETE FROM journal WHERE seq = 1", 1),
-        ("DELETE FROM journal", 1),
-        (
-            "UPDATE journal SET seq = 1000 WHERE seq = 30;
-             UPDATE journal SET seq = 30 WHERE seq = 31;
-             UPDATE journal SET seq = 31 WHERE seq = 1000",
-            30,
-        ),
-        ("DELETE FROM journal WHERE seq > 81", 82),
-        (
-            "INSERT INTO journal SELECT 84, kind, at, call, note, digest, mac FROM journal
-             WHERE seq = 82",
-            84,
-        ),
-        ("UPDATE journal SET note = replace(note, 'machine', 'key:aa') WHERE seq = 82", 82),
-        ("UPDATE vkey SET json = replace(json, '200', '201')", 83),
-        ("DELETE FROM vkey", 83),
-        ("UPDATE tenant SET json = replace(json, '3', '4')", 81),
-        ("INSERT INTO tenant VALUES ('b', '{}')", 83),
-        ("UPDATE ledger SET tokens = tokens - 1", 83),
-        ("DELETE FROM ledger", 83),
-        ("UPDATE ledger_total SET cost = 0", 83),
-        ("INSERT INTO ledger_total VALUES ('key:aaaaaaaaaaaa', 1, 1, 1)", 83),
-        (
-            "UPDATE meta SET (base_seq, base_mac) = (SELECT seq, mac FROM journal WHERE seq = 18);
-             DELETE FROM journal WHERE seq <= 18",
-            18,
-        ),
-        ("UPDATE call SET n = 1000, id = zeroblob(16), seq = 5 WHERE seq = 19", 19),
-    ] {
-        let place = filled().await;
-        Connection::open(place.file("audit.db")).unwrap().execute_batch(sql).unwrap();
-        let store = place.open();
-        let found = finding(&store).await.unwrap_or_else(|| panic!("not found: {sql}"));
-        assert_eq!(found.sequence, row, "{sql}: {found}");
-        if row < 80 && !sql.contains("journal") {
-            assert_eq!(found.call, Some(opened(10).id), "{sql}");
+async fn every_change_is_found_and_its_entry_is_named() {
+    for layout in LAYOUTS {
+        let of_layout = match layout {
+            Layout::Apart => CHANGES_APART,
+            Layout::Together => CHANGES_TOGETHER,
+        };
+        for (sql, entry) in CHANGES.iter().chain(of_layout) {
+            let place = filled(layout).await;
+            connection(&place).execute_batch(sql).unwrap();
+            let store = place.open();
+            let found = finding(&store).await.unwrap_or_else(|| panic!("not found: {sql}"));
+            assert_eq!(found.sequence, *entry, "{layout:?}: {sql}: {found}");
+            if *entry < 80 && !sql.contains("journal") {
+                assert_eq!(found.call, Some(opened(10).id), "{layout:?}: {sql}");
+            }
         }
     }
 }
 
 #[tokio::test]
 async fn what_was_not_changed_is_whole() {
-    let place = filled().await;
-    let store = place.open();
-    let verdict = store.verify(Progress::default()).await.unwrap();
-    assert_eq!((verdict.finding, verdict.checked), (None, 83));
-    assert!(verdict.unseen.iter().any(|line| line.contains("row 83")), "{:?}", verdict.unseen);
+    for layout in LAYOUTS {
+        let place = filled(layout).await;
+        let store = place.open();
+        let verdict = store.verify(Progress::default()).await.unwrap();
+        assert_eq!((verdict.finding, verdict.checked), (None, 83));
+        assert!(
+            verdict.unseen.iter().any(|line| line.contains("entry 83")),
+            "{:?}",
+            verdict.unseen
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_call_that_the_journal_does_not_know_is_found() {
-    let place = filled().await;
+    let place = filled(Layout::Apart).await;
     let sql = "CREATE TEMP TABLE copy AS SELECT * FROM call WHERE seq = 19;
         UPDATE copy SET n = 1000, id = zeroblob(16);
         INSERT INTO call SELECT * FROM copy";
-    Connection::open(place.file("audit.db")).unwrap().execute_batch(sql).unwrap();
+    connection(&place).execute_batch(sql).unwrap();
     let found = finding(&place.open()).await.unwrap();
     assert!(found.what.contains("41 calls"), "{found}");
 }
@@ -120,9 +213,9 @@ async fn a_call_that_the_journal_does_not_know_is_found() {
 /// A store that was put back to an earlier state goes on, and the evidence stays.
 #[tokio::test]
 async fn what_was_cut_off_is_still_found_when_the_journal_has_grown_again() {
-    let place = filled().await;
+    let place = filled(Layout::Together).await;
     let sql = "DELETE FROM journal WHERE seq > 80; DELETE FROM tenant; DELETE FROM vkey";
-    Connection::open(place.file("audit.db")).unwrap().execute_batch(sql).unwrap();
+    connection(&place).execute_batch(sql).unwrap();
     for round in 1..=2 {
         let store = place.open();
         for number in 1..=3 {
@@ -136,7 +229,9 @@ async fn what_was_cut_off_is_still_found_when_the_journal_has_grown_again() {
 
 #[tokio::test]
 async fn another_key_of_the_journal_is_found() {
-    let place = filled().await;
-    std::fs::write(place.file("journal.key"), [3; 32]).unwrap();
-    assert_eq!(finding(&place.open()).await.unwrap().sequence, 1);
+    for (layout, entry) in LAYOUTS.into_iter().zip([1, 2]) {
+        let place = filled(layout).await;
+        std::fs::write(place.file("journal.key"), [3; 32]).unwrap();
+        assert_eq!(finding(&place.open()).await.unwrap().sequence, entry);
+    }
 }

@@ -13,8 +13,9 @@ use crate::contract::{Place, all};
 use crate::samples::{closed, opened};
 
 /// A database as version 1 wrote it, with the key of its journal.
-const VERSION_1: &str = include_str!("version-1.sql");
-const VERSION_1_KEY: [u8; 32] = [7; 32];
+/// Databases of earlier versions, and the key of their journals.
+const EARLIER: [&str; 2] = [include_str!("version-1.sql"), include_str!("version-2.sql")];
+const EARLIER_KEY: [u8; 32] = [7; 32];
 
 async fn used() -> Directory {
     let place = Directory::new();
@@ -139,29 +140,35 @@ async fn garbage_is_said_to_be_damaged() {
     assert!(error.to_string().contains("damaged"), "{error}");
 }
 
-/// A database of version 1 is taken over as it is: its calls, keys, spending and chain.
+/// A database of an earlier version is taken over as it is: its calls, keys, spending and chain.
 #[tokio::test]
-async fn version_1_is_taken_over() {
-    let place = Directory::new();
-    fs::create_dir(place.file("")).unwrap();
-    fs::write(place.file("journal.key"), VERSION_1_KEY).unwrap();
-    fs::write(place.file("install.secret"), [8; 32]).unwrap();
-    Connection::open(place.file("audit.db")).unwrap().execute_batch(VERSION_1).unwrap();
-    let store = place.open();
-    let verdict = store.verify(Progress::default()).await.unwrap();
-    assert_eq!((verdict.finding, verdict.checked), (None, 8));
-    let loaded = store.load().await.unwrap();
-    assert_eq!(loaded.keys, [crate::samples::key(1)]);
-    assert_eq!(loaded.tenants, [crate::samples::tenant("team")]);
-    assert_eq!(loaded.interrupted, 1);
-    let calls = all(&store).await;
-    assert_eq!(calls.len(), 3);
-    let whole = store.call(opened(1).id).await.unwrap().unwrap();
-    assert_eq!((whole.request, whole.reply), (opened(1).body, closed(1).body));
-    assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+async fn earlier_versions_are_taken_over() {
+    for earlier in EARLIER {
+        let place = Directory::new();
+        fs::create_dir(place.file("")).unwrap();
+        fs::write(place.file("journal.key"), EARLIER_KEY).unwrap();
+        fs::write(place.file("install.secret"), [8; 32]).unwrap();
+        Connection::open(place.file("audit.db")).unwrap().execute_batch(earlier).unwrap();
+        let store = place.open();
+        let verdict = store.verify(Progress::default()).await.unwrap();
+        assert_eq!((verdict.finding, verdict.checked), (None, 8));
+        let loaded = store.load().await.unwrap();
+        assert_eq!(loaded.keys, [crate::samples::key(1)]);
+        assert_eq!(loaded.tenants, [crate::samples::tenant("team")]);
+        assert_eq!(loaded.interrupted, 1);
+        store.open(opened(4).into()).await.unwrap();
+        store.close(closed(4).into()).await.unwrap();
+        let calls = all(&store).await;
+        assert_eq!(calls.len(), 4);
+        for number in [1, 4] {
+            let whole = store.call(opened(number).id).await.unwrap().unwrap();
+            assert_eq!((whole.request, whole.reply), (opened(number).body, closed(number).body));
+        }
+        assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+    }
 }
 
-/// Writes what [`version_1_is_taken_over`] reads. To be run once for each version, by hand, and
+/// Writes what [`earlier_versions_are_taken_over`] reads. To be run once for each version, by hand, and
 /// its database dumped with `.dump` before the tables change.
 #[tokio::test]
 #[ignore = "writes a fixture"]
@@ -169,7 +176,7 @@ async fn write_fixture() {
     use gateway::store::{Actor, Change};
     let place = Directory::new();
     fs::create_dir(place.file("")).unwrap();
-    fs::write(place.file("journal.key"), VERSION_1_KEY).unwrap();
+    fs::write(place.file("journal.key"), EARLIER_KEY).unwrap();
     let store = place.open();
     let team = crate::samples::tenant("team");
     store.change(Change::TenantCreated(team.into()), Actor::Machine).await.unwrap();
