@@ -4,9 +4,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use gateway::admission::{RateReport, Rates};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::Dialect;
+
+/// Room for the values of one limit.
+const VALUES: usize = 64;
 
 /// The names of one limit.
 struct Names {
@@ -76,37 +80,42 @@ pub(crate) fn tell(headers: &mut HeaderMap, dialect: Dialect, rates: &Rates) {
 }
 
 fn tell_one(headers: &mut HeaderMap, dialect: Dialect, names: Names, report: &RateReport) {
+    // The values lie in one piece of memory.
+    let mut text = Vec::with_capacity(VALUES);
+    text.extend_from_slice(itoa::Buffer::new().format(report.limit).as_bytes());
+    let limit = text.len();
+    text.extend_from_slice(itoa::Buffer::new().format(report.remaining).as_bytes());
+    let remaining = text.len();
     let reset = Duration::from_millis(report.reset);
-    let reset = match dialect {
+    match dialect {
         Dialect::AnthropicMessages => {
-            humantime::format_rfc3339_seconds(SystemTime::now() + reset).to_string().into_bytes()
+            let at = humantime::format_rfc3339_seconds(SystemTime::now() + reset);
+            text.extend_from_slice(at.to_string().as_bytes());
         }
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => go_duration(reset),
-    };
-    let mut digits = [itoa::Buffer::new(), itoa::Buffer::new()];
-    let [limit, remaining] = &mut digits;
-    for (name, value) in [
-        (names.limit, limit.format(report.limit).as_bytes()),
-        (names.remaining, remaining.format(report.remaining).as_bytes()),
-        (names.reset, &reset),
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => go_duration(&mut text, reset),
+    }
+    let text = Bytes::from(text);
+    for (name, place) in [
+        (names.limit, 0..limit),
+        (names.remaining, limit..remaining),
+        (names.reset, remaining..text.len()),
     ] {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
+        if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(place)) {
             headers.insert(name, value);
         }
     }
 }
 
-/// A duration as Go prints it: `0s`, `120ms`, `1.5s`, `6m0s`.
-fn go_duration(time: Duration) -> Vec<u8> {
+/// Adds a duration as Go prints it: `0s`, `120ms`, `1.5s`, `6m0s`.
+fn go_duration(text: &mut Vec<u8>, time: Duration) {
     let (seconds, millis) = (time.as_secs(), u64::from(time.subsec_millis()));
-    let mut text = Vec::with_capacity(24);
     let mut push = |number, unit: &[u8]| {
         text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         text.extend_from_slice(unit);
     };
     if seconds == 0 && millis > 0 {
         push(millis, b"ms");
-        return text;
+        return;
     }
     if seconds >= 3600 {
         push(seconds / 3600, b"h");
@@ -124,7 +133,6 @@ fn go_duration(time: Duration) -> Vec<u8> {
         while text.pop_if(|digit| *digit == b'0').is_some() {}
     }
     text.push(b's');
-    text
 }
 
 #[cfg(test)]
@@ -144,7 +152,9 @@ mod tests {
             (3_600_000, "1h0m0s"),
             (3_723_450, "1h2m3.45s"),
         ] {
-            assert_eq!(go_duration(Duration::from_millis(millis)), text.as_bytes());
+            let mut written = Vec::new();
+            go_duration(&mut written, Duration::from_millis(millis));
+            assert_eq!(written, text.as_bytes());
         }
     }
 

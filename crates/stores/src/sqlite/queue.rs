@@ -270,7 +270,7 @@ impl Queue {
                 return true;
             }
             let (idle, urgent) = (inner.ready.is_empty(), inner.is_urgent());
-            for waiting in group {
+            for waiting in group.drain(..) {
                 inner.ready_bytes += waiting.weight;
                 if waiting.is_awaited() {
                     inner.urgent = inner.urgent.max(waiting.place);
@@ -278,6 +278,10 @@ impl Queue {
                 inner.ready.push_back(waiting);
             }
             let over = inner.fresh.is_empty();
+            if over && group.capacity() <= 2 * COMPANY {
+                // Its room is there for the next.
+                inner.fresh = group;
+            }
             inner.appending = !over;
             // Once when there is something to wait for, and once when there is no more to wait for.
             let wake = idle || inner.ended || (inner.is_urgent() && !urgent);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use super::files::{Files, Named};
 use super::journal::Sealer;
@@ -40,8 +40,10 @@ const LEAST: u64 = 256 << 10;
 const SHARE: u64 = 64;
 /// The part of a file that one record may take.
 const PART: u64 = 4;
-/// What a record takes beside its texts and bodies, over what is reckoned for it in memory.
-const ROOM: usize = 128;
+/// Bytes of most groups; room for more is given back.
+const MOSTLY: usize = 32 << 10;
+/// Bytes of a piece of what is kept until it is in the database.
+const PIECE: usize = 64 << 10;
 /// The longest append that is no trouble. Whoever appends may be one of the threads that answer
 /// calls: after a longer one the writer's own thread does it all, for a while.
 const SLOW: Duration = Duration::from_millis(20);
@@ -77,8 +79,12 @@ pub(super) struct Redo {
     next: u64,
     applied: Applied,
     sealer: Sealer,
-    /// Where the fields of each record of a group are, among all of its bytes.
+    /// The bytes of a group, and where the fields of each of its records are among them.
+    buffer: Vec<u8>,
     places: Vec<(usize, Range<usize>)>,
+    /// Where those bytes are kept until they are in the database: in few large pieces, since what
+    /// one thread allocates and another frees costs both.
+    held: BytesMut,
     /// Until when nothing is appended, after trouble.
     rest: Option<Instant>,
     /// Whether what a failed append left behind is still there.
@@ -118,7 +124,9 @@ impl Redo {
             next,
             applied: Arc::clone(&applied),
             sealer,
+            buffer: Vec::new(),
             places: Vec::new(),
+            held: BytesMut::new(),
             rest: None,
             spoilt: false,
             failing: false,
@@ -141,21 +149,21 @@ impl Redo {
         // one is for ends: the calls that came in must be able to end.
         let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
         self.places.clear();
+        self.buffer.clear();
+        // After a group of large bodies.
+        self.buffer.shrink_to(MOSTLY);
         let Some(segment) = self.segments.get_mut(self.active) else { return };
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
         let new_room = room.saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX));
         let most = usize::try_from(self.size / PART).unwrap_or(0);
-        // A guess that is nearly always enough.
-        let weights = group.iter().map(|one| one.weight).filter(|weight| *weight < most);
-        let mut buffer = Vec::with_capacity(weights.map(|weight| weight + ROOM).sum());
-        let mut lsn = self.next;
+        let (buffer, mut lsn) = (&mut self.buffer, self.next);
         for (at, waiting) in group.iter_mut().enumerate() {
             let skipped = waiting.weight >= most.min(room)
                 || scope != Scope::All && !waiting.write.must_stay()
                 || waiting.is_to_be_withheld();
             let Some(record) = waiting.write.record().filter(|_| !skipped) else { continue };
             let before = buffer.len();
-            frame::write(&mut buffer, lsn, &record, &self.sealer);
+            frame::write(buffer, lsn, &record, &self.sealer);
             let room = if waiting.write.must_stay() { room } else { new_room };
             if buffer.len() > room {
                 buffer.truncate(before);
@@ -169,7 +177,7 @@ impl Redo {
             return;
         }
         let (named, began) = (&segment.named, Instant::now());
-        let written = named.is_there().and_then(|()| write_at(&named.file, &buffer, segment.at));
+        let written = named.is_there().and_then(|()| write_at(&named.file, buffer, segment.at));
         if began.elapsed() > SLOW {
             self.rest = Some(Instant::now() + REST);
         }
@@ -179,7 +187,11 @@ impl Redo {
                 segment.last = lsn - 1;
                 self.next = lsn;
                 self.failing = false;
-                let bytes = Bytes::from(buffer);
+                if self.held.capacity() < buffer.len() {
+                    self.held = BytesMut::with_capacity(buffer.len().max(PIECE));
+                }
+                self.held.extend_from_slice(buffer);
+                let bytes = self.held.split().freeze();
                 for (at, place) in self.places.drain(..) {
                     if let Some(waiting) = group.get_mut(at) {
                         waiting.confirm(bytes.slice(place));
