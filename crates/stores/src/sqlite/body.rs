@@ -91,9 +91,14 @@ impl<'a> Bodies<'a> {
         side: i64,
     ) -> rusqlite::Result<Option<Result<Bytes, Damaged>>> {
         let statement = if side == 0 { &mut self.request } else { &mut self.reply };
-        statement
-            .query_row([call], |row| Ok(unpack(row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()
+        let found = statement.query_row([call], |row| {
+            // What belongs to a reply may be missing in a row that somebody else has changed.
+            match (row.get(0)?, row.get(1)?) {
+                (Some(codec), Some(length)) => Ok(unpack(codec, length, row.get(2)?)),
+                _ => Ok(Err(Damaged)),
+            }
+        });
+        found.optional()
     }
 }
 

@@ -180,23 +180,24 @@ pub(super) fn step(
     older: Option<UnixMillis>,
 ) -> rusqlite::Result<Step> {
     let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
-    let sql = "SELECT seq, at, call, mac FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+    let sql = "SELECT seq, at, call, mac FROM journal WHERE seq > ?1 ORDER BY seq";
     let mut lines = connection.prepare_cached(sql)?;
     let upto = base.saturating_add(i64::try_from(most).unwrap_or(i64::MAX));
-    let mut lines = lines.query([base, upto])?;
+    let mut lines = lines.query([base])?;
     let mut last: Option<Tip> = None;
     let mut young = UnixMillis::MIN;
     let mut calls = 0;
     let mut used: HashMap<String, i64> = HashMap::new();
     while let Some(line) = lines.next()? {
-        let at: i64 = line.get(1)?;
-        if older.is_some_and(|older| at >= older) {
+        let (seq, at): (i64, i64) = (line.get(0)?, line.get(1)?);
+        // It goes on where somebody else has taken out more than a step: room is needed all the same.
+        if older.is_some_and(|older| at >= older) || last.is_some() && seq > upto {
             break;
         }
         if let Some(id) = line.get::<_, Option<[u8; 16]>>(2)? {
             calls += u64::from(take_call(connection, &id, &mut used)?);
         }
-        last = Some(Tip { seq: line.get(0)?, mac: line.get(3)? });
+        last = Some(Tip { seq, mac: line.get(3)? });
         young = young.max(at);
     }
     let Some(last) = last else { return Ok(Step::default()) };

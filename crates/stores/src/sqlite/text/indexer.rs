@@ -243,17 +243,18 @@ fn count(record: &Connection, after: i64, upto: i64) -> rusqlite::Result<i64> {
 fn read(record: &Connection, from: Tip, bytes: usize) -> rusqlite::Result<Batch> {
     let moment = record.unchecked_transaction()?;
     let mut batch = Batch { entries: Vec::new(), place: from, closed: 0, more: false };
-    let sql = "SELECT seq, kind, call, mac FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+    let sql = "SELECT seq, kind, call, mac FROM journal WHERE seq > ?1 ORDER BY seq";
     let mut lines = moment.prepare_cached(sql)?;
-    let upto = from.seq + ENTRIES;
-    let mut lines = lines.query([from.seq, upto])?;
-    let mut size = 0;
+    let mut lines = lines.query([from.seq])?;
+    // Counted from the first that is there: retention may have taken any number before it.
+    let (mut upto, mut size) = (None, 0);
     while let Some(line) = lines.next()? {
-        if size >= bytes {
+        let seq: i64 = line.get(0)?;
+        if size >= bytes || seq >= *upto.get_or_insert(seq.saturating_add(ENTRIES)) {
             batch.more = true;
             break;
         }
-        batch.place = Tip { seq: line.get(0)?, mac: line.get(3)? };
+        batch.place = Tip { seq, mac: line.get(3)? };
         if !Kind::read(line.get(1)?).is_some_and(Kind::is_end) {
             continue;
         }
@@ -267,8 +268,6 @@ fn read(record: &Connection, from: Tip, bytes: usize) -> rusqlite::Result<Batch>
             batch.entries.push(entry);
         }
     }
-    // The next row may be of two entries, the second of which is beyond.
-    batch.more |= batch.place.seq >= upto - 1;
     Ok(batch)
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway::store::{Actor, Change, Opened, Progress, RefusalCount, Spending, Store};
 use rusqlite::Connection;
@@ -106,6 +106,35 @@ async fn calls_go_by_age() {
     let store = open_until(place.options(), 20).await;
     let finding = store.verify(Progress::default()).await.unwrap().finding.unwrap();
     assert!(finding.what.contains("retired"), "{finding}");
+}
+
+/// Whoever takes rows out of the journal is found out, but does not fill the disk.
+#[tokio::test]
+async fn it_goes_on_behind_what_was_taken_out_of_the_journal() {
+    const LATER: i64 = START + 1_000_000;
+    let place = Directory::new();
+    let store = open_until(place.options(), 0).await;
+    let opens: Vec<_> = (1..=600).map(|number| store.open(opened(number).into())).collect();
+    let closes: Vec<_> = (1..=600).map(|number| store.close(closed(number).into())).collect();
+    for written in opens.into_iter().chain(closes) {
+        written.await.unwrap();
+    }
+    store.shut_down().await;
+    drop(store);
+    let later = || OpenOptions { clock: || LATER, ..place.options() };
+    let store = open_until(later(), 0).await;
+    store.change(Change::KeyCreated(key(1).into()), Actor::Machine).await.unwrap();
+    store.shut_down().await;
+    drop(store);
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    foreign.execute_batch("DELETE FROM journal WHERE seq <= 1100").unwrap();
+    let store =
+        open_until(OpenOptions { max_age: Some(Duration::from_secs(1)), ..later() }, 0).await;
+    let begun = Instant::now();
+    while store.state().retired_calls == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
+        store.load().await.unwrap();
+    }
 }
 
 /// Bodies that do not pack, several times as many as there is room for.

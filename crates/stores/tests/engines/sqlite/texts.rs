@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway::store::{Actor, Change, Progress, Store};
 use rusqlite::Connection;
@@ -119,6 +119,61 @@ async fn an_index_that_is_ahead_is_made_anew() {
     }
     assert_whole(&store, 11).await;
     assert_eq!(numbers(&store, &text("lost"), 4).await, [0; 0]);
+}
+
+/// Retention may take more than one step of what the index lacks.
+#[tokio::test]
+async fn an_index_that_retention_has_overtaken_goes_on() {
+    const LATER: i64 = START + 1_000_000;
+    let place = Directory::new();
+    let store = place.open();
+    let opens: Vec<_> = (1..=600).map(|number| store.open(opened(number).into())).collect();
+    let closes: Vec<_> = (1..=600).map(|number| store.close(closed(number).into())).collect();
+    for written in opens.into_iter().chain(closes) {
+        written.await.unwrap();
+    }
+    store.shut_down().await;
+    drop(store);
+    let later = || OpenOptions { clock: || LATER, ..place.options() };
+    // A row of the later time, so that the next start believes its clock.
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(later()).unwrap());
+    store.change(Change::KeyCreated(key(1).into()), Actor::Machine).await.unwrap();
+    store.shut_down().await;
+    drop(store);
+    let options = OpenOptions { max_age: Some(Duration::from_secs(1)), ..later() };
+    let store = Sqlite::open(options).unwrap();
+    while store.state().retired_calls < 600 {
+        store.load().await.unwrap();
+    }
+    store.shut_down().await;
+    drop(store);
+    remove(&place);
+
+    let store = place.open();
+    record(&store, 1000, "said", "after it").await;
+    let begun = Instant::now();
+    while store.state().text_lag > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(numbers(&store, &text("said"), 4).await, [1000]);
+}
+
+/// A body that is no body any more has no words, and keeps no other call out.
+#[tokio::test]
+async fn a_damaged_body_does_not_stop_it() {
+    let place = filled().await;
+    let sql = "UPDATE body SET reply_codec = NULL, reply = x'00'
+        WHERE slot = (SELECT 2 * n FROM call ORDER BY n LIMIT 1)";
+    Connection::open(place.file("audit.db")).unwrap().execute_batch(sql).unwrap();
+    remove(&place);
+    let store = place.open();
+    let begun = Instant::now();
+    while store.state().text_lag > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
+        tokio::task::yield_now().await;
+    }
+    assert_whole(&store, 9).await;
 }
 
 #[tokio::test]
