@@ -136,6 +136,25 @@ fn finding(seq: i64, what: impl Into<String>) -> Finding {
     Finding { sequence: number(seq), call: None, what: what.into() }
 }
 
+/// Nothing was written that cannot be read back: where that is so, somebody else has changed it.
+fn or_unreadable<T>(
+    read: rusqlite::Result<T>,
+    found: Finding,
+) -> rusqlite::Result<Result<T, Finding>> {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    match read {
+        Err(
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..),
+        ) => Ok(Err(found)),
+        other => other.map(Ok),
+    }
+}
+
 /// Checks everything.
 pub(super) async fn verify(
     readers: Arc<Readers>,
@@ -247,20 +266,28 @@ impl Walk {
             }
         }
         let mut lines = connection.prepare_cached(PIECE_SQL)?;
-        let lines: Vec<Line> = lines
-            .query_map(params![self.tip.seq, i64::try_from(PIECE).unwrap_or(i64::MAX)], Line::read)?
+        let lines: Vec<Result<Line, Finding>> = lines
+            .query_map(params![self.tip.seq, i64::try_from(PIECE).unwrap_or(i64::MAX)], |row| {
+                let unreadable = finding(row.get(0)?, "the entry is not readable");
+                or_unreadable(Line::read(row), unreadable)
+            })?
             .collect::<Result<_, _>>()?;
         let sql = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
         let mut calls = connection.prepare_cached(&sql)?;
         let mut bodies = Bodies::new(connection)?;
-        for line in &lines {
+        let count = lines.len();
+        for line in lines {
             let before = self.tip.seq;
-            if let Some(found) = self.line(line, &mut calls, &mut bodies)? {
+            let line = match line {
+                Ok(line) => line,
+                Err(found) => return Ok(Step::Wrong(found)),
+            };
+            if let Some(found) = self.line(&line, &mut calls, &mut bodies)? {
                 return Ok(Step::Wrong(found));
             }
             self.checked += number(self.tip.seq - before);
         }
-        if lines.len() == PIECE {
+        if count == PIECE {
             return Ok(Step::More);
         }
         Ok(self.rest(connection)?.map_or(Step::Whole, Step::Wrong))
@@ -288,10 +315,11 @@ impl Walk {
         }
         self.tip = Tip { seq: line.seq, mac: line.mac };
         if let Some(checkpoint) = self.checkpoint
-            && checkpoint.seq == line.seq
-            && checkpoint.mac != line.mac
+            && (next..=line.seq).contains(&checkpoint.seq)
+            && checkpoint != self.tip
         {
-            return Ok(Some(line.wrong("the checkpoint was made of another entry")));
+            let what = line.wrong("the checkpoint was made of another entry");
+            return Ok(Some(Finding { sequence: number(checkpoint.seq), ..what }));
         }
         match (kind, line.call) {
             (
@@ -313,7 +341,13 @@ impl Walk {
     ) -> rusqlite::Result<Option<Finding>> {
         let begins = matches!(kind, Kind::Opened | Kind::Whole);
         self.opened += u64::from(begins);
-        let Some(call) = calls.query_row([id], StoredCall::read).optional()? else {
+        let unreadable = line.entry(kind, 0, "the call is not readable");
+        let found = calls.query_row([id], StoredCall::read).optional();
+        let found = match or_unreadable(found, unreadable)? {
+            Ok(found) => found,
+            Err(unreadable) => return Ok(Some(unreadable)),
+        };
+        let Some(call) = found else {
             // Retention takes whole calls, and the journal only up to the first that it kept: an
             // end may be left alone, a beginning may not.
             let left = self.base.seq > 0 && !begins;
