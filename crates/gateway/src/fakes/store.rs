@@ -29,7 +29,7 @@ pub(super) struct Kept {
     pub(super) calls: BTreeMap<CallId, KeptCall>,
     pub(super) refusals: Vec<RefusalCount>,
     pub(super) changes: Vec<(Change, Actor)>,
-    /// Rows of its journal.
+    /// Entries of its journal.
     pub(super) rows: u64,
     fault: Option<Arc<str>>,
     /// Answers that wait, while it is told to hold them.

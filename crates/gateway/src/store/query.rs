@@ -260,20 +260,20 @@ impl Progress {
 /// What a check of the journal found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Rows of the journal that were checked.
+    /// Entries of the journal that were checked.
     pub checked: u64,
     /// The first thing that is wrong, if anything is.
     pub finding: Option<Finding>,
     /// What a check cannot see, in sentences.
     pub unseen: Vec<String>,
-    /// Rows that retention has taken away, by its own record.
+    /// Entries that retention has taken away, by its own record.
     pub retired: u64,
 }
 
 /// What is wrong with a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The row of the journal.
+    /// The entry of the journal.
     pub sequence: u64,
     /// The call that it is about.
     pub call: Option<CallId>,
@@ -298,7 +298,7 @@ pub struct StoreState {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "row {}: {}", self.sequence, self.what)?;
+        write!(f, "entry {}: {}", self.sequence, self.what)?;
         match self.call {
             Some(call) => write!(f, " (call {call})"),
             None => Ok(()),

@@ -71,7 +71,7 @@ const BODIES: &str = "INSERT INTO body VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const APPLIED: &str = "UPDATE redo SET applied = ?1";
 
-/// The number of a call, by the time when it came in and its row in the journal.
+/// The number of a call, by the time when it came in and its entry in the journal.
 pub(super) fn number(received: i64, seq: i64) -> i64 {
     first_number(received) | (seq & ((1 << 20) - 1))
 }

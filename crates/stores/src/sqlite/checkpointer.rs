@@ -22,8 +22,8 @@ use super::journal::Tip;
 
 /// Bytes written after which it begins.
 const MANY_BYTES: usize = 8 << 20;
-/// Rows of the journal after which it begins.
-const MANY_ROWS: i64 = 5000;
+/// Entries of the journal after which it begins.
+const MANY_ENTRIES: i64 = 5000;
 /// How long writes may rest in the log when nothing more comes.
 const REST: Duration = Duration::from_secs(1);
 /// Bytes of the log above which it begins anew even though that holds up the writer a little, where
@@ -65,7 +65,7 @@ impl Signals {
     fn is_much(&self, written: &Written) -> bool {
         written.ended
             || written.bytes >= MANY_BYTES
-            || written.tip.seq - written.noted >= MANY_ROWS
+            || written.tip.seq - written.noted >= MANY_ENTRIES
             || self.log() > self.long_log
     }
 

@@ -33,7 +33,7 @@ pub(super) struct StoredCall {
     pub(super) n: i64,
     pub(super) id: [u8; 16],
     pub(super) received: i64,
-    /// The row of the journal that says that it came in.
+    /// The entry of the journal that says that it came in.
     pub(super) seq: i64,
     pub(super) settled: Settled,
     pub(super) sandbox: bool,

@@ -54,9 +54,9 @@ pub(super) struct Backlog {
 
 #[derive(Debug)]
 struct Inner {
-    /// The last row of the journal.
+    /// The last entry of the journal.
     tip: i64,
-    /// The last row of the journal that the index knows of.
+    /// The last entry of the journal that the index knows of.
     place: i64,
     /// Ends of calls that it lacks. Below zero for the moment between a commit and its report.
     lag: i64,
@@ -81,7 +81,7 @@ enum Wake {
 }
 
 impl Backlog {
-    /// All of a journal up to a row. How many calls that are is not known yet: no more than rows.
+    /// All of a journal up to an entry. How many calls that are is not known yet: no more than entries.
     pub(super) fn new(tip: i64) -> Self {
         let inner = Inner {
             tip,
@@ -163,7 +163,7 @@ impl Backlog {
         self.opened.notify_all();
     }
 
-    /// The last row of the journal that was reported.
+    /// The last entry of the journal that was reported.
     fn tip(&self) -> i64 {
         self.inner().tip
     }
@@ -175,7 +175,7 @@ impl Backlog {
         inner.settle();
     }
 
-    /// The index knows all up to a row now, so many ends more than before.
+    /// The index knows all up to an entry now, so many ends more than before.
     fn indexed(&self, place: i64, closed: i64) {
         let mut inner = self.inner();
         inner.place = place;

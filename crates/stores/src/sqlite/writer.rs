@@ -77,7 +77,7 @@ pub(super) struct Writer {
     began: (UnixMillis, Instant),
     /// When the last row of an earlier life was written.
     newest: Option<UnixMillis>,
-    /// The last row of the journal of an earlier life.
+    /// The last entry of the journal of an earlier life.
     before: i64,
     /// The end of the journal after the last commit.
     tip: Tip,
