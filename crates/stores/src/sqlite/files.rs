@@ -308,7 +308,15 @@ impl Named {
     /// Fails where the name is that of another file by now, or of none: what is written to a file
     /// that nobody will look for is lost with the process.
     pub(super) fn is_there(&self) -> io::Result<()> {
-        let found = self.place.look()?;
+        self.is_this(self.place.look()?)
+    }
+
+    /// The same, down the whole path: also where the directory itself was moved.
+    pub(super) fn is_in_place(&self) -> io::Result<()> {
+        self.is_this(identity_at(&self.place.path)?)
+    }
+
+    fn is_this(&self, found: (u64, u64)) -> io::Result<()> {
         if found == self.identity { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }

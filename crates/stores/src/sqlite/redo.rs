@@ -177,7 +177,12 @@ impl Redo {
             return;
         }
         let (named, began) = (&segment.named, Instant::now());
-        let written = named.is_there().and_then(|()| write_at(&named.file, buffer, segment.at));
+        let there = match scope {
+            // What the database suffers from may be that its directory was moved away.
+            Scope::Rescue => named.is_in_place(),
+            Scope::All | Scope::Ends => named.is_there(),
+        };
+        let written = there.and_then(|()| write_at(&named.file, buffer, segment.at));
         if began.elapsed() > SLOW {
             self.rest = Some(Instant::now() + REST);
         }

@@ -12,7 +12,6 @@ use crate::contract::texts::{record, searchable};
 use crate::contract::{Place, all};
 use crate::samples::{closed, opened};
 
-/// A database as version 1 wrote it, with the key of its journal.
 /// Databases of earlier versions, and the key of their journals.
 const EARLIER: [&str; 2] = [include_str!("version-1.sql"), include_str!("version-2.sql")];
 const EARLIER_KEY: [u8; 32] = [7; 32];

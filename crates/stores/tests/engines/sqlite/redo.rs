@@ -263,6 +263,22 @@ async fn nothing_is_answered_that_lies_in_a_file_of_another_name() {
     assert_eq!(calls(&store).await, [(1, Some(200)), (3, None)]);
 }
 
+/// Once the database is known to be gone with its whole directory, nor is anything answered by what
+/// went with it.
+#[tokio::test]
+async fn nothing_more_is_answered_in_a_directory_that_was_moved() {
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(1).into()).await.unwrap();
+    all(&store).await;
+    fs::rename(place.0.path().join("store"), place.0.path().join("moved")).unwrap();
+    let mut number = 2;
+    while store.open(opened(number).into()).await.is_ok() {
+        number += 1;
+    }
+    assert!(store.close(closed(1).into()).await.is_err());
+}
+
 /// What refuses everything is no fault of the records: they stay where they are.
 #[tokio::test]
 async fn a_database_that_refuses_everything_loses_nothing() {
