@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use gateway::keys::KeyId;
 use gateway::store::{Change, RefusalCount, StoreError};
-use rusqlite::{CachedStatement, Connection, Error, ToSql, ffi, params};
+use rusqlite::{
+    CachedStatement, Connection, Error, OptionalExtension as _, Row, ToSql, ffi, params,
+};
 
 use super::body::{PackedView, slot};
 use super::connect::is_environment;
@@ -125,17 +127,8 @@ pub(super) struct Batch<'a> {
     bytes: usize,
     /// Calls that it closed.
     closed: usize,
-    /// Ends that found no beginning.
-    lost: Vec<Lost>,
-}
-
-/// The end of a call, or its settlement, whose RX half is not in the table although it was answered:
-/// the database has refused it.
-#[derive(Clone, Debug)]
-struct Lost {
-    name: String,
-    /// What it spent, once that is known.
-    spent: Option<Stored>,
+    /// What found nothing to be written to.
+    lost: Vec<String>,
 }
 
 /// Gives a statement the TX half of a call, behind the values that it has.
@@ -191,6 +184,19 @@ fn passed_over() -> Error {
     Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CONSTRAINT), Some(why))
 }
 
+/// How far the row of a call is.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Open,
+    Closed,
+    Settled,
+}
+
+/// Why something was not written, behind its name.
+const WITHOUT_RX: &str = ", since its RX half was not";
+const WITHOUT_TX: &str = ", since its TX half was not";
+const PASSED_OVER: &str = ": the row was passed over without an error";
+
 /// What a batch came to.
 #[derive(Clone, Debug)]
 pub(super) struct Done {
@@ -200,24 +206,15 @@ pub(super) struct Done {
     pub(super) bytes: usize,
     /// Calls that were closed.
     pub(super) closed: usize,
-    /// Ends that found no beginning.
-    lost: Vec<Lost>,
+    /// What found nothing to be written to.
+    lost: Vec<String>,
 }
 
 impl Done {
     /// Tells of what was lost, once it is certain: after the commit.
     pub(super) fn tell(&self) {
-        for Lost { name, spent } in &self.lost {
-            let spent = spent.map_or_else(
-                || "what it spends is not known yet".to_owned(),
-                |Stored { requests, tokens, cost }| {
-                    format!(
-                        "what it spent is not in the ledger ({requests} requests, {tokens} tokens, \
-                         {cost} nano-dollars)"
-                    )
-                },
-            );
-            tracing::error!("{name} was not written, since its RX half was not; {spent}");
+        for lost in &self.lost {
+            tracing::error!("{lost}");
         }
     }
 }
@@ -302,7 +299,7 @@ impl<'a> Batch<'a> {
         let (rx, tx) = (&open.rx, end.map(|end| &end.tx));
         let mut call = number(rx.received, self.tip.seq + 1);
         while !self.open_row(call, rx, tx)? {
-            if self.is_there(rx.id)? {
+            if self.stage(rx.id)?.is_some() {
                 return Ok(Err(StoreError::Conflict));
             }
             // Only the number was taken, by a call of the same millisecond long ago.
@@ -325,27 +322,29 @@ impl<'a> Batch<'a> {
         Ok(Ok(()))
     }
 
-    /// Notes what has nothing to be written to, unless that has happened to it before.
-    fn miss(
-        &mut self,
-        id: &[u8; 16],
-        record: &Record<'_>,
-        spent: Option<Stored>,
-    ) -> rusqlite::Result<()> {
-        if !self.is_there(id)? {
-            self.lost.push(Lost { name: record.name(), spent });
-        }
-        Ok(())
+    /// Notes, for the log of the operator, that a record was not written, and why: the database has
+    /// refused what it belongs to, or itself.
+    fn lose(&mut self, record: &Record<'_>, why: &str) {
+        let (name, forgotten) = (record.name(), record.forgotten());
+        self.lost.push(format!("{name} was not written{why}{forgotten}"));
+    }
+
+    /// How far the row of a call is, if it is there.
+    fn stage(&self, id: &[u8; 16]) -> rusqlite::Result<Option<Stage>> {
+        let sql = "SELECT ended IS NOT NULL, settled <> 0 FROM call WHERE id = ?1";
+        let read = |row: &Row<'_>| {
+            Ok(match (row.get(0)?, row.get(1)?) {
+                (false, _) => Stage::Open,
+                (true, false) => Stage::Closed,
+                (true, true) => Stage::Settled,
+            })
+        };
+        self.connection.prepare_cached(sql)?.query_row([id], read).optional()
     }
 
     fn is_taken(&self, call: i64) -> rusqlite::Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE n = ?1)";
         self.connection.prepare_cached(sql)?.query_row([call], |row| row.get(0))
-    }
-
-    fn is_there(&self, id: &[u8; 16]) -> rusqlite::Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM call WHERE id = ?1)";
-        self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))
     }
 
     /// Writes the RX half, and the TX half if it is there, without bodies and journal; says whether
@@ -401,11 +400,17 @@ impl<'a> Batch<'a> {
         }
         let Some(call) = self.close_row(tx)? else {
             let spent = tx.spent.map(|spent| spent.amounts);
-            // A call that came to nothing may have no RX half: its caller was told so.
-            if tx.status == ANSWERED || spent != Some(Stored::default()) {
-                self.miss(tx.id, &Record::Close(*close), spent)?;
-            }
-            return Ok(());
+            return match self.stage(tx.id)? {
+                Some(Stage::Open) => Err(passed_over()),
+                // It has happened before.
+                Some(Stage::Closed | Stage::Settled) => Ok(()),
+                // A call that came to nothing may have no RX half: its caller was told so.
+                None if tx.status != ANSWERED && spent == Some(Stored::default()) => Ok(()),
+                None => {
+                    self.lose(&Record::Close(*close), WITHOUT_RX);
+                    Ok(())
+                }
+            };
         };
         self.body(call, 1, close.body)?;
         self.seal(Fresh {
@@ -431,10 +436,11 @@ impl<'a> Batch<'a> {
 
     /// Closes a call that a crash left open.
     pub(super) fn interrupt(&mut self, tx: &Tx<'_>) -> rusqlite::Result<()> {
+        let digest = tx.digest(None);
         if self.close_row(tx)?.is_none() {
+            self.lose(&Record::Close(Closing { tx: *tx, body: None, digest }), PASSED_OVER);
             return Ok(());
         }
-        let digest = tx.digest(None);
         self.seal(Fresh {
             kind: Kind::Closed,
             at: tx.ended,
@@ -462,7 +468,15 @@ impl<'a> Batch<'a> {
             debit.amounts.cost,
         ])?;
         if changed == 0 {
-            return self.miss(id, &Record::Settle(*settle), Some(debit.amounts));
+            let why = match self.stage(id)? {
+                // It has happened before.
+                Some(Stage::Settled) => return Ok(()),
+                Some(Stage::Closed) => PASSED_OVER,
+                Some(Stage::Open) => WITHOUT_TX,
+                None => WITHOUT_RX,
+            };
+            self.lose(&Record::Settle(*settle), why);
+            return Ok(());
         }
         let row = Fresh { kind: Kind::Settled, at: self.now, call: Some(id), note: None, digest };
         self.seal(row)?;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::body::{Packed, PackedView};
 use super::canon::{Canon, Sum};
-use super::record::{Debit, DebitView, Rx, Tx};
+use super::record::{Debit, DebitView, Rx, Stored, Tx};
 use super::redo;
 use super::wire::{self, ChangeNote, WireError};
 
@@ -204,6 +204,25 @@ impl Record<'_> {
         };
         format!("{what} {}", CallId::from_bytes(*id))
     }
+
+    /// What the log of the operator says behind the reason why it was not written: what is forgotten
+    /// with it. Nothing of what spends nothing.
+    pub(super) fn forgotten(&self) -> String {
+        let spent = match self {
+            Self::Open(_) | Self::Refuse(..) => return String::new(),
+            Self::Close(close) => close.tx.spent,
+            Self::Settle(settle) => Some(settle.spent),
+        };
+        spent.map_or_else(
+            || "; what it spends is not known yet".to_owned(),
+            |DebitView { amounts: Stored { requests, tokens, cost }, .. }| {
+                format!(
+                    "; what it spent is not in the ledger ({requests} requests, {tokens} tokens, \
+                     {cost} nano-dollars)"
+                )
+            },
+        )
+    }
 }
 
 /// A change of keys or tenants.
@@ -267,6 +286,11 @@ impl Write {
             Self::Load(_) => "the end of calls that were cut off".to_owned(),
             of_a_call => of_a_call.record().map_or_else(|| "a record".to_owned(), |it| it.name()),
         }
+    }
+
+    /// As [`Record::forgotten`].
+    pub(super) fn forgotten(&self) -> String {
+        self.record().map(|record| record.forgotten()).unwrap_or_default()
     }
 
     /// Keeps no more than what lies in the redo log. A refusal has two digests and stays what it is.

@@ -379,8 +379,9 @@ impl Writer {
             }
             Err(error) => {
                 for waiting in batch.drain(..) {
-                    tracing::error!("{} was not written: {}", waiting.write.name(), reason(&error));
-                    refuse_one(waiting, &reason(&error));
+                    let (write, why) = (&waiting.write, reason(&error));
+                    tracing::error!("{} was not written: {why}{}", write.name(), write.forgotten());
+                    refuse_one(waiting, &why);
                 }
             }
         }

@@ -104,10 +104,11 @@ fn take_segment(
                     return Err(error);
                 }
                 // One record that the database will not have must not keep all others out.
-                let name = segment.frame.record(sealer).map(|record| record.name());
+                let told = segment.frame.record(sealer).map(|it| (it.name(), it.forgotten()));
+                let (name, forgotten) =
+                    told.unwrap_or_else(|| ("which is not whole".to_owned(), String::new()));
                 tracing::error!(
-                    "record {lsn} of the redo log, {}, was not written: {}",
-                    name.as_deref().unwrap_or("which is not whole"),
+                    "record {lsn} of the redo log, {name}, was not written: {}{forgotten}",
                     reason(&error)
                 );
                 segment.refused.push(lsn);
