@@ -21,10 +21,13 @@ use crate::version::version;
 /// Counts what `POST /v1/messages` would have a model read.
 pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    let (rules, house) = (doors.rules(), doors.settings().body);
+    let (caller, limits) = match rules.admit_at(&head, Endpoint::CountTokens, house) {
+        Ok(admitted) => admitted,
+        Err(failure) => return doors.turn_away(&head, Dialect::AnthropicMessages, &failure),
+    };
+    doors.count_ended(&head);
     let counting = async {
-        let rules = doors.rules();
-        let house = doors.settings().body;
-        let (caller, limits) = rules.admit_at(&head, Endpoint::CountTokens, house)?;
         params_mode(&head.headers, rules.params)?;
         let read = tokio::select! {
             biased;
@@ -41,8 +44,8 @@ pub(crate) async fn count_tokens(State(doors): State<Doors>, request: Request) -
     match counting.await {
         Ok(tokens) => {
             let body = anthropic_messages::write_count(tokens.max(1));
-            doors.answer(&head, headers::json(StatusCode::OK, body))
+            doors.sign(headers::json(StatusCode::OK, body))
         }
-        Err(failure) => doors.turn_away(&head, Dialect::AnthropicMessages, &failure),
+        Err(failure) => doors.turn_away_counted(&head, Dialect::AnthropicMessages, &failure),
     }
 }

@@ -172,7 +172,10 @@ impl Doors {
     }
 
     /// Counts the keys that were shown and have ended; says whether there were any.
-    fn count_ended(&self, head: &request::Parts) -> bool {
+    ///
+    /// A door that waits for a body asks this when it has let somebody in, and counts nobody
+    /// afterwards: what ends while the body comes was good when it was shown.
+    pub(crate) fn count_ended(&self, head: &request::Parts) -> bool {
         let Some(audit) = self.gateway().audit() else { return false };
         let ended = self.rules().ended(head);
         for holder in &ended {
@@ -217,6 +220,16 @@ impl Doors {
         {
             audit.refused_stranger(&self.rules().refused(head), failure);
         }
+        self.turn_away_as(CallId::generate(), head, dialect, failure)
+    }
+
+    /// The same of whoever was let in and is counted already.
+    pub(crate) fn turn_away_counted(
+        &self,
+        head: &request::Parts,
+        dialect: Dialect,
+        failure: &Failure,
+    ) -> Response {
         self.turn_away_as(CallId::generate(), head, dialect, failure)
     }
 

@@ -103,15 +103,19 @@ pub(crate) fn is_dry(headers: &HeaderMap) -> Result<bool, Failure> {
 /// A call that is only asked about.
 pub(crate) async fn dry_run(doors: &Doors, door: CallDoor, request: Box<Request>) -> Response {
     let (head, body) = request.into_parts();
+    let rules = doors.rules();
+    let caller = match rules.admit(&head) {
+        Ok(caller) => caller,
+        Err(failure) => return doors.turn_away(&head, door.dialect(), &failure),
+    };
+    doors.count_ended(&head);
     let told = async {
-        let rules = doors.rules();
-        let (caller, body) = gather(doors, &rules, &head, body, 0).await?;
-        let HeldBody { bytes, permit } = body;
+        let HeldBody { bytes, permit } = gather(doors, &caller, &head, body, 0).await?;
         tell(doors, door, &head, &rules, &caller, &bytes, permit)
     };
     match told.await {
-        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
-        Err(failure) => doors.turn_away(&head, door.dialect(), &failure),
+        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Err(failure) => doors.turn_away_counted(&head, door.dialect(), &failure),
     }
 }
 
@@ -119,22 +123,28 @@ pub(crate) async fn dry_run(doors: &Doors, door: CallDoor, request: Box<Request>
 pub(crate) async fn explain(State(doors): State<Doors>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let mut dialect = dialect_of(&head.uri, &head.headers);
-    match answer(&doors, &head, body, &mut dialect).await {
-        Ok(body) => doors.answer(&head, headers::json(StatusCode::OK, body)),
-        Err(failure) => doors.turn_away(&head, dialect, &failure),
+    let rules = doors.rules();
+    let caller = match rules.admit(&head) {
+        Ok(caller) => caller,
+        Err(failure) => return doors.turn_away(&head, dialect, &failure),
+    };
+    doors.count_ended(&head);
+    match answer(&doors, &rules, &caller, &head, body, &mut dialect).await {
+        Ok(body) => doors.sign(headers::json(StatusCode::OK, body)),
+        Err(failure) => doors.turn_away_counted(&head, dialect, &failure),
     }
 }
 
 /// Sets the dialect to that of the request, once it is known which it is.
 async fn answer(
     doors: &Doors,
+    rules: &DoorRules,
+    caller: &Caller,
     head: &request::Parts,
     body: Body,
     dialect: &mut Dialect,
 ) -> Result<Vec<u8>, Failure> {
-    let rules = doors.rules();
-    let (caller, body) = gather(doors, &rules, head, body, AROUND).await?;
-    let HeldBody { bytes, permit } = body;
+    let HeldBody { bytes, permit } = gather(doors, caller, head, body, AROUND).await?;
     let question: Question<'_> = serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!(
             "Expected {{\"endpoint\": …, \"request\": …}} with the name of an endpoint and the \
@@ -147,18 +157,17 @@ async fn answer(
         Failure::new(FailureKind::BadRequest, message).with_param("endpoint")
     })?;
     *dialect = door.dialect();
-    tell(doors, door, head, &rules, &caller, question.request.get().as_bytes(), permit)
+    tell(doors, door, head, rules, caller, question.request.get().as_bytes(), permit)
 }
 
-/// Finds out who asks and reads the body, within the bounds that a call has and `around` more.
+/// Reads the body, within the bounds that a call has and `around` more.
 async fn gather(
     doors: &Doors,
-    rules: &DoorRules,
+    caller: &Caller,
     head: &request::Parts,
     body: Body,
     around: usize,
-) -> Result<(Caller, HeldBody), Failure> {
-    let caller = rules.admit(head)?;
+) -> Result<HeldBody, Failure> {
     let mut limits = doors.settings().body;
     if let Some(bound) = caller.key.as_deref().and_then(access::max_body) {
         let bound = usize::try_from(bound).unwrap_or(usize::MAX);
@@ -166,12 +175,10 @@ async fn gather(
     }
     tokio::select! {
         biased;
-        body = read_body(&head.headers, body, &limits, doors.budget()) => match body {
-            Ok(body) => Ok((caller, body)),
-            Err(failure) => {
-                Err(access::name_bound(failure, &caller, doors.settings().body.max_bytes))
-            }
-        },
+        body = read_body(&head.headers, body, &limits, doors.budget()) => {
+            let house = doors.settings().body.max_bytes;
+            body.map_err(|failure| access::name_bound(failure, caller, house))
+        }
         failure = doors.gateway().stopping() => Err(failure),
     }
 }

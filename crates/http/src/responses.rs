@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
@@ -101,31 +100,34 @@ pub(crate) fn read(
 /// `POST /v1/responses/input_tokens`: an estimate, nothing is sampled.
 pub(crate) async fn input_tokens(State(doors): State<Doors>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    match count(&doors, &head, body).await {
+    let (rules, house) = (doors.rules(), doors.settings().body);
+    let (caller, limits) = match rules.admit_at(&head, Endpoint::Responses, house) {
+        Ok(admitted) => admitted,
+        Err(failure) => return doors.turn_away(&head, DIALECT, &failure),
+    };
+    doors.count_ended(&head);
+    let counting = async {
+        let mode = params_mode(&head.headers, rules.params)?;
+        let HeldBody { bytes, permit: mut memory } = tokio::select! {
+            biased;
+            body = read_body(&head.headers, body, &limits, doors.budget()) => {
+                body.map_err(|failure| name_bound(failure, &caller, house.max_bytes))?
+            }
+            failure = doors.gateway().stopping() => return Err(failure),
+        };
+        let (owner, bytes_in) = (Owner::of(&caller), bytes.len());
+        let memory = &mut memory;
+        let mut seen = Seen { doors: &doors, owner, memory, bytes: bytes_in, before: None };
+        let request = openai_responses::read_count(&bytes, mode, &mut seen)?;
+        Ok::<_, Failure>(tokens::estimate_input(&request))
+    };
+    match counting.await {
         Ok(tokens) => {
             let body = openai_responses::write_input_tokens(tokens);
-            doors.answer(&head, headers::json(StatusCode::OK, body))
+            doors.sign(headers::json(StatusCode::OK, body))
         }
-        Err(failure) => doors.turn_away(&head, DIALECT, &failure),
+        Err(failure) => doors.turn_away_counted(&head, DIALECT, &failure),
     }
-}
-
-async fn count(doors: &Doors, head: &request::Parts, body: Body) -> Result<u64, Failure> {
-    let rules = doors.rules();
-    let house = doors.settings().body;
-    let (caller, limits) = rules.admit_at(head, Endpoint::Responses, house)?;
-    let mode = params_mode(&head.headers, rules.params)?;
-    let HeldBody { bytes, permit: mut memory } = tokio::select! {
-        biased;
-        body = read_body(&head.headers, body, &limits, doors.budget()) => {
-            body.map_err(|failure| name_bound(failure, &caller, house.max_bytes))?
-        }
-        failure = doors.gateway().stopping() => return Err(failure),
-    };
-    let owner = Owner::of(&caller);
-    let mut seen = Seen { doors, owner, memory: &mut memory, bytes: bytes.len(), before: None };
-    let request = openai_responses::read_count(&bytes, mode, &mut seen)?;
-    Ok(tokens::estimate_input(&request))
 }
 
 /// An id in a path. One that is not UTF-8 once its escapes are decoded is the id of nothing.

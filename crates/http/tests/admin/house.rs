@@ -10,15 +10,16 @@ use axum::body::Body;
 use gateway::admin::{Admin, NewKey};
 use gateway::fakes::{CountedRandomness, MemoryStore, SetClock};
 use gateway::keyring::Keyring;
+use gateway::keys::KeyId;
 use gateway::keys::token::InstallSecret;
-use gateway::store::{Actor, Loaded, Store};
+use gateway::store::{Actor, Loaded, RefusalFilter, Store};
 use gateway::{
     Audit, AuditScope, BoxFuture, CallLog, EventSink, Finished, Gateway, GatewayLimits,
     GatewayParts, Order, Received, Redactor, Upstream, UpstreamStatus,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use http_doors::access::AccessRules;
+use http_doors::access::{AccessRules, KeyDoor};
 use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, admin_router};
 use http_doors::body::BodyLimits;
 use http_doors::listener::Peer;
@@ -73,6 +74,7 @@ pub(crate) struct House {
     pub(crate) admin: Admin,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<SetClock>,
+    audit: Arc<Audit>,
     public: Router,
     socket: Router,
     document: Value,
@@ -121,13 +123,17 @@ impl House {
         let tasks = TaskTracker::new();
         let admin = Admin::new(
             Arc::clone(&store) as Arc<dyn Store>,
-            keyring,
+            Arc::clone(&keyring),
             Arc::clone(&clock) as Arc<dyn gateway::clock::WallClock>,
             Arc::new(CountedRandomness::default()),
             tasks.clone(),
         );
+        let door = KeyDoor {
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&clock) as Arc<dyn gateway::clock::WallClock>,
+        };
         let live = LiveRules::new(DoorRules {
-            access,
+            access: AccessRules { keys: Some(door), ..access },
             params: ParamsMode::Default,
             deadline: Duration::from_mins(1),
         });
@@ -137,18 +143,19 @@ impl House {
             AuditScope::Full,
             Redactor::new(&[]).unwrap(),
         );
-        let rules = AdminAccess::Keys { rules: live.clone(), audit: Arc::new(audit) };
+        let audit = Arc::new(audit);
+        let rules = AdminAccess::Keys { rules: live.clone(), audit: Arc::clone(&audit) };
         let doors = |access, paths| AdminDoors {
             admin: admin.clone(),
             access,
             paths,
             bridge: "mcptb/0.0.0",
         };
-        let public =
-            router_with(gateway(tasks), settings(live), Some(doors(rules, AdminPaths::All)));
+        let gateway = gateway(tasks, Arc::clone(&audit));
+        let public = router_with(gateway, settings(live), Some(doors(rules, AdminPaths::All)));
         let socket = admin_router(doors(AdminAccess::Machine, AdminPaths::Admin));
         let (document, tokens) = (Value::Null, RefCell::default());
-        Self { admin, store, clock, public, socket, document, tokens }
+        Self { admin, store, clock, audit, public, socket, document, tokens }
     }
 
     /// Every method of every path, without those of other doors.
@@ -204,7 +211,20 @@ impl House {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Reply {
-        self.ask(&self.public, request(method, path, headers, body)).await
+        self.send(request(method, path, headers, body)).await
+    }
+
+    /// Asks at the public doors whatever it is.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        self.ask(&self.public, request).await
+    }
+
+    /// How often keys were counted as refused so far.
+    pub(crate) async fn counted(&self) -> Vec<(KeyId, u64)> {
+        self.audit.flush_refusals(true);
+        let page = self.store.refusals(RefusalFilter::default(), None, 100).await.unwrap();
+        let counts = page.refusals.into_iter();
+        counts.filter_map(|row| Some((row.group.key?, row.count))).collect()
     }
 
     async fn ask(&self, router: &Router, request: Request<Body>) -> Reply {
@@ -291,12 +311,12 @@ pub(crate) fn request(
     request.body(body.map_or_else(Body::empty, Body::from)).unwrap()
 }
 
-fn gateway(tasks: TaskTracker) -> Gateway {
+fn gateway(tasks: TaskTracker, audit: Arc<Audit>) -> Gateway {
     Gateway::new(GatewayParts {
         upstream: Arc::new(Nobody),
         sandbox: None,
         log: Arc::new(Nobody),
-        audit: None,
+        audit: Some(audit),
         admission: None,
         limits: GatewayLimits { replay_guard: false },
         tasks,

@@ -7,5 +7,6 @@
 
 mod house;
 mod keys;
+mod on_the_way;
 mod records;
 mod refusals;
