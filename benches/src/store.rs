@@ -118,7 +118,7 @@ async fn measure(arguments: &Arguments, root: &Path) -> Result<(), Fault> {
     let verdict = store.verify(gateway::store::Progress::default()).await?;
     let seconds = start.elapsed().as_secs_f64();
     let finding = verdict.finding.map_or("whole".to_owned(), |finding| finding.to_string());
-    writeln!(out, "| verify ({} rows: {finding}) | | {seconds:.2} s |", verdict.checked)?;
+    writeln!(out, "| verify ({} entries: {finding}) | | {seconds:.2} s |", verdict.checked)?;
     store.shut_down().await;
     Ok(())
 }

@@ -260,7 +260,8 @@ impl Progress {
 /// What a check of the journal found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Entries of the journal that were checked.
+    /// Entries of the journal that were checked: one for each half of a call, each settlement after
+    /// its end, each change of a key or tenant, and each time that retention took something.
     pub checked: u64,
     /// The first thing that is wrong, if anything is.
     pub finding: Option<Finding>,
@@ -273,7 +274,7 @@ pub struct Verdict {
 /// What is wrong with a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The entry of the journal.
+    /// The number of the entry.
     pub sequence: u64,
     /// The call that it is about.
     pub call: Option<CallId>,
@@ -298,7 +299,7 @@ pub struct StoreState {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {}: {}", self.sequence, self.what)?;
+        write!(f, "row {}: {}", self.sequence, self.what)?;
         match self.call {
             Some(call) => write!(f, " (call {call})"),
             None => Ok(()),
