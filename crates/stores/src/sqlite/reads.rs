@@ -4,9 +4,11 @@
 //! grow with the table. Where one index cannot do it (several statuses, two names of a model),
 //! there is one read for each value, and they are merged.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use gateway::amounts::Amounts;
 use gateway::keys::{KeyId, ScopeId, TenantId, UnixMillis};
 use gateway::store::{CallFilter, CallPage, Cursor, FullCall, UsageBy, UsageFilter, UsageRow};
@@ -213,6 +215,9 @@ pub(super) fn spent(
 }
 
 /// What was spent, by key, tenant, model or day.
+///
+/// It is added up here: SQLite would sort all calls by name first, in memory, and take three times
+/// as long over it as over reading them.
 pub(super) fn usage(
     connection: &Connection,
     filter: &UsageFilter,
@@ -232,23 +237,43 @@ pub(super) fn usage(
         select.and("tenant = ?", tenant.to_owned());
     }
     let sql = format!(
-        "SELECT {by}, count(*), \
-         sum(coalesce(failure IS NOT NULL OR status >= 400 OR status = 0, 0)), \
-         sum(coalesce(input_tokens, estimate)), sum(coalesce(output_tokens, 0)), \
-         sum(CASE WHEN sandbox THEN 0 ELSE coalesce(spent_cost, 0) END) \
-         FROM call{} GROUP BY 1 ORDER BY 1",
+        "SELECT {by}, coalesce(failure IS NOT NULL OR status >= 400 OR status = 0, 0), \
+         coalesce(input_tokens, estimate), coalesce(output_tokens, 0), \
+         CASE WHEN sandbox THEN 0 ELSE coalesce(spent_cost, 0) END FROM call{}",
         select.conditions,
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(&select.values), |row| {
-        Ok(UsageRow {
-            name: row.get(0)?,
-            calls: natural(row.get(1)?),
-            failed: natural(row.get(2)?),
-            input_tokens: natural(row.get(3)?),
-            output_tokens: natural(row.get(4)?),
-            cost: natural(row.get(5)?),
-        })
-    })?;
-    rows.collect()
+    let mut calls = statement.query(params_from_iter(&select.values))?;
+    let mut sums: HashMap<Box<str>, UsageRow, RandomState> = HashMap::default();
+    while let Some(call) = calls.next()? {
+        let name = call.get_ref(0)?.as_str()?;
+        let sum = match sums.get_mut(name) {
+            Some(sum) => sum,
+            None => sums.entry(name.into()).or_insert_with(|| nothing(name)),
+        };
+        sum.calls += 1;
+        for (sum, at) in [
+            (&mut sum.failed, 1),
+            (&mut sum.input_tokens, 2),
+            (&mut sum.output_tokens, 3),
+            (&mut sum.cost, 4),
+        ] {
+            *sum = sum.saturating_add(natural(call.get(at)?));
+        }
+    }
+    let mut rows: Vec<_> = sums.into_values().collect();
+    rows.sort_unstable_by(|row, other| row.name.cmp(&other.name));
+    Ok(rows)
+}
+
+/// What nobody has used yet, under a name.
+fn nothing(name: &str) -> UsageRow {
+    UsageRow {
+        name: name.to_owned(),
+        calls: 0,
+        failed: 0,
+        input_tokens: 0,
+        output_tokens: 0,
+        cost: 0,
+    }
 }
