@@ -299,7 +299,7 @@ pub struct StoreState {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "row {}: {}", self.sequence, self.what)?;
+        write!(f, "entry {}: {}", self.sequence, self.what)?;
         match self.call {
             Some(call) => write!(f, " (call {call})"),
             None => Ok(()),

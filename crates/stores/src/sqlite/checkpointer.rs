@@ -154,7 +154,13 @@ impl Checkpointer {
         let mut connection = None;
         loop {
             let written = self.signals.wait();
-            match self.checkpoint(&mut connection) {
+            let mut moved = self.checkpoint(&mut connection);
+            if written.ended && moved.is_err() {
+                // The writer may just have closed what it had open, and there is no next time.
+                connection = None;
+                moved = self.checkpoint(&mut connection);
+            }
+            match moved {
                 Ok(()) => self.note(written.tip),
                 Err(error) => {
                     // The writer sees the same trouble and tells of it.

@@ -353,6 +353,9 @@ impl Walk {
             let left = self.base.seq > 0 && !begins;
             return Ok((!left).then(|| line.entry(kind, 0, "the call is missing")));
         };
+        if begins && call.seq != line.seq - kind.entries() + 1 {
+            return Ok(Some(line.entry(kind, 0, "the call names another entry")));
+        }
         if call.seq <= self.base.seq {
             self.older.insert(*id);
         }

@@ -78,6 +78,7 @@ const CHANGES: &[(&str, u64)] = &[
     ("UPDATE call SET spent_scopes = 'key:aaaaaaaaaaaa' WHERE seq = 19", 20),
     ("UPDATE call SET settled = 2 WHERE seq = 19", 20),
     ("UPDATE call SET ended = NULL, status = NULL WHERE seq = 19", 20),
+    ("UPDATE call SET seq = 22 WHERE seq = 19", 19),
     ("DELETE FROM call WHERE seq = 19", 19),
     ("UPDATE body SET bytes = x'00' WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
     ("UPDATE body SET slot = 1000 WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)", 19),
