@@ -40,7 +40,7 @@ use super::write::{Record, Write};
 const BATCH: usize = 4096;
 /// How many of them are written before a thread that answers calls may have the core: it would wait
 /// for milliseconds otherwise, and with it whoever waits for what it is about to append.
-const TURN: usize = 16;
+const TURN: usize = 64;
 /// Most bytes of them, but for one that is larger alone.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Most ends and settlements that are kept for a better time, and most bytes of them. Those
@@ -441,10 +441,9 @@ impl Writer {
         let mut transaction = Batch::new(connection, &self.sealer, tip, now);
         let mut answers = Vec::with_capacity(batch.len());
         let ends = ends(batch);
-        // Who has much to do would only fall behind, and then everybody waits.
-        let calm = batch.len() < MANY;
         for (at, waiting) in batch.iter().enumerate() {
-            if calm && at % TURN == TURN - 1 {
+            // Who has much more to do would only fall behind, and then everybody waits.
+            if at % TURN == TURN - 1 && self.queue.len() < MANY {
                 thread::yield_now();
             }
             let answer = match &waiting.write {
