@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Small lines are joined up to this many bytes to one write.
 const BATCH: usize = 128 * 1024;
@@ -18,6 +19,8 @@ pub(crate) struct Outbox {
     ready: Notify,
     /// Wakes whoever waits for room.
     room: Notify,
+    /// Cancelled when the queue is closed.
+    closed: CancellationToken,
     max_bytes: usize,
 }
 
@@ -43,7 +46,13 @@ pub(crate) struct Closed;
 
 impl Outbox {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { state: Mutex::default(), ready: Notify::new(), room: Notify::new(), max_bytes }
+        Self {
+            state: Mutex::default(),
+            ready: Notify::new(),
+            room: Notify::new(),
+            closed: CancellationToken::new(),
+            max_bytes,
+        }
     }
 
     /// Queues a line when there is room. Cancelling the wait queues nothing.
@@ -107,17 +116,12 @@ impl Outbox {
         self.lock().closed = true;
         self.ready.notify_one();
         self.room.notify_waiters();
+        self.closed.cancel();
     }
 
     /// Waits until [`close`](Self::close).
     pub(crate) async fn until_closed(&self) {
-        loop {
-            let room = self.room.notified();
-            if self.lock().closed {
-                return;
-            }
-            room.await;
-        }
+        self.closed.cancelled().await;
     }
 
     /// Writes lines until the outbox is closed and empty, or the sink fails.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::{Connection, Ended, Limits, stdio};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,17 +16,10 @@ use crate::telemetry::{self, CallLines, LevelControl, LineQueue};
 use crate::wiring::Parts;
 use crate::{control, listen};
 
-/// How long the end waits for calls to tell their callers; hosts kill us soon after.
-const LAST_CALLS: Duration = Duration::from_secs(1);
-/// How long it waits for the last commit, and how much of that for what has to be settled before:
-/// nothing is waited for there but our own threads.
-const LAST_COMMIT: Duration = Duration::from_millis(600);
-const LAST_SAMPLINGS: Duration = Duration::from_millis(300);
+mod ending;
+
 /// How long the doors wait for the store before they open all the same, and answer 503.
 const FIRST_OPENING: Duration = Duration::from_millis(900);
-/// How long the end waits for the last log lines.
-const LAST_LINES: Duration = Duration::from_millis(300);
-
 /// Runs until the host or a signal ends it.
 pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
     let loaded = layers.load()?;
@@ -44,7 +36,7 @@ pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
     let outcome = runtime.block_on(life).unwrap_or_else(|error| {
         Err(Problem::new(format!("the bridge failed: {error}"), "please report this"))
     });
-    end_log(&lines);
+    ending::flush(&lines);
     // A thread may still be reading stdin; nobody waits for it.
     runtime.shutdown_background();
     outcome
@@ -116,45 +108,20 @@ async fn live(
     // The connection outlives the calls: their cancellations still reach the host.
     let hang_up = CancellationToken::new();
     let connection = Connection::new(source, sink, Limits::default());
-    let mut running = std::pin::pin!(connection.run(&server, hang_up.clone()));
-    let ended = tokio::select! {
-        ended = &mut running => {
-            end_calls(&parts).await;
-            close_records(&parts).await;
-            ended
+    let host = connection.peer().clone();
+    let end = async {
+        tokio::select! {
+            () = signal.cancelled() => {}
+            () = host.closed() => {}
         }
-        () = fail_calls_on(signal, &parts) => {
-            hang_up.cancel();
-            tokio::join!(running, close_records(&parts)).0
-        }
+        ending::run(&parts, &hang_up).await;
     };
+    let (ended, ()) = tokio::join!(connection.run(&server, hang_up.clone()), end);
     match ended {
         Ended::Eof | Ended::Stopped => tracing::info!(?ended, "the bridge ends"),
         Ended::Failed(error) => tracing::warn!(%error, "the host's connection failed"),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// After a signal: fails the calls while the host can still hear that they are cancelled.
-async fn fail_calls_on(signal: CancellationToken, parts: &Parts) {
-    signal.cancelled().await;
-    end_calls(parts).await;
-}
-
-/// Fails the calls, closes the doors, and waits until callers have been told.
-async fn end_calls(parts: &Parts) {
-    parts.stop.cancel();
-    parts.calls.close();
-    let _ = tokio::time::timeout(LAST_CALLS, parts.calls.wait()).await;
-}
-
-/// Commits what is left, once the host has gone: whoever still listened for a sampling whose call
-/// had ended hears that now, and settles what it cost.
-async fn close_records(parts: &Parts) {
-    let until = Instant::now() + LAST_COMMIT;
-    parts.samplings.close();
-    let _ = tokio::time::timeout(LAST_SAMPLINGS, parts.samplings.wait()).await;
-    parts.records.close(until).await;
 }
 
 /// Opens the store; the doors wait a moment for it, so that the first call finds it open.
@@ -166,10 +133,6 @@ pub(crate) async fn open_records(
     let opened = CancellationToken::new();
     tasks.spawn(Arc::clone(records).run(opened.clone(), stop.clone()));
     let _ = tokio::time::timeout(FIRST_OPENING, opened.cancelled()).await;
-}
-
-fn end_log(lines: &LineQueue) {
-    lines.flush(LAST_LINES);
 }
 
 /// Says where the bridge is more open, or more shut, than somebody may have meant.

@@ -224,6 +224,8 @@ impl Records {
         };
         if tokio::time::timeout_at(until, last).await.is_err() {
             tracing::warn!("the last records were not committed in time");
+            // Dropped it would block until its writer has ended.
+            std::mem::forget(Arc::clone(&self.store));
         }
     }
 }

@@ -31,6 +31,7 @@ mod control_socket;
 mod count_tokens;
 mod crash;
 mod ends;
+mod ends_in_time;
 mod full_disk;
 mod handshake;
 mod hang_ups;

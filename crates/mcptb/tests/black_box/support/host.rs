@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 mod wire;
 
-use wire::{Asked, Outcome, Shared, state_of};
+use wire::{Asked, Outcome, Reading, Shared, state_of};
 
 use super::PATIENCE;
 use super::lines::Lines;
@@ -48,6 +48,7 @@ impl FakeHost {
             tasks: Mutex::default(),
             holds_tasks: AtomicBool::new(false),
             faults: Mutex::default(),
+            stops_reading: Mutex::default(),
         });
         let (samplings_in, samplings) = channel();
         let (cancelled_in, cancelled) = channel();
@@ -57,7 +58,8 @@ impl FakeHost {
         let lines = Lines::default();
         let (ours, log) = (Arc::clone(&shared), lines.clone());
         thread::spawn(move || {
-            let mut source = BufReader::new(ends.from_bridge);
+            let from_bridge = ends.from_bridge;
+            let mut source = BufReader::new(Reading { from_bridge, host: Arc::clone(&ours) });
             let mut line = Vec::new();
             while source.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                 let text = String::from_utf8(std::mem::take(&mut line)).expect("UTF-8");
@@ -185,6 +187,13 @@ impl FakeHost {
     /// From now on tasks are named only by [`Sampling::name_task`], or as usual again.
     pub(crate) fn hold_tasks(&self, hold: bool) {
         self.shared.holds_tasks.store(hold, Ordering::Relaxed);
+    }
+
+    /// From now on it reads the beginning of what comes next, says so here, and never reads again.
+    pub(crate) fn stop_reading(&self) -> Receiver<()> {
+        let (stops, stopped) = channel();
+        *self.shared.stops_reading.lock().unwrap() = Some(stops);
+        stopped
     }
 
     /// Closes the bridge's stdin.

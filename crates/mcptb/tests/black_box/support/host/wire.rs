@@ -1,10 +1,11 @@
 //! What a host does by itself with the lines of the bridge.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -24,6 +25,28 @@ pub(super) struct Shared {
     pub(super) holds_tasks: AtomicBool,
     /// What of VS Code's own would have been cancelled by mistake, and other breaches.
     pub(super) faults: Mutex<Vec<String>>,
+    /// Who is told when it has stopped reading, where it is to stop.
+    pub(super) stops_reading: Mutex<Option<Sender<()>>>,
+}
+
+/// The bridge's stdout, for as long as the host reads.
+pub(super) struct Reading {
+    pub(super) from_bridge: Box<dyn Read + Send>,
+    pub(super) host: Arc<Shared>,
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from_bridge.read(buffer)?;
+        let stops = self.host.stops_reading.lock().unwrap().take();
+        if let Some(stops) = stops {
+            let _ = stops.send(());
+            loop {
+                thread::park();
+            }
+        }
+        Ok(read)
+    }
 }
 
 #[derive(Default)]
