@@ -84,18 +84,30 @@ pub struct HostPool {
     sessions: ArcSwap<Vec<Arc<HostSession>>>,
     settings: Arc<HostSettings>,
     tasks: TaskTracker,
+    /// Of every task that a host has to be told to cancel.
+    cancellations: TaskTracker,
 }
 
 impl HostPool {
     /// An empty pool. Watchers of cancelled samplings are spawned on `tasks`.
     pub fn new(settings: HostSettings, tasks: TaskTracker) -> Arc<Self> {
-        Arc::new(Self { sessions: ArcSwap::default(), settings: Arc::new(settings), tasks })
+        Arc::new(Self {
+            sessions: ArcSwap::default(),
+            settings: Arc::new(settings),
+            tasks,
+            cancellations: TaskTracker::new(),
+        })
     }
 
     /// Adds a host that has said who it is. Must be called inside a Tokio runtime.
     pub fn attach(&self, peer: &Peer, info: HostInfo) -> Arc<HostSession> {
-        let session =
-            HostSession::new(peer.clone(), info, Arc::clone(&self.settings), self.tasks.clone());
+        let session = HostSession::new(
+            peer.clone(),
+            info,
+            Arc::clone(&self.settings),
+            self.tasks.clone(),
+            self.cancellations.clone(),
+        );
         self.sessions.rcu(|sessions| {
             let mut sessions: Vec<_> =
                 sessions.iter().filter(|session| !session.is_gone()).cloned().collect();
@@ -103,6 +115,13 @@ impl HostPool {
             sessions
         });
         session
+    }
+
+    /// Waits until hosts have been told to cancel the tasks of all calls that have ended. A host may
+    /// have to name them first.
+    pub async fn tasks_cancelled(&self) {
+        self.cancellations.close();
+        self.cancellations.wait().await;
     }
 
     /// The least loaded host that takes calls, or why there is none.

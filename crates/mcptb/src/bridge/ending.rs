@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::LineQueue;
 use crate::wiring::Parts;
 
-/// By then callers have been told.
+/// By then callers have been told, and hosts that nobody waits for their tasks.
 const CALLS: Duration = Duration::from_secs(1);
 /// By then what is left to be settled has been. The host has gone: nothing is waited for there but
 /// our own threads.
@@ -27,7 +27,11 @@ pub(super) async fn run(parts: &Parts, hang_up: &CancellationToken) {
     let began = Instant::now();
     parts.stop.cancel();
     parts.calls.close();
-    let _ = timeout_at(began + CALLS, parts.calls.wait()).await;
+    let told = async {
+        parts.calls.wait().await;
+        parts.pool.tasks_cancelled().await;
+    };
+    let _ = timeout_at(began + CALLS, told).await;
     hang_up.cancel();
     // Whoever still listens for a sampling whose call has ended hears now that the host has gone,
     // and settles what it cost.

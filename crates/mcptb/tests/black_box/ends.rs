@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::launch::free_port;
-use crate::support::{Door, Launch, Profile, Request, Rig};
+use crate::support::{Door, Launch, Profile, Request, Rig, Sampling};
 
 /// Within this time a bridge has to be gone.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -34,6 +34,65 @@ fn signals_fail_the_calls_in_flight_and_end_with_zero() {
         cancelled.sort_by_key(Value::to_string);
         assert_eq!(cancelled, ids, "SIG{signal}");
     }
+}
+
+/// The id of the task that the host runs a sampling as.
+fn task_of(sampling: &Sampling) -> String {
+    format!("task-of-{}", sampling.id.as_str().unwrap())
+}
+
+#[test]
+fn tasks_are_cancelled_before_the_end_also_if_their_ids_come_late() {
+    for late in [false, true] {
+        let mut rig = Launch::new().profile(Profile::VsCode).ready();
+        rig.host.hold_tasks(late);
+        let hung_up = late.then(|| {
+            let call = rig.send(&Door::Chat.ask("never mind"));
+            let sampling = rig.host.sampling();
+            drop(call);
+            rig.process.stderr.wait_many(1, |line| line.contains("status=499"));
+            sampling
+        });
+        let calls: Vec<_> = (0..6).map(|_| rig.send(&Door::Chat.ask("never answered"))).collect();
+        let mut samplings: Vec<_> = calls.iter().map(|_| rig.host.sampling()).collect();
+        if !late {
+            let asked = |line: &str| line.contains("tasks/result");
+            // The first was that of the warm-up.
+            rig.host.lines.wait_many(1 + samplings.len(), asked);
+        }
+        rig.process.signal("TERM");
+        for mut call in calls {
+            assert_eq!(call.finish().status, 503);
+            call.until_closed();
+        }
+        samplings.extend(hung_up);
+        if late {
+            // Nobody is waited for any more but the host, and it is heard.
+            rig.host.request("ping", &json!({}));
+            samplings.iter().for_each(Sampling::name_task);
+        }
+        let mut tasks: Vec<_> = samplings.iter().map(task_of).collect();
+        let mut cancelled: Vec<_> = samplings
+            .iter()
+            .map(|_| rig.host.task_cancelled().as_str().unwrap().to_owned())
+            .collect();
+        tasks.sort();
+        cancelled.sort();
+        assert_eq!(cancelled, tasks);
+        assert_eq!(rig.process.wait_within(AT_ONCE).code(), Some(0));
+        assert_eq!(rig.host.faults(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_host_that_never_names_its_task_does_not_hold_up_the_end() {
+    let mut rig = Launch::new().profile(Profile::VsCode).ready();
+    rig.host.hold_tasks(true);
+    let mut call = rig.send(&Door::Chat.ask("never answered"));
+    let _sampling = rig.host.sampling();
+    rig.process.signal("TERM");
+    assert_eq!(call.finish().status, 503);
+    assert_eq!(rig.process.wait_within(AT_ONCE).code(), Some(0));
 }
 
 #[test]

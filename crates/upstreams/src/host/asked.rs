@@ -14,6 +14,7 @@ use gateway::{Bill, Outstanding, Slot};
 use mcp::{LateReply, PendingReply, Reply, ReplyError};
 use serde::Serialize;
 use tokio::time::sleep;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::HostSession;
 use super::consent::{Epoch, Probe};
@@ -105,23 +106,31 @@ impl Drop for Asked {
         let Some(turn) = self.turn.take() else { return };
         let session = Arc::clone(&self.session);
         let outstanding = self.bill.take().map(|bill| bill.outstanding());
-        let watch = watch(Arc::clone(&session), late, turn, self.as_task, task, outstanding);
-        session.spawn(watch);
+        let cancels = (self.as_task || task.is_some()).then(|| session.cancellation());
+        let left = Left { late, as_task: self.as_task, task, cancels };
+        session.spawn(watch(Arc::clone(&session), left, turn, outstanding));
     }
+}
+
+/// What a call that has ended leaves at its host.
+struct Left {
+    late: Option<LateReply>,
+    as_task: bool,
+    task: Option<String>,
+    /// There while a task has to be cancelled: the bridge does not hang up before.
+    cancels: Option<TaskTrackerToken>,
 }
 
 /// Follows a cancelled sampling until its slot may come back.
 async fn watch(
     session: Arc<HostSession>,
-    late: Option<LateReply>,
+    left: Left,
     turn: Turn,
-    as_task: bool,
-    task: Option<String>,
     mut outstanding: Option<Outstanding>,
 ) {
-    let epoch = turn.epoch;
+    let (epoch, as_task) = (turn.epoch, left.as_task);
     let mut turn = Some(turn);
-    let stopped = stopped(&session, late, as_task, task);
+    let stopped = stopped(&session, left);
     let mut stopped = std::pin::pin!(stopped);
     let settings = session.settings();
     tokio::select! {
@@ -159,12 +168,8 @@ fn settle(outstanding: Option<Outstanding>, reply: &Reply) {
 }
 
 /// Waits until the host is known to have stopped, by an answer or by a confirmed cancellation.
-async fn stopped(
-    session: &HostSession,
-    late: Option<LateReply>,
-    as_task: bool,
-    task: Option<String>,
-) -> Reply {
+async fn stopped(session: &HostSession, left: Left) -> Reply {
+    let Left { late, as_task, task, cancels } = left;
     let (id, late) = match (task, late) {
         (Some(id), late) => (id, late),
         (None, None) => return Err(ReplyError::Closed),
@@ -184,18 +189,22 @@ async fn stopped(
         }
     };
     tokio::select! {
-        Some(reply) = cancel_task(session, &id) => reply,
+        Some(reply) = cancel_task(session, &id, cancels) => reply,
         reply = result => reply,
     }
 }
 
 /// Cancels a task; `None` if the host did not do it, and so may still be working.
-async fn cancel_task(session: &HostSession, id: &str) -> Option<Reply> {
+async fn cancel_task(
+    session: &HostSession,
+    id: &str,
+    cancels: Option<TaskTrackerToken>,
+) -> Option<Reply> {
     let mut request = session.peer().prepare("tasks/cancel");
     write_task_params(request.params(), id);
-    let Ok(pending) = session.peer().send(request).await else {
-        return Some(Err(ReplyError::Closed));
-    };
+    let sent = session.peer().send(request).await;
+    drop(cancels);
+    let Ok(pending) = sent else { return Some(Err(ReplyError::Closed)) };
     match pending.detach()?.await {
         // Its result is the task's state, not an answer of a model: nothing to note in it.
         Ok(_) => Some(Ok(Bytes::new())),

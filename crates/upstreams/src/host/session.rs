@@ -9,6 +9,7 @@ use gateway::{Slots, UpstreamStatus};
 use mcp::{HostInfo, Peer, Reply, ReplyError};
 use model::{Failure, FailureKind, ModelName};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::HostSettings;
 use super::consent::{Consent, Epoch, State};
@@ -34,6 +35,7 @@ pub struct HostSession {
     fails_on_hints: AtomicBool,
     models: Mutex<Vec<ModelName>>,
     tasks: TaskTracker,
+    cancellations: TaskTracker,
     runtime: tokio::runtime::Handle,
 }
 
@@ -43,6 +45,7 @@ impl HostSession {
         info: HostInfo,
         settings: Arc<HostSettings>,
         tasks: TaskTracker,
+        cancellations: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: display_name(&info).into(),
@@ -56,6 +59,7 @@ impl HostSession {
             fails_on_hints: AtomicBool::new(false),
             models: Mutex::default(),
             tasks,
+            cancellations,
             runtime: tokio::runtime::Handle::current(),
         })
     }
@@ -111,6 +115,12 @@ impl HostSession {
         if !model.as_str().is_empty() && models.len() < MAX_MODELS && !models.contains(model) {
             models.push(model.clone());
         }
+    }
+
+    /// Whoever ends the bridge waits until this is dropped: when the host has been told to cancel a
+    /// task, or need not be.
+    pub(super) fn cancellation(&self) -> TaskTrackerToken {
+        self.cancellations.token()
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
