@@ -33,7 +33,7 @@ pub(super) use frame::Kind;
 pub(super) use replay::replay;
 
 /// Bytes of each file.
-const SIZE: u64 = 4 << 20;
+const SIZE: u64 = 16 << 20;
 /// The least and the share of all bytes, where those are bounded: both files together take a
 /// thirty-second.
 const LEAST: u64 = 256 << 10;
