@@ -387,15 +387,15 @@ impl<'a> Batch<'a> {
         Ok(statement.raw_execute()? > 0)
     }
 
-    /// Whether the end of a call, which comes now, is written already, with its beginning.
-    pub(super) fn is_written(&mut self, id: &[u8; 16]) -> bool {
+    /// Takes the end of a call, where it is written already, with its beginning; says whether it is.
+    pub(super) fn take_written_end(&mut self, id: &[u8; 16]) -> bool {
         self.whole.remove(id)
     }
 
     /// Writes the TX half of a call.
     fn close(&mut self, close: &Closing<'_>) -> rusqlite::Result<()> {
         let tx = &close.tx;
-        if self.is_written(tx.id) {
+        if self.take_written_end(tx.id) {
             return Ok(());
         }
         let Some(call) = self.close_row(tx)? else {

@@ -18,6 +18,7 @@ mod retention;
 mod texts;
 
 use crate::contract::{Place, every_story, laws, texts as said};
+use crate::samples::{closed, opened};
 
 /// A directory of its own.
 pub(crate) struct Directory(pub(crate) TempDir);
@@ -51,6 +52,15 @@ impl Place for Directory {
 }
 
 every_story!(Directory::new());
+
+/// Writes calls, as fast as they are taken.
+pub(crate) async fn record_many(store: &Arc<dyn Store>, calls: u32) {
+    let opens: Vec<_> = (1..=calls).map(|number| store.open(opened(number).into())).collect();
+    let closes: Vec<_> = (1..=calls).map(|number| store.close(closed(number).into())).collect();
+    for written in opens.into_iter().chain(closes) {
+        written.await.unwrap();
+    }
+}
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)

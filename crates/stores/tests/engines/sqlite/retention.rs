@@ -9,7 +9,7 @@ use gateway::store::{Actor, Change, Opened, Progress, RefusalCount, Spending, St
 use rusqlite::Connection;
 use stores::{OpenOptions, Sqlite};
 
-use super::Directory;
+use super::{Directory, record_many};
 use crate::contract::{ALWAYS, all};
 use crate::samples::{START, amounts, closed, key, key_id, opened, spending};
 
@@ -114,11 +114,7 @@ async fn it_goes_on_behind_what_was_taken_out_of_the_journal() {
     const LATER: i64 = START + 1_000_000;
     let place = Directory::new();
     let store = open_until(place.options(), 0).await;
-    let opens: Vec<_> = (1..=600).map(|number| store.open(opened(number).into())).collect();
-    let closes: Vec<_> = (1..=600).map(|number| store.close(closed(number).into())).collect();
-    for written in opens.into_iter().chain(closes) {
-        written.await.unwrap();
-    }
+    record_many(&store, 600).await;
     store.shut_down().await;
     drop(store);
     let later = || OpenOptions { clock: || LATER, ..place.options() };
@@ -137,7 +133,6 @@ async fn it_goes_on_behind_what_was_taken_out_of_the_journal() {
     }
 }
 
-/// Bodies that do not pack, several times as many as there is room for.
 #[tokio::test]
 async fn a_clock_that_is_ahead_at_the_start_takes_no_young_calls() {
     const MINUTE: i64 = 60_000;
@@ -168,6 +163,7 @@ async fn a_clock_that_is_ahead_at_the_start_takes_no_young_calls() {
     store.shut_down().await;
 }
 
+/// Bodies that do not pack, several times as many as there is room for.
 #[tokio::test]
 async fn files_never_pass_their_bound() {
     const BOUND: u64 = 16 << 20;

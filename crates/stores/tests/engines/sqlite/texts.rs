@@ -10,7 +10,7 @@ use gateway::store::{Actor, Change, Progress, Store};
 use rusqlite::Connection;
 use stores::{OpenOptions, Sqlite};
 
-use super::Directory;
+use super::{Directory, record_many};
 use crate::contract::Place;
 use crate::contract::texts::{asked, numbers, record, searchable, text};
 use crate::samples::{START, closed, key, opened};
@@ -127,11 +127,7 @@ async fn an_index_that_retention_has_overtaken_goes_on() {
     const LATER: i64 = START + 1_000_000;
     let place = Directory::new();
     let store = place.open();
-    let opens: Vec<_> = (1..=600).map(|number| store.open(opened(number).into())).collect();
-    let closes: Vec<_> = (1..=600).map(|number| store.close(closed(number).into())).collect();
-    for written in opens.into_iter().chain(closes) {
-        written.await.unwrap();
-    }
+    record_many(&store, 600).await;
     store.shut_down().await;
     drop(store);
     let later = || OpenOptions { clock: || LATER, ..place.options() };
