@@ -20,6 +20,7 @@ mod ending;
 
 /// How long the doors wait for the store before they open all the same, and answer 503.
 const FIRST_OPENING: Duration = Duration::from_millis(900);
+
 /// Runs until the host or a signal ends it.
 pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
     let loaded = layers.load()?;
