@@ -30,7 +30,15 @@ pub(crate) async fn reopen(place: &impl Place, store: Arc<dyn Store>) -> Arc<dyn
 
 /// Every call there is, newest first.
 pub(crate) async fn all(store: &Arc<dyn Store>) -> Vec<CallRow> {
-    store.calls(CallFilter::default(), None, 1000).await.unwrap().calls
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.calls(CallFilter::default(), after, 1000).await.unwrap();
+        all.extend(page.calls);
+        after = page.next;
+        if after.is_none() {
+            return all;
+        }
+    }
 }
 
 /// Runs every story of the contract, each at a place of its own.
