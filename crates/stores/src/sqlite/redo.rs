@@ -40,10 +40,13 @@ const LEAST: u64 = 256 << 10;
 const SHARE: u64 = 64;
 /// The part of a file that one record may take.
 const PART: u64 = 4;
-/// Bytes of most groups; room for more is given back.
-const MOSTLY: usize = 32 << 10;
-/// Bytes of a piece of what is kept until it is in the database.
+/// Bytes of a piece of what is kept until it is in the database, and how many of them are left for
+/// a group at least: most take less.
 const PIECE: usize = 64 << 10;
+const MOSTLY: usize = 8 << 10;
+/// How long a look at where the file lies holds good. Whoever takes the file away takes with it what
+/// was appended before, and is not in the database yet, so looking at each append saves nobody.
+const LOOK: Duration = Duration::from_millis(1);
 /// The longest append that is no trouble. Whoever appends may be one of the threads that answer
 /// calls: after a longer one the writer's own thread does it all, for a while.
 const SLOW: Duration = Duration::from_millis(20);
@@ -79,12 +82,13 @@ pub(super) struct Redo {
     next: u64,
     applied: Applied,
     sealer: Sealer,
-    /// The bytes of a group, and where the fields of each of its records are among them.
-    buffer: Vec<u8>,
+    /// The bytes of a group, and where the fields of each of its records are among them. They are
+    /// kept until they are in the database: in few large pieces, since what one thread allocates and
+    /// another frees costs both.
+    buffer: BytesMut,
     places: Vec<(usize, Range<usize>)>,
-    /// Where those bytes are kept until they are in the database: in few large pieces, since what
-    /// one thread allocates and another frees costs both.
-    held: BytesMut,
+    /// When the active file was looked at.
+    looked: Option<Instant>,
     /// Until when nothing is appended, after trouble.
     rest: Option<Instant>,
     /// Whether what a failed append left behind is still there.
@@ -124,9 +128,9 @@ impl Redo {
             next,
             applied: Arc::clone(&applied),
             sealer,
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
             places: Vec::new(),
-            held: BytesMut::new(),
+            looked: None,
             rest: None,
             spoilt: false,
             failing: false,
@@ -150,8 +154,9 @@ impl Redo {
         let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
         self.places.clear();
         self.buffer.clear();
-        // After a group of large bodies.
-        self.buffer.shrink_to(MOSTLY);
+        if self.buffer.capacity() < MOSTLY {
+            self.buffer = BytesMut::with_capacity(PIECE);
+        }
         let Some(segment) = self.segments.get_mut(self.active) else { return };
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
         let new_room = room.saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX));
@@ -180,7 +185,13 @@ impl Redo {
         let there = match scope {
             // What the database suffers from may be that its directory was moved away.
             Scope::Rescue => named.is_in_place(),
-            Scope::All | Scope::Ends => named.is_there(),
+            Scope::All | Scope::Ends => match self.looked {
+                Some(at) if began.duration_since(at) < LOOK => Ok(()),
+                _ => {
+                    self.looked = Some(began);
+                    named.is_there()
+                }
+            },
         };
         let written = there.and_then(|()| write_at(&named.file, buffer, segment.at));
         if began.elapsed() > SLOW {
@@ -192,11 +203,7 @@ impl Redo {
                 segment.last = lsn - 1;
                 self.next = lsn;
                 self.failing = false;
-                if self.held.capacity() < buffer.len() {
-                    self.held = BytesMut::with_capacity(buffer.len().max(PIECE));
-                }
-                self.held.extend_from_slice(buffer);
-                let bytes = self.held.split().freeze();
+                let bytes = self.buffer.split().freeze();
                 for (at, place) in self.places.drain(..) {
                     if let Some(waiting) = group.get_mut(at) {
                         waiting.confirm(bytes.slice(place));
@@ -208,6 +215,7 @@ impl Redo {
                     tracing::warn!("the redo log of the store cannot be written: {error}");
                 }
                 self.failing = true;
+                self.looked = None;
                 self.rest = Some(Instant::now() + REST);
                 for waiting in group.iter_mut() {
                     waiting.lsn = None;
@@ -248,6 +256,7 @@ impl Redo {
         if let (true, Some(segment)) = (self.is_free(other), self.segments.get_mut(other)) {
             segment.at = 0;
             self.active = other;
+            self.looked = None;
         }
     }
 

@@ -53,6 +53,11 @@ impl Place for Directory {
 
 every_story!(Directory::new());
 
+/// Waits until a look at where the redo log lies holds good no longer.
+pub(crate) async fn looks_again() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
 /// Writes calls, as fast as they are taken.
 pub(crate) async fn record_many(store: &Arc<dyn Store>, calls: u32) {
     let opens: Vec<_> = (1..=calls).map(|number| store.open(opened(number).into())).collect();

@@ -8,6 +8,8 @@
 
 use std::io::{self, Read};
 
+use bytes::{BufMut as _, BytesMut};
+
 use super::super::body::PackedView;
 use super::super::canon::Sum;
 use super::super::journal::Sealer;
@@ -55,7 +57,7 @@ impl Kind {
 }
 
 /// Adds a frame.
-pub(super) fn write(out: &mut Vec<u8>, lsn: u64, record: &Record<'_>, sealer: &Sealer) {
+pub(super) fn write(out: &mut BytesMut, lsn: u64, record: &Record<'_>, sealer: &Sealer) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
     let (kind, digests) = match record {
@@ -92,7 +94,7 @@ pub(super) fn write(out: &mut Vec<u8>, lsn: u64, record: &Record<'_>, sealer: &S
     }
 }
 
-fn write_open(out: &mut Vec<u8>, Opening { rx, body, .. }: &Opening<'_>) {
+fn write_open(out: &mut BytesMut, Opening { rx, body, .. }: &Opening<'_>) {
     out.extend_from_slice(rx.id);
     rx.received.write(out);
     rx.key.write(out);
@@ -111,7 +113,7 @@ fn write_open(out: &mut Vec<u8>, Opening { rx, body, .. }: &Opening<'_>) {
     body.write(out);
 }
 
-fn write_close(out: &mut Vec<u8>, Closing { tx, body, .. }: &Closing<'_>) {
+fn write_close(out: &mut BytesMut, Closing { tx, body, .. }: &Closing<'_>) {
     out.extend_from_slice(tx.id);
     tx.first_byte.write(out);
     tx.ended.write(out);
@@ -288,13 +290,13 @@ impl<'a> Fields<'a> {
 
 /// What a field can be.
 trait Field<'a>: Sized {
-    fn write(&self, out: &mut Vec<u8>);
+    fn write(&self, out: &mut BytesMut);
     fn read(fields: &mut Fields<'a>) -> Option<Self>;
 }
 
 impl Field<'_> for i64 {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes());
+    fn write(&self, out: &mut BytesMut) {
+        out.put_i64_le(*self);
     }
 
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
@@ -303,8 +305,8 @@ impl Field<'_> for i64 {
 }
 
 impl Field<'_> for bool {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(*self));
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u8(u8::from(*self));
     }
 
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
@@ -317,8 +319,8 @@ impl Field<'_> for bool {
 }
 
 impl<'a> Field<'a> for &'a [u8] {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::try_from(self.len()).unwrap_or(u32::MAX).to_le_bytes());
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u32_le(u32::try_from(self.len()).unwrap_or(u32::MAX));
         out.extend_from_slice(self);
     }
 
@@ -329,7 +331,7 @@ impl<'a> Field<'a> for &'a [u8] {
 }
 
 impl<'a> Field<'a> for &'a str {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut BytesMut) {
         self.as_bytes().write(out);
     }
 
@@ -339,7 +341,7 @@ impl<'a> Field<'a> for &'a str {
 }
 
 impl<'a> Field<'a> for &'a [u8; 16] {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut BytesMut) {
         out.extend_from_slice(*self);
     }
 
@@ -349,7 +351,7 @@ impl<'a> Field<'a> for &'a [u8; 16] {
 }
 
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut BytesMut) {
         self.is_some().write(out);
         if let Some(there) = self {
             there.write(out);
@@ -362,7 +364,7 @@ impl<'a, T: Field<'a>> Field<'a> for Option<T> {
 }
 
 impl<'a> Field<'a> for DebitView<'a> {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut BytesMut) {
         self.scopes.write(out);
         self.admitted.write(out);
         let Stored { requests, tokens, cost } = self.amounts;
@@ -380,7 +382,7 @@ impl<'a> Field<'a> for DebitView<'a> {
 }
 
 impl<'a> Field<'a> for PackedView<'a> {
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut BytesMut) {
         self.codec.write(out);
         self.size.write(out);
         self.bytes.write(out);

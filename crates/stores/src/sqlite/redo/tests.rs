@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
+use bytes::BytesMut;
 use gateway::store::{Spending, StoreError, Written};
 use model::CallId;
 
@@ -63,7 +64,7 @@ fn what_a_failed_append_left_is_not_found() {
     let (mut failed, answers) = group(&[3, 4]);
     redo.append(&mut failed, Scope::All);
     assert!(failed.iter().all(|waiting| waiting.lsn.is_none() && waiting.reply.is_some()));
-    let mut bytes = Vec::new();
+    let mut bytes = BytesMut::new();
     for (lsn, waiting) in (3..).zip(&failed) {
         frame::write(&mut bytes, lsn, &waiting.write.record().unwrap(), &sealer());
     }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use stores::{Durability, OpenOptions, Sqlite};
 
-use super::Directory;
+use super::{Directory, looks_again};
 use crate::contract::{ALWAYS, Place, all};
 use crate::samples::{closed, opened, tenant_scope};
 
@@ -176,6 +176,7 @@ async fn a_redo_log_that_is_taken_away_is_done_without() {
     for name in ["redo.0", "redo.1"] {
         std::fs::remove_file(place.file(name)).unwrap();
     }
+    looks_again().await;
     store.close(closed(1).into()).await.unwrap();
     // Somebody else sees the row without any help of the store: it was not answered before.
     let foreign = Connection::open(place.file("audit.db")).unwrap();

@@ -8,7 +8,7 @@ use gateway::store::{Closed, Progress, Store};
 use rusqlite::Connection;
 use stores::Sqlite;
 
-use super::Directory;
+use super::{Directory, looks_again};
 use crate::contract::{ALWAYS, Place, all};
 use crate::samples::{closed, opened};
 
@@ -257,6 +257,7 @@ async fn nothing_is_answered_that_lies_in_a_file_of_another_name() {
     let locked = lock(&place);
     store.close(closed(1).into()).await.unwrap();
     fs::rename(place.file("redo.0"), place.file("redo.0.old")).unwrap();
+    looks_again().await;
     assert!(store.open(opened(2).into()).await.is_err());
     drop(locked);
     while store.open(opened(3).into()).await.is_err() {}

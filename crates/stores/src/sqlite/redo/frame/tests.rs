@@ -1,5 +1,6 @@
 //! What is written is read back as it was, and nothing else is taken for it.
 
+use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::super::super::body::{Packed, PackedView};
@@ -106,12 +107,12 @@ impl Fields {
 }
 
 fn check(record: &Record<'_>, at: usize, with: u8) -> Result<(), TestCaseError> {
-    let mut bytes = Vec::new();
+    let mut bytes = BytesMut::new();
     write(&mut bytes, 41, record, &sealer());
     let end = bytes.len();
     write(&mut bytes, 42, record, &sealer());
     let mut frame = Frame::default();
-    let mut from = bytes.as_slice();
+    let mut from = &bytes[..];
     for lsn in [41, 42] {
         prop_assert!(frame.read(&mut from).unwrap());
         prop_assert_eq!(frame.lsn, lsn);
@@ -124,7 +125,7 @@ fn check(record: &Record<'_>, at: usize, with: u8) -> Result<(), TestCaseError> 
     // One with a changed byte: whatever it is taken for, it is not this record at this number.
     let at = at % end;
     bytes[at] ^= with.max(1);
-    if frame.read(&mut bytes.as_slice()).unwrap() {
+    if frame.read(&mut &bytes[..]).unwrap() {
         prop_assert_eq!(frame.record(&sealer()), None, "changed at {}", at);
     }
     Ok(())
@@ -160,9 +161,9 @@ fn a_body_that_does_not_unpack_is_no_record() {
     opening.body = Some(PackedView { codec: 0, size: 5, bytes: b"four" });
     let sum: Sum = [0; 32];
     opening.digest = opening.rx.digest(Some(&sum));
-    let mut bytes = Vec::new();
+    let mut bytes = BytesMut::new();
     write(&mut bytes, 1, &Record::Open(opening), &sealer());
     let mut frame = Frame::default();
-    assert!(frame.read(&mut bytes.as_slice()).unwrap());
+    assert!(frame.read(&mut &bytes[..]).unwrap());
     assert_eq!(frame.record(&sealer()), None);
 }
