@@ -135,6 +135,8 @@ impl Outbox {
                     return sink.shutdown().await;
                 }
                 ready.await;
+                // Under load others are about to queue a line of their own: one write takes them all.
+                tokio::task::yield_now().await;
                 continue;
             }
             sink.write_all(&batch).await?;
