@@ -115,22 +115,16 @@ impl Bill {
             cached_input: usage.cached_input,
             output: usage.output,
         };
-        state.ended = Some(Ended {
-            id,
-            requests: u64::from(asked || state.out > 0 || state.late != Tokens::default()),
-            tokens,
-            model: model.map(Into::into),
-            audit: audit.cloned(),
-        });
+        let requests = u64::from(asked || state.out > 0 || state.late != Tokens::default());
         if state.out > 0 {
             state.out += 1;
+            let (model, audit) = (model.map(Into::into), audit.cloned());
+            state.ended = Some(Ended { id, requests, tokens, model, audit });
             let cost = Some(Tokens::default());
             return Settled::Later(Outstanding { bill: Arc::clone(self), cost });
         }
-        match self.settle(&mut state) {
-            Some((spending, overrun, _)) => Settled::Now(spending, overrun),
-            None => Settled::Now(Spending::default(), false),
-        }
+        let (spending, overrun) = self.settle(&mut state, requests, tokens, model);
+        Settled::Now(spending, overrun)
     }
 
     /// Gives back all that was taken, as if the call had never been. A call that has ended is
@@ -144,18 +138,24 @@ impl Bill {
         }
     }
 
-    /// Puts the truth in the place of what was held; `None` where that has happened already.
-    fn settle(&self, state: &mut State) -> Option<(Spending, bool, Ended)> {
-        let ended = state.ended.take().filter(|_| !state.settled)?;
+    /// Puts the truth in the place of what was held, once: what the call itself has used, and what
+    /// came late. Says what it spent, and whether that is more than was reserved.
+    fn settle(
+        &self,
+        state: &mut State,
+        requests: u64,
+        used: Tokens,
+        model: Option<&str>,
+    ) -> (Spending, bool) {
         state.settled = true;
         let tokens = Tokens {
-            input: ended.tokens.input.saturating_add(state.late.input),
-            cached_input: ended.tokens.cached_input,
-            output: ended.tokens.output.saturating_add(state.late.output),
+            input: used.input.saturating_add(state.late.input),
+            cached_input: used.cached_input,
+            output: used.output.saturating_add(state.late.output),
         };
-        let (policy, requests) = (&self.policy, ended.requests);
+        let policy = &self.policy;
         // The model that answered has a price of its own, where the caller left the choice.
-        let counted = match ended.model.as_deref() {
+        let counted = match model {
             Some(model) if policy.has_price(model) => policy.amounts(model, requests, tokens),
             Some(_) => policy.amounts(&self.model, requests, tokens),
             None => policy.expected(&self.model, requests, tokens),
@@ -164,8 +164,7 @@ impl Bill {
         self.admission.settle(&mut state.taken, counted.tokens, &truth);
         let overrun =
             truth.tokens > self.reserved.amounts.tokens || truth.cost > self.reserved.amounts.cost;
-        let spending = Spending { amounts: truth, ..self.reserved.clone() };
-        Some((spending, overrun, ended))
+        (Spending { amounts: truth, ..self.reserved.clone() }, overrun)
     }
 
     fn leave(&self, state: &mut State) {
@@ -181,14 +180,14 @@ impl Bill {
         state.late.input = state.late.input.saturating_add(cost.input);
         state.late.output = state.late.output.saturating_add(cost.output);
         state.out = state.out.saturating_sub(1);
-        if state.out > 0 {
+        if state.out > 0 || state.settled {
             return;
         }
-        if let Some((spending, _, ended)) = self.settle(&mut state) {
-            drop(state);
-            if let Some(audit) = ended.audit {
-                audit.settle(ended.id, spending);
-            }
+        let Some(Ended { id, requests, tokens, model, audit }) = state.ended.take() else { return };
+        let (spending, _) = self.settle(&mut state, requests, tokens, model.as_deref());
+        drop(state);
+        if let Some(audit) = audit {
+            audit.settle(id, spending);
         }
     }
 
