@@ -177,7 +177,7 @@ pub(super) fn scan<S: Sink>(text: &str, sink: &mut S) {
     while let Some(&first) = rest.first() {
         let (length, next) = match kind(first) {
             Kind::Lower => {
-                let length = ahead(rest, Kind::Lower);
+                let length = small_letters(rest);
                 sink.run(
                     pick(before, Class::LowerSpaced, Class::LowerMarked, Class::LowerBare),
                     length,
@@ -247,10 +247,36 @@ fn ahead(bytes: &[u8], wanted: Kind) -> usize {
     bytes.iter().position(|&byte| kind(byte) != wanted).unwrap_or(bytes.len())
 }
 
+/// Counts the small letters at the start of `bytes`. Most of a text is that, so eight bytes are
+/// looked at at once.
+#[inline]
+fn small_letters(bytes: &[u8]) -> usize {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let mut seen = 0;
+    let mut rest = bytes;
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        let eight = u64::from_le_bytes(*eight);
+        // Without its highest bit no byte carries into the next.
+        let low = eight & !HIGH;
+        let from_a = low + each(0x80 - b'a');
+        let behind_z = low + each(0x80 - b'z' - 1);
+        let others = (!from_a | behind_z | eight) & HIGH;
+        if others != 0 {
+            return seen + others.trailing_zeros() as usize / 8;
+        }
+        seen += 8;
+        rest = behind;
+    }
+    seen + ahead(rest, Kind::Lower)
+}
+
 /// Reads a word that begins with a capital.
 fn capitals<S: Sink>(rest: &[u8], before: Before, sink: &mut S) -> usize {
     let upper = ahead(rest, Kind::Upper);
-    let lower = ahead(rest.get(upper..).unwrap_or_default(), Kind::Lower);
+    let lower = small_letters(rest.get(upper..).unwrap_or_default());
     if upper == 1 {
         let class = pick(before, Class::CapitalSpaced, Class::CapitalMarked, Class::CapitalBare);
         sink.run(class, 1 + lower);
@@ -327,5 +353,31 @@ fn high_class(bytes: &[u8]) -> (Class, usize) {
             (class, 3)
         }
         _ => (Class::FourByte, 4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Kind, ahead, small_letters};
+
+    /// Wherever a run of small letters ends, and whatever ends it.
+    #[test]
+    fn eight_letters_at_once_are_counted_as_one_by_one() {
+        for letters in 0..=20 {
+            for end in 0..=u8::MAX {
+                let mut text = vec![b'q'; letters];
+                text.extend([end, b'q']);
+                assert_eq!(small_letters(&text), ahead(&text, Kind::Lower), "{letters} {end}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_counted_alike(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(small_letters(&bytes), ahead(&bytes, Kind::Lower));
+        }
     }
 }
