@@ -359,7 +359,7 @@ impl Audit {
             cached_tokens: finished.usage.cached_input,
             estimated: finished.usage.estimated,
             overrun: false,
-            losses: finished.losses.to_string().into(),
+            losses: finished.losses.names(),
             bytes_out: finished.bytes_out as u64,
             failure: failure.map(|failure| failure.kind.as_str()),
             // A message may repeat what the caller or the host said. The kind does not.

@@ -1,9 +1,11 @@
 //! The port to what remembers: keys, spending, and the record of every call.
 //!
 //! Writes are queued in order and answered by a [`Written`], which resolves when they are durable;
-//! reads see what was answered before them, or, while the store cannot write, what it had written. A store that cannot write says so on each
-//! write, and in [`Store::state`]; it heals by itself when the cause goes away.
+//! reads see what was answered before them, or, while the store cannot write, what it had written.
+//! A store that cannot write says so on each write, and in [`Store::state`]; it heals by itself when
+//! the cause goes away.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -84,6 +86,10 @@ impl Written {
 impl Written {
     /// Lets others have their turn, and has it made durable: the answer, unless that takes longer.
     pub async fn soon(&mut self) -> Option<Result<(), StoreError>> {
+        if self.flush.is_some() && !std::mem::replace(&mut self.yielded, true) {
+            // Unlike a wake this calls no other thread, which would find nothing to do.
+            tokio::task::yield_now().await;
+        }
         std::future::poll_fn(|context| match Pin::new(&mut *self).poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending if self.flush.is_none() => Poll::Ready(None),
@@ -280,7 +286,7 @@ pub struct Closed {
     /// Whether more was spent than reserved.
     pub overrun: bool,
     /// What was lost, as its names.
-    pub losses: Box<str>,
+    pub losses: Cow<'static, str>,
     /// Bytes of the reply text.
     pub bytes_out: u64,
     /// The kind of failure.

@@ -61,7 +61,7 @@ pub(crate) fn identify(headers: &mut HeaderMap, id: CallId, dialect: Dialect) {
 /// Names what was lost, if anything was.
 pub(crate) fn name_losses(headers: &mut HeaderMap, losses: LossSet) {
     if !losses.is_empty() {
-        insert(headers, LOSS, &losses.to_string());
+        insert(headers, LOSS, &losses.names());
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a translation could not carry, by name.
 
+use std::borrow::Cow;
 use std::fmt;
 
 macro_rules! losses {
@@ -185,7 +186,23 @@ impl LossSet {
 
     /// The losses in the order of their declaration.
     pub fn iter(self) -> impl Iterator<Item = Loss> {
-        Loss::ALL.iter().copied().filter(move |loss| self.contains(*loss))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let lowest = usize::try_from(left.trailing_zeros()).ok()?;
+            left &= left.wrapping_sub(1);
+            // The number of a loss is its place in the list.
+            Loss::ALL.get(lowest).copied()
+        })
+    }
+
+    /// The names with commas between them, as in `x-mcptb-loss`.
+    pub fn names(self) -> Cow<'static, str> {
+        let mut losses = self.iter();
+        match (losses.next(), losses.next()) {
+            (None, _) => Cow::Borrowed(""),
+            (Some(only), None) => Cow::Borrowed(only.as_str()),
+            (Some(_), Some(_)) => Cow::Owned(self.to_string()),
+        }
     }
 }
 
@@ -226,7 +243,10 @@ mod tests {
     fn every_loss_has_a_bit_and_a_name_of_its_own() {
         assert!(Loss::ALL.len() <= 64);
         let all: LossSet = Loss::ALL.iter().copied().collect();
-        assert_eq!(all.iter().count(), Loss::ALL.len());
+        assert!(all.iter().eq(Loss::ALL.iter().copied()));
+        for loss in Loss::ALL {
+            assert!(LossSet::from_iter([*loss]).iter().eq([*loss]));
+        }
         let mut names: Vec<_> = Loss::ALL.iter().map(|loss| loss.as_str()).collect();
         names.sort_unstable();
         names.dedup();
@@ -238,5 +258,8 @@ mod tests {
         let set: LossSet = [Loss::TopP, Loss::UsageEstimated].into_iter().collect();
         assert_eq!(set.to_string(), "usage-estimated, top-p");
         assert_eq!(LossSet::EMPTY.to_string(), "");
+        for set in [set, LossSet::EMPTY, LossSet::from_iter([Loss::TopP])] {
+            assert_eq!(set.names(), set.to_string());
+        }
     }
 }

@@ -101,6 +101,12 @@ impl Line {
         push_quoted(&mut self.text, redacted.as_deref().unwrap_or(value));
     }
 
+    /// Words of our own.
+    fn words(&mut self, name: &str, value: &str) {
+        self.name(name);
+        push_quoted(&mut self.text, value);
+    }
+
     fn milliseconds(&mut self, name: &str, value: Duration) {
         self.name(name);
         push_milliseconds(&mut self.text, value);
@@ -221,7 +227,7 @@ impl CallLog for CallLines {
             line.word("stop", reason.as_str());
         }
         if !finished.losses.is_empty() {
-            line.foreign("loss", &finished.losses.to_string());
+            line.words("loss", &finished.losses.names());
         }
         if let Some(failure) = failure {
             line.word("failure", failure.kind.as_str());

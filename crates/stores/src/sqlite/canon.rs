@@ -4,6 +4,8 @@
 //! records have the same bytes. Bodies stand in by their own digest: a record can be checked
 //! without holding two bodies in memory at once.
 
+use std::cell::Cell;
+
 use sha2::{Digest, Sha256};
 
 /// A SHA-256.
@@ -14,8 +16,14 @@ pub(super) fn sum(bytes: &[u8]) -> Sum {
     Sha256::digest(bytes).into()
 }
 
-/// Bytes of most records.
+/// Bytes of most records, and the most that are kept for the next.
 const MOSTLY: usize = 512;
+const MOST: usize = 4096;
+
+thread_local! {
+    /// Room for the fields of a record, kept from one to the next.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The fields of one record, taken up one after the other, and digested all at once: many small
 /// pieces cost more than what is in them.
@@ -24,7 +32,9 @@ pub(super) struct Canon(Vec<u8>);
 impl Canon {
     /// Begins a record of a kind.
     pub(super) fn new(kind: &str) -> Self {
-        Self(Vec::with_capacity(MOSTLY)).text(kind)
+        let mut room = ROOM.take();
+        room.reserve(MOSTLY);
+        Self(room).text(kind)
     }
 
     /// Takes up a text.
@@ -63,7 +73,11 @@ impl Canon {
     }
 
     /// The digest of all that was taken up.
-    pub(super) fn finish(self) -> Sum {
-        sum(&self.0)
+    pub(super) fn finish(mut self) -> Sum {
+        let sum = sum(&self.0);
+        self.0.clear();
+        self.0.shrink_to(MOST);
+        ROOM.set(self.0);
+        sum
     }
 }
