@@ -86,10 +86,6 @@ impl Written {
 impl Written {
     /// Lets others have their turn, and has it made durable: the answer, unless that takes longer.
     pub async fn soon(&mut self) -> Option<Result<(), StoreError>> {
-        if self.flush.is_some() && !std::mem::replace(&mut self.yielded, true) {
-            // Unlike a wake this calls no other thread, which would find nothing to do.
-            tokio::task::yield_now().await;
-        }
         std::future::poll_fn(|context| match Pin::new(&mut *self).poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending if self.flush.is_none() => Poll::Ready(None),

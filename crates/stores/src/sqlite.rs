@@ -216,10 +216,7 @@ impl Threads {
             holds: writer.holds_checkpoint(),
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let mut others = vec![named("store-log").spawn(move || {
-            give_way();
-            checkpointer.run();
-        })?];
+        let mut others = vec![named("store-log").spawn(move || checkpointer.run())?];
         let backlog = Arc::clone(&writer.backlog);
         let indexer = Indexer {
             files: Arc::clone(&writer.files),
@@ -240,7 +237,6 @@ impl Threads {
         }
         let abandoned = Abandon(Arc::clone(&writer.queue));
         named("store-write").spawn(move || {
-            give_way();
             // Also when the writer panics, nobody waits for ever.
             let _abandoned = abandoned;
             writer.run();
@@ -259,17 +255,17 @@ impl Threads {
     }
 }
 
-/// How much nicer threads are that nobody waits for, mostly: each has a third of the time that one
-/// has which answers calls, where both want the same core.
+/// How much nicer the thread is that nobody waits for: it has a third of the time that one has which
+/// answers calls, where both want the same core.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 5;
 
-/// Lets the threads that answer calls come first. Only on Linux, where niceness is a thread's own.
+/// Lets the other threads come first. Only on Linux, where niceness is a thread's own.
 fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICER) {
         // Then all are alike, as elsewhere.
-        tracing::debug!("a thread of the store does not give way: {error}");
+        tracing::debug!("the index of texts does not give way: {error}");
     }
 }
 
