@@ -1,8 +1,10 @@
 //! Lines on their way to the peer: ordered, batched, bounded.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -126,19 +128,22 @@ impl Outbox {
 
     /// Writes lines until the outbox is closed and empty, or the sink fails.
     pub(crate) async fn drain<W: AsyncWrite + Unpin>(&self, sink: &mut W) -> io::Result<()> {
-        let mut batch = Vec::new();
+        let (mut batch, mut woken) = (Vec::new(), false);
         loop {
             let ready = self.ready.notified();
-            let (bytes, urgent, closed) = self.lock().take(&mut batch);
-            if batch.is_empty() {
+            let (empty, hurry, closed) = self.lock().waiting();
+            if empty {
                 if closed {
                     return sink.shutdown().await;
                 }
                 ready.await;
-                // Under load others are about to queue a line of their own: one write takes them all.
-                tokio::task::yield_now().await;
+                woken = true;
                 continue;
             }
+            if std::mem::take(&mut woken) && !hurry {
+                others_first().await;
+            }
+            let (bytes, urgent) = self.lock().take(&mut batch);
             sink.write_all(&batch).await?;
             sink.flush().await?;
             batch.clear();
@@ -159,6 +164,21 @@ impl Outbox {
     }
 }
 
+/// Lets the tasks that wait for this thread go on once. Under load they are about to queue a line of
+/// their own, and one write takes them all.
+async fn others_first() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // Unlike the runtime's own way to yield, others may take it up meanwhile.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl State {
     fn append(&mut self, text: Vec<u8>, urgent: bool) {
         let account = if urgent { &mut self.urgent } else { &mut self.bytes };
@@ -166,9 +186,15 @@ impl State {
         self.lines.push_back(Line { text, urgent });
     }
 
+    /// Whether nothing waits, whether something waits that was queued at once, and whether the queue
+    /// is closed.
+    fn waiting(&self) -> (bool, bool, bool) {
+        (self.lines.is_empty(), self.urgent > 0, self.closed)
+    }
+
     /// Takes the lines of the next write: many small ones, or one large one as it is. Returns how
-    /// many bytes of either account they hold, and whether the queue is closed.
-    fn take(&mut self, batch: &mut Vec<u8>) -> (usize, usize, bool) {
+    /// many bytes of either account they hold.
+    fn take(&mut self, batch: &mut Vec<u8>) -> (usize, usize) {
         let (mut bytes, mut urgent) = (0, 0);
         while let Some(line) = self.lines.front() {
             if !batch.is_empty() && batch.len() + line.text.len() > BATCH {
@@ -184,7 +210,7 @@ impl State {
                 batch.extend_from_slice(&line.text);
             }
         }
-        (bytes, urgent, self.closed)
+        (bytes, urgent)
     }
 }
 

@@ -225,10 +225,7 @@ impl Threads {
             queue: Arc::clone(&writer.queue),
             bounds: writer.bounds,
         };
-        others.push(named("store-text").spawn(move || {
-            give_way();
-            indexer.run();
-        })?);
+        others.push(named("store-text").spawn(move || indexer.run())?);
         for _ in 0..readers::THREADS {
             let (readers, path) = (Arc::clone(&readers), path.clone());
             let queue = Arc::clone(&writer.queue);
@@ -252,20 +249,6 @@ impl Threads {
             drop(hold);
             let _ = end.send(true);
         })
-    }
-}
-
-/// How much nicer the thread is that nobody waits for: it has a third of the time that one has which
-/// answers calls, where both want the same core.
-#[cfg(target_os = "linux")]
-const NICER: i32 = 5;
-
-/// Lets the other threads come first. Only on Linux, where niceness is a thread's own.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICER) {
-        // Then all are alike, as elsewhere.
-        tracing::debug!("the index of texts does not give way: {error}");
     }
 }
 

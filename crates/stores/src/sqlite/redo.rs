@@ -154,7 +154,8 @@ impl Redo {
         let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
         self.places.clear();
         self.buffer.clear();
-        if self.buffer.capacity() < MOSTLY {
+        // Also after a group of large bodies: small ones must not hold all of its room.
+        if !(MOSTLY..=PIECE).contains(&self.buffer.capacity()) {
             self.buffer = BytesMut::with_capacity(PIECE);
         }
         let Some(segment) = self.segments.get_mut(self.active) else { return };
@@ -215,7 +216,6 @@ impl Redo {
                     tracing::warn!("the redo log of the store cannot be written: {error}");
                 }
                 self.failing = true;
-                self.looked = None;
                 self.rest = Some(Instant::now() + REST);
                 for waiting in group.iter_mut() {
                     waiting.lsn = None;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use gateway::store::{Spending, StoreError, Written};
@@ -85,6 +86,29 @@ fn what_a_failed_append_left_is_not_found() {
     assert_eq!(found(File::open(&path).unwrap()), [(1, 1), (2, 2)]);
     let other = File::open(directory.path().join("redo.1")).unwrap();
     assert_eq!(found(other), [(5, 6), (6, 7)]);
+}
+
+/// A look at one file says nothing of the other.
+#[cfg(unix)]
+#[test]
+fn a_look_holds_good_for_one_file_only() {
+    for other_is_there in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let (files, _hold, _secrets) = Files::open(directory.path()).unwrap();
+        let (mut redo, _applied) = Redo::new(&files, Bounds::default(), sealer(), 1).unwrap();
+        let (mut first, _answers) = group(&[1]);
+        redo.append(&mut first, Scope::All);
+        assert_eq!(first[0].lsn, Some(1));
+        // As if that had been just now, however slow this machine is, and the file were full.
+        redo.looked = Some(Instant::now() + Duration::from_mins(1));
+        redo.segments[0].at = redo.size;
+        if !other_is_there {
+            std::fs::remove_file(directory.path().join("redo.1")).unwrap();
+        }
+        let (mut second, _answers) = group(&[2]);
+        redo.append(&mut second, Scope::All);
+        assert_eq!(second[0].lsn.is_some(), other_is_there);
+    }
 }
 
 /// Whoever waited too long was told that it failed.

@@ -191,39 +191,3 @@ async fn write_fixture() {
     store.shut_down().await;
     eprintln!("{}", place.0.keep().display());
 }
-
-/// How much nicer than this thread those are that keep an index of texts.
-#[cfg(target_os = "linux")]
-fn indexers() -> Vec<i64> {
-    // What stands behind the name, which may hold anything; the nineteenth field of all.
-    let niceness =
-        |stat: &str| -> Option<i64> { stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse().ok() };
-    let own = niceness(&fs::read_to_string("/proc/thread-self/stat").unwrap()).unwrap();
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    // Threads of other tests come and go.
-    let nicer = |path: std::path::PathBuf| {
-        let name = fs::read_to_string(path.join("comm")).ok()?;
-        let nice = niceness(&fs::read_to_string(path.join("stat")).ok()?)?;
-        (name.trim() == "store-text").then_some(nice - own)
-    };
-    tasks.filter_map(|task| nicer(task.ok()?.path())).collect()
-}
-
-/// Nobody waits for the index.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn the_index_of_texts_gives_way() {
-    let place = Directory::new();
-    let store = place.open();
-    store.open(opened(1).into()).await.unwrap();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        let all = indexers();
-        // One that has just begun is not there yet.
-        if !all.is_empty() && all.iter().all(|nicer| *nicer == 5) {
-            return;
-        }
-        assert!(std::time::Instant::now() < until, "{all:?}");
-        std::thread::yield_now();
-    }
-}
