@@ -131,7 +131,10 @@ impl Outbox {
         let (mut batch, mut woken) = (Vec::new(), false);
         loop {
             let ready = self.ready.notified();
-            let (empty, hurry, closed) = self.lock().waiting();
+            let (empty, hurry, closed) = {
+                let state = self.lock();
+                (state.lines.is_empty(), state.urgent > 0, state.closed)
+            };
             if empty {
                 if closed {
                     return sink.shutdown().await;
@@ -186,12 +189,6 @@ impl State {
         self.lines.push_back(Line { text, urgent });
     }
 
-    /// Whether nothing waits, whether something waits that was queued at once, and whether the queue
-    /// is closed.
-    fn waiting(&self) -> (bool, bool, bool) {
-        (self.lines.is_empty(), self.urgent > 0, self.closed)
-    }
-
     /// Takes the lines of the next write: many small ones, or one large one as it is. Returns how
     /// many bytes of either account they hold.
     fn take(&mut self, batch: &mut Vec<u8>) -> (usize, usize) {
@@ -216,12 +213,62 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::io;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
+    use tokio::io::AsyncWrite;
     use tokio::time::timeout;
 
-    use super::Outbox;
+    use super::{Outbox, others_first};
+
+    /// Notes each write.
+    #[derive(Default)]
+    struct Writes(Vec<String>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(String::from_utf8_lossy(bytes).into_owned());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is written when a line comes, and another one as soon as whoever has it can go on.
+    async fn written(urgent: bool) -> Vec<String> {
+        let (outbox, mut writes) = (Outbox::new(100), Writes::default());
+        let lines = async {
+            if urgent {
+                outbox.push_now(b"1\n".to_vec());
+            } else {
+                outbox.push(b"1\n".to_vec()).await.unwrap();
+            }
+            others_first().await;
+            outbox.push(b"2\n".to_vec()).await.unwrap();
+            outbox.close();
+        };
+        let (drained, ()) = tokio::join!(biased; outbox.drain(&mut writes), lines);
+        drained.unwrap();
+        writes.0
+    }
+
+    #[tokio::test]
+    async fn lines_go_together_and_what_is_urgent_does_not_wait_for_that() {
+        assert_eq!(written(false).await, ["1\n2\n"]);
+        assert_eq!(written(true).await, ["1\n", "2\n"]);
+    }
 
     #[tokio::test]
     async fn whoever_waits_for_the_end_hears_of_it_and_not_before() {
