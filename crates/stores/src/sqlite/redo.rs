@@ -154,7 +154,6 @@ impl Redo {
         let kept = if self.is_free(1 - self.active) { 0 } else { self.size / 2 };
         self.places.clear();
         self.buffer.clear();
-        // Also after a group of large bodies: small ones must not hold all of its room.
         if !(MOSTLY..=PIECE).contains(&self.buffer.capacity()) {
             self.buffer = BytesMut::with_capacity(PIECE);
         }
@@ -204,7 +203,12 @@ impl Redo {
                 segment.last = lsn - 1;
                 self.next = lsn;
                 self.failing = false;
+                let grown = self.buffer.capacity() > PIECE;
                 let bytes = self.buffer.split().freeze();
+                if grown {
+                    // Small records behind large bodies must not hold all of their room.
+                    self.buffer = BytesMut::new();
+                }
                 for (at, place) in self.places.drain(..) {
                     if let Some(waiting) = group.get_mut(at) {
                         waiting.confirm(bytes.slice(place));
