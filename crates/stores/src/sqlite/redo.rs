@@ -160,7 +160,7 @@ impl Redo {
         let Some(segment) = self.segments.get_mut(self.active) else { return };
         let room = usize::try_from(self.size - segment.at).unwrap_or(0);
         let new_room = room.saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX));
-        let most = usize::try_from(self.size / PART).unwrap_or(0);
+        let most = usize::try_from(self.size / PART).unwrap_or(0).min(frame::LONGEST);
         let (buffer, mut lsn) = (&mut self.buffer, self.next);
         for (at, waiting) in group.iter_mut().enumerate() {
             let skipped = waiting.weight >= most.min(room)
@@ -170,7 +170,8 @@ impl Redo {
             let before = buffer.len();
             frame::write(buffer, lsn, &record, &self.sealer);
             let room = if waiting.write.must_stay() { room } else { new_room };
-            if buffer.len() > room {
+            // What it takes was a rough guess. A longer one is not read again, nor what is behind it.
+            if buffer.len() > room || buffer.len() - before > frame::HEAD + frame::LONGEST {
                 buffer.truncate(before);
                 continue;
             }

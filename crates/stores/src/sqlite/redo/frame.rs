@@ -18,9 +18,9 @@ use super::super::write::{Closing, Opening, Record, Settling};
 
 /// Bytes before the fields: the length of all that follows, the number, the seal, the kind.
 pub(super) const HEAD: usize = 4 + 8 + 32 + 1;
-/// The longest frame that is read; longer ones are not written (`super::PART`). A body is unpacked
+/// Most bytes of the fields of a frame: longer ones are neither written nor read. A body is unpacked
 /// before the seal of its frame can be checked, and grows to at most 255 times its bytes.
-const LONGEST: usize = 2 << 20;
+pub(super) const LONGEST: usize = 2 << 20;
 
 /// What a record tells of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +143,12 @@ pub(super) struct Frame {
     seal: Sum,
     kind: u8,
     fields: Vec<u8>,
+    is_whole: bool,
 }
 
 impl Frame {
-    /// Reads the next frame into this one; says whether there was a whole one.
+    /// Reads the next frame into this one; says whether there was one. It may not be whole: then it
+    /// has a number, and no record.
     pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
         let mut head = [0; HEAD];
         if !fill(from, &mut head)? {
@@ -159,19 +161,23 @@ impl Frame {
             return Ok(false);
         };
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let Some(rest) = length.checked_sub(HEAD - 4).filter(|rest| *rest <= LONGEST) else {
-            return Ok(false);
-        };
+        let Some(rest) = length.checked_sub(HEAD - 4) else { return Ok(false) };
         (self.lsn, self.seal, self.kind) =
             (u64::from_le_bytes(*lsn), *seal, u8::from_le_bytes(*kind));
         self.fields.clear();
-        // No more is taken up than there is: a length that was made up costs nothing.
-        let read = from.take(u64::try_from(rest).unwrap_or(0)).read_to_end(&mut self.fields)?;
-        Ok(read == rest)
+        if rest <= LONGEST {
+            // No more is taken up than there is: a length that was made up costs nothing.
+            from.take(u64::try_from(rest).unwrap_or(0)).read_to_end(&mut self.fields)?;
+        }
+        self.is_whole = self.fields.len() == rest;
+        Ok(true)
     }
 
     /// The record, if the frame is as it was written.
     pub(super) fn record(&self, sealer: &Sealer) -> Option<Record<'_>> {
+        if !self.is_whole {
+            return None;
+        }
         let mut fields = Fields(&self.fields);
         let kind = Kind::ALL.into_iter().find(|kind| kind.number() == self.kind)?;
         let (record, digests) = match kind {

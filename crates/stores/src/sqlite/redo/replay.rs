@@ -60,9 +60,9 @@ pub(in super::super) fn replay(
 /// Finds the number of the first record.
 fn with_first(mut file: File) -> io::Result<Option<(u64, File)>> {
     let mut frame = Frame::default();
-    let whole = frame.read(&mut BufReader::new(&file))?;
+    let there = frame.read(&mut BufReader::new(&file))?;
     file.seek(SeekFrom::Start(0))?;
-    Ok(whole.then_some((frame.lsn, file)))
+    Ok(there.then_some((frame.lsn, file)))
 }
 
 fn take_segment(
@@ -149,9 +149,9 @@ impl Segment {
     ) -> rusqlite::Result<bool> {
         for _ in 0..MANY {
             let Self { from, frame, expected, refused } = self;
-            let whole = frame.read(from).map_err(|error| unreadable(&error))?;
+            let there = frame.read(from).map_err(|error| unreadable(&error))?;
             // What lies behind the last record is of an earlier round, and has earlier numbers.
-            if !whole || frame.lsn == 0 || expected.is_some_and(|next| frame.lsn != next) {
+            if !there || frame.lsn == 0 || expected.is_some_and(|next| frame.lsn != next) {
                 return Ok(false);
             }
             let Some(record) = frame.record(sealer) else {

@@ -4,9 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::store::{Closed, Progress, Store};
+use gateway::store::{Closed, Opened, Progress, Store};
 use rusqlite::Connection;
 use stores::Sqlite;
+use tokio::time::timeout;
 
 use super::{Directory, looks_again};
 use crate::contract::{ALWAYS, Place, all};
@@ -194,6 +195,47 @@ async fn much_more_than_it_holds_goes_through_it() {
         assert_eq!(call.request.unwrap(), body(number), "{number}");
     }
     assert_eq!(store.verify(Progress::default()).await.unwrap().finding, None);
+}
+
+/// A start reads whatever was answered, however large: the limit of what is appended is the limit of
+/// what is read.
+#[tokio::test]
+async fn what_is_too_long_to_be_read_back_is_not_answered_by_it() {
+    const LONGEST: usize = 2 << 20;
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(9).into()).await.unwrap();
+    all(&store).await;
+    let mut noise = vec![0; 4 << 20];
+    getrandom::fill(&mut noise).unwrap();
+    let noise = bytes::Bytes::from(noise);
+    let locked = lock(&place);
+    // Together less than makes calls wait for the database.
+    let sizes = [LONGEST - 1000, LONGEST, 3 << 20];
+    let large: Vec<_> = (1..)
+        .zip(sizes)
+        .map(|(number, size)| {
+            let body = Some(noise.slice(..size));
+            (number, store.open(Opened { body, ..opened(number) }.into()))
+        })
+        .collect();
+    store.open(opened(8).into()).await.unwrap();
+    // All that could be appended was, before the last.
+    let mut answered = Vec::new();
+    for (number, written) in large {
+        if let Ok(answer) = timeout(Duration::ZERO, written).await {
+            answer.unwrap();
+            answered.push(number);
+        }
+    }
+    assert!(answered.contains(&1) && !answered.contains(&3), "{answered:?}");
+    let left = copy(&place);
+    drop(locked);
+    let store = left.open();
+    store.load().await.unwrap();
+    let there: Vec<u32> = calls(&store).await.into_iter().map(|(number, _)| number).collect();
+    let wanted = [&answered[..], &[8, 9]].concat();
+    assert_eq!(there, wanted);
 }
 
 /// A start with a lower bound than all that is there: what was answered still finds its place, and

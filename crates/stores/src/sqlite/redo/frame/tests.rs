@@ -121,7 +121,9 @@ fn check(record: &Record<'_>, at: usize, with: u8) -> Result<(), TestCaseError> 
     }
     prop_assert!(!frame.read(&mut from).unwrap(), "there is no third");
     // A torn one.
-    prop_assert!(!frame.read(&mut bytes.get(..at % end).unwrap()).unwrap());
+    if frame.read(&mut bytes.get(..at % end).unwrap()).unwrap() {
+        prop_assert_eq!(frame.record(&sealer()), None, "torn at {}", at % end);
+    }
     // One with a changed byte: whatever it is taken for, it is not this record at this number.
     let at = at % end;
     bytes[at] ^= with.max(1);
@@ -166,4 +168,20 @@ fn a_body_that_does_not_unpack_is_no_record() {
     let mut frame = Frame::default();
     assert!(frame.read(&mut &bytes[..]).unwrap());
     assert_eq!(frame.record(&sealer()), None);
+}
+
+/// A length that was made up does not hide that there was a record, and takes up nothing.
+#[test]
+fn a_frame_that_is_too_long_has_a_number_and_no_record() {
+    let mut bytes = BytesMut::new();
+    let spent =
+        Fields { texts: vec![None; 8], numbers: vec![0; 8], flags: vec![false; 4], body: None };
+    let spent = spent.debit();
+    let settle = Settling { id: &ID, spent, digest: spent.settled(&ID) };
+    write(&mut bytes, 9, &Record::Settle(settle), &sealer());
+    bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    let (mut frame, mut from) = (Frame::default(), &bytes[..]);
+    assert!(frame.read(&mut from).unwrap());
+    assert_eq!((frame.lsn, frame.record(&sealer())), (9, None));
+    assert_eq!(from.len(), bytes.len() - super::HEAD);
 }
