@@ -410,6 +410,11 @@ pub(crate) async fn committed(mut written: Written) -> Result<(), Unwritten> {
 
 /// What callers are told while nothing can be recorded. The cause may name files, and stays here.
 pub(crate) fn unavailable(error: &StoreError) -> Failure {
+    if let StoreError::Unsupported(why) = error {
+        let message =
+            format!("The call cannot be recorded, and no call is answered without: {why}.");
+        return Failure::new(FailureKind::TooLarge, message);
+    }
     let message = "The record of calls cannot be written at the moment, and no call is answered \
                    without it. The bridge's stderr says why.";
     Failure::new(FailureKind::NotReady, message)

@@ -33,6 +33,8 @@ mod connect;
 mod files;
 mod health;
 mod journal;
+mod kept;
+mod opened;
 mod queue;
 mod readers;
 mod reads;

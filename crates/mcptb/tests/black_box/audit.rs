@@ -512,3 +512,35 @@ fn two_bridges_do_not_share_a_record() {
     second.end();
     assert_eq!(books.record().spent_by(&key).requests, 2);
 }
+
+/// A bounded record makes room for what is large, and refuses what there will never be room for;
+/// neither stops anybody else.
+#[test]
+fn a_bounded_record_refuses_what_is_larger_than_it_may_be() {
+    let books = Books::new();
+    let config = books.path().join("mcptb.toml");
+    fs::write(&config, "[audit]\nmax_bytes = '16MiB'\n").unwrap();
+    let key = books.key(<_>::default());
+    let rig = books.launch().arg("--config", config.to_str().unwrap()).ready();
+    rig.host.respond(|sampling| sampling.answer("an answer"));
+    let noise = |bytes: usize| {
+        let mut noise = vec![0; bytes / 2];
+        getrandom::fill(&mut noise).unwrap();
+        noise.iter().fold(String::with_capacity(bytes), |mut text, byte| {
+            text.extend([char::from(b'A' + byte % 32), char::from(b'A' + byte / 8)]);
+            text
+        })
+    };
+    for endpoint in CALLING {
+        let reply = rig.fetch(&ask_with_key(endpoint, &noise(2_200_000), false, &key.token));
+        assert_eq!(reply.status, 413, "{}", String::from_utf8_lossy(&reply.body));
+        assert!(reply.json()["error"]["message"].as_str().unwrap().contains("max_bytes"));
+        let reply = rig.fetch(&ask_with_key(endpoint, "short", false, &key.token));
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+    }
+    for _ in 0..6 {
+        let reply = rig.fetch(&ask_with_key(Endpoint::Chat, &noise(1_500_000), false, &key.token));
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+    }
+    rig.end();
+}

@@ -68,6 +68,11 @@ impl Waiting {
         Self { weight: write.weight(), write, reply, lsn: None, place: 1 }
     }
 
+    /// Counts of refusals, which nobody waits for.
+    pub(super) fn counts(counts: Vec<RefusalCount>, place: u64) -> Self {
+        Self { write: Write::Counts(counts), reply: None, lsn: None, weight: 0, place }
+    }
+
     /// Answers whoever waits.
     pub(super) fn answer(&mut self, answer: Result<(), StoreError>) {
         if let Some(reply) = self.reply.take() {
@@ -435,9 +440,8 @@ impl Queue {
             let counts = inner.counts.drain().map(|((minute, reason, network, key), count)| {
                 RefusalCount { minute, reason, network, key, count }
             });
-            let write = Write::Counts(counts.collect());
-            let place = inner.handed;
-            batch.push(Waiting { weight: 0, write, reply: None, lsn: None, place });
+            let counts = counts.collect();
+            batch.push(Waiting::counts(counts, inner.handed));
         }
         if batch.is_empty() && inner.is_over() { None } else { Some(batch) }
     }

@@ -27,7 +27,7 @@ const MINUTE: i64 = 60_000;
 /// How far the time of day may run ahead of the steady clock since the start, in milliseconds.
 const AHEAD: i64 = 3_600_000;
 /// The log may take a quarter of that, and no more than it needs to run well.
-const LOG: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
+const LOG: std::ops::RangeInclusive<u64> = (4 << 20)..=(128 << 20);
 
 /// How much may be kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,14 +83,33 @@ impl Bounds {
 
     /// Whether the database holds too much.
     pub(super) fn is_full(self, connection: &Connection) -> rusqlite::Result<bool> {
-        let Some(most) = self.pages(pragma(connection, "page_size")?) else { return Ok(false) };
+        let page = pragma(connection, "page_size")?;
+        let (Some(most), Some(room)) = (self.pages(page), self.room(connection)?) else {
+            return Ok(false);
+        };
         let (all, free) =
             (pragma(connection, "page_count")?, pragma(connection, "freelist_count")?);
         if all > most && free > 0 {
             // The bound was larger once. Pages are given back a few at a time.
             connection.execute_batch("PRAGMA incremental_vacuum(256)")?;
         }
-        Ok(all.saturating_sub(free) > most - most / 10)
+        Ok(room < (most / 10).saturating_mul(page))
+    }
+
+    /// Bytes that the database may still take; `None` for no bound.
+    pub(super) fn room(self, connection: &Connection) -> rusqlite::Result<Option<u64>> {
+        let page = pragma(connection, "page_size")?;
+        let Some(most) = self.pages(page) else { return Ok(None) };
+        let (all, free) =
+            (pragma(connection, "page_count")?, pragma(connection, "freelist_count")?);
+        Ok(Some(most.saturating_sub(all.saturating_sub(free)).saturating_mul(page)))
+    }
+
+    /// Bytes of the largest write that there can be room for, with what else has to be there, in the
+    /// database and in its log; `None` for no bound.
+    pub(super) fn largest(self) -> Option<u64> {
+        let database = self.pages(1)?;
+        Some((database / 4).min(self.log()? / 16 * 7))
     }
 
     /// The time before which calls are too old. What is taken away in error never comes back, so
@@ -180,13 +199,14 @@ pub(super) fn step(
     older: Option<UnixMillis>,
 ) -> rusqlite::Result<Step> {
     let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
-    let sql = "SELECT seq, at, call, mac FROM journal WHERE seq > ?1 ORDER BY seq";
+    let sql = "SELECT seq, at, call, mac, kind FROM journal WHERE seq > ?1 ORDER BY seq";
     let mut lines = connection.prepare_cached(sql)?;
     let upto = base.saturating_add(i64::try_from(most).unwrap_or(i64::MAX));
     let mut lines = lines.query([base])?;
     let mut last: Option<Tip> = None;
     let mut young = UnixMillis::MIN;
     let mut calls = 0;
+    let mut gains = false;
     let mut used: HashMap<String, i64> = HashMap::new();
     while let Some(line) = lines.next()? {
         let (seq, at): (i64, i64) = (line.get(0)?, line.get(1)?);
@@ -198,9 +218,11 @@ pub(super) fn step(
             calls += u64::from(take_call(connection, &id, &mut used)?);
         }
         last = Some(Tip { seq, mac: line.get(3)? });
+        gains |= line.get::<_, i64>(4)? != Kind::Retired.number();
         young = young.max(at);
     }
-    let Some(last) = last else { return Ok(Step::default()) };
+    // To take away no more than the entry of the last step, and to write another, gains nothing.
+    let Some(last) = last.filter(|_| gains) else { return Ok(Step::default()) };
     let entries = last.seq - base;
     for (key, received) in used {
         let sql = "UPDATE vkey SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1";

@@ -67,6 +67,12 @@ impl Open {
         Self { opened, id, address, reserved, body, digest }
     }
 
+    /// Leaves out the body: it is too large to be kept.
+    fn leave_out_body(&mut self) {
+        self.body = None;
+        self.digest = Rx::new(&self.opened, &self.id, &self.address, &self.reserved).digest(None);
+    }
+
     /// All that is written of it.
     pub(super) fn opening(&self) -> Opening<'_> {
         Opening {
@@ -114,6 +120,13 @@ impl Close {
         self.closed.failure = Some(FailureKind::NotReady.as_str());
         self.closed.message = Some("The answer was withheld: it could not be recorded.".into());
         self.digest = self.tx().digest(self.body.as_ref().map(|body| &body.sum));
+    }
+
+    /// Leaves out the body: it is too large to be kept.
+    fn leave_out_body(&mut self) {
+        self.withhold();
+        self.body = None;
+        self.digest = self.tx().digest(None);
     }
 
     fn tx(&self) -> Tx<'_> {
@@ -291,6 +304,20 @@ impl Write {
     /// As [`Record::forgotten`].
     pub(super) fn forgotten(&self) -> String {
         self.record().map(|record| record.forgotten()).unwrap_or_default()
+    }
+
+    /// Leaves out the bodies of what ends a call: there will never be room for them. Says whether that
+    /// could be done; an answer whose body is left out is withheld.
+    pub(super) fn leave_out_bodies(&mut self) -> bool {
+        match self {
+            Self::Close(close) => close.leave_out_body(),
+            Self::Refuse(both) => {
+                both.0.leave_out_body();
+                both.1.leave_out_body();
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Keeps no more than what lies in the redo log. A refusal has two digests and stays what it is.

@@ -8,8 +8,7 @@
 //! with the next try; the rest is told of the failure. Tries are spaced out up to two seconds,
 //! and between them calls are refused without touching the disk.
 
-use std::collections::{HashMap, VecDeque};
-use std::ffi::c_int;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -18,16 +17,17 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use gateway::keys::UnixMillis;
 use gateway::store::{Loaded, StoreError};
-use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Error};
 
 use super::Durability;
 use super::apply::{Batch, Done};
 use super::checkpointer::{LONG_LOG, Signals};
-use super::connect::{Role, connect, down, is_environment, reason, spoils_connection, unusable};
+use super::connect::{Role, down, is_environment, is_full, reason, spoils_connection, unusable};
 use super::files::Files;
 use super::health::Health;
 use super::journal::{Sealer, Tip};
+use super::kept::Kept;
+use super::opened::Opened;
 use super::queue::{MANY, Queue, Waiting};
 use super::recover;
 use super::redo::{self, Applied, Redo};
@@ -37,16 +37,12 @@ use super::text::Backlog;
 use super::write::{Record, Write};
 
 /// Most writes in one transaction.
-const BATCH: usize = 4096;
+const BATCH: usize = 8192;
 /// How many of them are written before a thread that answers calls may have the core: it would wait
 /// for milliseconds otherwise, and with it whoever waits for what it is about to append.
 const TURN: usize = 64;
 /// Most bytes of them, but for one that is larger alone.
-const BATCH_BYTES: u64 = 4 << 20;
-/// Most ends and settlements that are kept for a better time, and most bytes of them. Those
-/// beyond are charged as reserved when the store is loaded the next time.
-const KEPT: usize = 100_000;
-const KEPT_BYTES: usize = 256 << 20;
+const BATCH_BYTES: u64 = 8 << 20;
 /// Twice what the log may take when nothing is bounded, before everybody waits: the other thread
 /// keeps it shorter, unless it does not keep up.
 const UNBOUNDED_LOG: u64 = 512 << 20;
@@ -57,6 +53,9 @@ const LOOK: Duration = Duration::from_mins(1);
 const LOOK_BYTES: usize = 256 << 10;
 /// Entries of the journal that retention takes at least, in one step.
 const STEP: usize = 1000;
+/// What a row takes besides what it was said to weigh, and what else a transaction may take, at most.
+const ROW: usize = 1000;
+const MARGIN: usize = 128 << 10;
 /// Between the first two tries after a fault, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -84,24 +83,17 @@ pub(super) struct Writer {
     /// How far the redo log is in the database, where there is one.
     applied: Option<Applied>,
     open: Option<Opened>,
-    kept: VecDeque<Waiting>,
-    kept_bytes: usize,
+    kept: Kept,
     pause: Option<(Duration, Instant)>,
     pub(super) bounds: Bounds,
     /// Whether there is more for retention to take.
     retiring: bool,
+    /// Whether nothing that it takes makes enough room, which was told.
+    crowded: bool,
     /// When the age of calls was looked at.
     looked: Option<Instant>,
     /// Bytes written since the size of the files was looked at, roughly.
     unseen: usize,
-}
-
-/// An open database.
-struct Opened {
-    connection: Connection,
-    tip: Tip,
-    /// Which file it is.
-    identity: Option<(u64, u64)>,
 }
 
 /// What has to be answered once a batch is committed.
@@ -110,54 +102,9 @@ enum Answer {
     Loaded(Box<Loaded>),
 }
 
-impl Opened {
-    fn new(
-        files: &Files,
-        durability: Durability,
-        signals: &Arc<Signals>,
-    ) -> Result<Self, SchemaError> {
-        let mut connection = connect(&files.database(), durability, Role::Writer)?;
-        watch_log(&mut connection, signals)?;
-        schema::migrate(&mut connection)?;
-        let tip = Tip::read(&connection)?;
-        let identity = files.identity();
-        Ok(Self { connection, tip, identity })
-    }
-
-    /// Opens what was open before, and nothing else that may lie there now.
-    fn again(
-        files: &Files,
-        durability: Durability,
-        bounds: Bounds,
-        last: Tip,
-        signals: &Arc<Signals>,
-    ) -> rusqlite::Result<Self> {
-        let mut connection = connect(&files.database(), durability, Role::Writer)?;
-        watch_log(&mut connection, signals)?;
-        if !schema::is_current(&connection)? || !last.is_in(&connection)? {
-            return Err(unusable("another database lies in its place".into()));
-        }
-        bounds.tell(&connection)?;
-        let tip = Tip::read(&connection)?;
-        let identity = files.identity();
-        Ok(Self { connection, tip, identity })
-    }
-}
-
 /// Runs a statement that is run again and again.
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
-}
-
-/// Notes after each commit how much of the log is in use.
-fn watch_log(connection: &mut Connection, signals: &Arc<Signals>) -> rusqlite::Result<()> {
-    let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-    let signals = Arc::clone(signals);
-    connection.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
-        let pages = u64::try_from(pages).unwrap_or_default();
-        signals.set_log(pages * u64::from(page));
-        Ok(())
-    }))
 }
 
 impl Writer {
@@ -217,11 +164,11 @@ impl Writer {
             tip: open.tip,
             applied,
             open: Some(open),
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            kept: Kept::default(),
             pause: None,
             bounds,
             retiring: false,
+            crowded: false,
             looked: None,
             // What lies there may be too much for a new bound.
             unseen: LOOK_BYTES,
@@ -299,22 +246,57 @@ impl Writer {
         if full || older.is_some() {
             self.looked = Some(Instant::now());
             let most = STEP.max(written * 3);
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            let mut batch = Batch::new(connection, &self.sealer, open.tip, now);
-            let step = retire::step(connection, &mut batch, most, older.filter(|_| !full))?;
-            let Done { tip, closed, .. } = batch.finish()?;
-            connection.execute_batch("COMMIT")?;
-            (open.tip, self.tip) = (tip, tip);
-            if step.entries > 0 {
-                self.signals.committed(tip, usize::try_from(step.entries).unwrap_or(0) * 1000);
-                self.backlog.committed(tip.seq, closed);
-                self.health.vitals().retired = step.calls;
-                self.retiring = true;
+            self.retiring = self.retire(&mut open, most, older.filter(|_| !full))?;
+            let crowded = std::mem::replace(&mut self.crowded, full && !self.retiring);
+            if self.crowded && !crowded {
+                tracing::error!(
+                    "nearly all that `max_bytes` of the audit leaves to the database is taken by \
+                     what is never taken away: keys, what they have spent, and calls that still run"
+                );
             }
-            self.keep_log_short(connection)?;
         }
         self.open = Some(open);
         Ok(())
+    }
+
+    /// Takes away one step of what is oldest; says whether there was anything.
+    fn retire(
+        &mut self,
+        open: &mut Opened,
+        most: usize,
+        older: Option<UnixMillis>,
+    ) -> Result<bool, Error> {
+        let connection = &open.connection;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let mut batch = Batch::new(connection, &self.sealer, open.tip, (self.clock)());
+        let step = retire::step(connection, &mut batch, most, older)?;
+        let Done { tip, closed, .. } = batch.finish()?;
+        connection.execute_batch("COMMIT")?;
+        (open.tip, self.tip) = (tip, tip);
+        if step.entries > 0 {
+            self.signals.committed(tip, usize::try_from(step.entries).unwrap_or(0) * 1000);
+            self.backlog.committed(tip.seq, closed);
+            self.health.vitals().retired = step.calls;
+        }
+        self.keep_log_short(connection)?;
+        Ok(step.entries > 0)
+    }
+
+    /// Takes away what is oldest until there is room for a batch, or nothing more to take; says
+    /// whether there was too little, so that the bound is what was in the way.
+    fn make_room(&mut self, batch: &[Waiting]) -> Result<bool, Error> {
+        let Some(mut open) = self.open.take() else { return Ok(false) };
+        let bytes: usize = batch.iter().map(|waiting| waiting.weight + ROW).sum();
+        let bytes = u64::try_from(bytes + bytes / 4 + MARGIN).unwrap_or(u64::MAX);
+        let mut bounded = false;
+        while self.bounds.room(&open.connection)?.is_some_and(|room| room < bytes) {
+            bounded = true;
+            if !self.retire(&mut open, STEP, None)? {
+                break;
+            }
+        }
+        self.open = Some(open);
+        Ok(bounded)
     }
 
     /// Lets the log begin anew when much of what it may take is in use; from there on everybody
@@ -345,21 +327,43 @@ impl Writer {
             self.put_aside(fresh, &fault);
             return;
         }
-        let kept = std::mem::take(&mut self.kept);
-        self.kept_bytes = 0;
-        let mut batch: Vec<Waiting> = kept.into_iter().chain(fresh).collect();
+        let mut batch = self.kept.take();
+        batch.extend(fresh);
         batch.iter_mut().for_each(Waiting::withhold_unawaited);
+        if let Some(largest) = self.bounds.largest() {
+            let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+            batch.retain_mut(|waiting| waiting.weight <= largest || waiting.make_small());
+        }
         if !batch.is_empty() || self.pause.is_some() {
             self.write_batch(batch);
         }
     }
 
     fn write_batch(&mut self, mut batch: Vec<Waiting>) {
-        match self.commit(&batch) {
+        let mut written = self.commit(&batch);
+        let mut bounded = false;
+        if written.as_ref().is_err_and(is_full) {
+            match self.make_room(&batch) {
+                Ok(true) => (bounded, written) = (true, self.commit(&batch)),
+                Ok(false) => {}
+                Err(error) => written = Err(error),
+            }
+        }
+        match written {
             Ok(answers) => {
                 self.recovered();
                 for (waiting, answer) in batch.into_iter().zip(answers) {
                     answer_one(waiting, answer);
+                }
+            }
+            // What is written first may be taken away for what comes behind.
+            Err(error) if bounded && is_full(&error) && batch.len() > 1 => {
+                let behind = batch.split_off(batch.len() / 2);
+                self.write_batch(batch);
+                if self.kept.is_empty() {
+                    self.write_batch(behind);
+                } else {
+                    self.put_aside(behind, &reason(&error));
                 }
             }
             Err(error) if is_environment(&error) => self.failed(batch, &error),
@@ -381,7 +385,7 @@ impl Writer {
                 for waiting in batch.drain(..) {
                     let (write, why) = (&waiting.write, reason(&error));
                     tracing::error!("{} was not written: {why}{}", write.name(), write.forgotten());
-                    refuse_one(waiting, &why);
+                    waiting.refuse(&why);
                 }
             }
         }
@@ -516,29 +520,7 @@ impl Writer {
 
     /// Keeps what must not be lost, and tells everybody of the fault.
     fn put_aside(&mut self, batch: Vec<Waiting>, fault: &Arc<str>) {
-        let mut told = Vec::new();
-        for mut waiting in batch {
-            if waiting.lsn.is_some() {
-                // It is answered, and in the redo log, whose length bounds how many there are.
-                self.kept.push_back(waiting);
-                continue;
-            }
-            if !waiting.write.must_stay() {
-                refuse_one(waiting, fault);
-                continue;
-            }
-            told.extend(waiting.reply.take());
-            if let Write::Close(close) = &mut waiting.write {
-                close.withhold();
-            }
-            let weight = waiting.weight;
-            if self.kept.len() < KEPT && self.kept_bytes + weight <= KEPT_BYTES {
-                self.kept_bytes += weight;
-                self.kept.push_back(waiting);
-            } else {
-                tracing::error!("the record of the end of a call is lost: {fault}");
-            }
-        }
+        let told = self.kept.put_aside(batch, fault);
         self.health.vitals().kept = self.kept.len();
         for reply in told {
             // Whoever does not wait any more does not want to know.
@@ -568,18 +550,5 @@ fn answer_one(mut waiting: Waiting, answer: Answer) {
             waiting.answer(answer);
         }
         (Answer::Loaded(_), _) => {}
-    }
-}
-
-fn refuse_one(mut waiting: Waiting, fault: &Arc<str>) {
-    let error = StoreError::Down(Arc::clone(fault));
-    match waiting.write {
-        Write::Load(reply) => {
-            let _ = reply.send(Err(error));
-        }
-        write => {
-            waiting.write = write;
-            waiting.answer(Err(error));
-        }
     }
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use stores::{OpenError, OpenOptions, Sqlite};
 use tempfile::TempDir;
 
+mod bounds;
 mod crash;
 mod evidence;
 mod faults;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway::store::{Progress, Store, StoreError};
+use gateway::store::{Closed, Progress, RefusalFilter, Store, StoreError};
 use rusqlite::Connection;
 
 use stores::{Durability, OpenOptions, Sqlite};
@@ -74,6 +74,38 @@ async fn a_lock_of_another_program_is_waited_out() {
     assert_nothing_is_forgotten(&store).await;
     assert_eq!(store.state().queued, 0);
     store.open(opened(2).into()).await.unwrap();
+}
+
+/// Nobody waits for the record of a refusal, so nobody would hear that it was lost.
+#[tokio::test]
+async fn refusals_during_a_fault_are_counted() {
+    let place = Directory::new();
+    let store = place.open();
+    store.open(opened(1).into()).await.unwrap();
+    assert_eq!(all(&store).await.len(), 1);
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refuse = |number| {
+        let end = Closed {
+            status: 403,
+            failure: Some("forbidden"),
+            body: None,
+            spending: None,
+            ..closed(number)
+        };
+        store.refuse(opened(number).into(), end.into());
+    };
+    (2..=6).for_each(refuse);
+    until_refused(&store).await;
+    assert!(store.state().fault.is_some());
+    (7..=20).for_each(refuse);
+    foreign.execute_batch("ROLLBACK").unwrap();
+    healed(&store).await;
+    let rows = all(&store).await.iter().filter(|call| call.status == Some(403)).count() as u64;
+    let counts = store.refusals(RefusalFilter::default(), None, 1000).await.unwrap();
+    let counted: u64 = counts.refusals.iter().map(|counted| counted.count).sum();
+    assert_eq!(rows + counted, 19, "{rows} rows");
+    assert!(counted >= 14, "{counted}");
 }
 
 /// What is in the redo log was answered, whatever the database does.
