@@ -21,10 +21,10 @@ use super::files::Files;
 use super::journal::Tip;
 
 /// Bytes written after which it begins.
-const MANY_BYTES: usize = 8 << 20;
+const MANY_BYTES: usize = 24 << 20;
 /// Entries of the journal after which it begins.
-const MANY_ENTRIES: i64 = 5000;
-/// How long writes may rest in the log when nothing more comes.
+const MANY_ENTRIES: i64 = 20_000;
+/// How long writes may rest in the log.
 const REST: Duration = Duration::from_secs(1);
 /// Bytes of the log above which it begins anew even though that holds up the writer a little, where
 /// the files are not bounded.

@@ -24,20 +24,21 @@ use super::redo::{Redo, Scope};
 use super::write::{Reply, Write};
 
 /// Most writes that may wait before calls are refused.
-const MOST: usize = 16_384;
+const MOST: usize = 32_768;
 /// Most bytes of them.
 const MOST_BYTES: usize = 64 << 20;
 /// Most writes, and bytes of them, that wait for the writer before calls that come in have to wait
 /// for it too: nobody is to be faster than the database for long.
-const BEHIND: usize = 8192;
-const BEHIND_BYTES: usize = 8 << 20;
-/// What the writer takes at once, although nobody waits for it.
-pub(super) const MANY: usize = 2048;
-const MANY_BYTES: usize = 2 << 20;
+const BEHIND: usize = 16_384;
+const BEHIND_BYTES: usize = 16 << 20;
+/// What the writer takes at once, although nobody waits for it. Large groups cost least: of fewer
+/// calls the end comes in another transaction than the beginning, and fewer pages are written twice.
+pub(super) const MANY: usize = 4096;
+const MANY_BYTES: usize = 4 << 20;
 /// From so many at once on the index of texts could not keep up: some 5,000 calls a second.
-const BUSY: usize = 512;
+const BUSY: usize = 1024;
 /// How long it lets less than that gather.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(100);
 /// How many come before they are appended, whether or not anybody waits for them; and how large
 /// is one that does not wait.
 const COMPANY: usize = 64;
