@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::{CallId, CompletionEvent, CompletionRequest, Dialect, Failure, LossSet};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::complete::Shared;
 use crate::keys::Endpoint;
 use crate::takeover::DoorMark;
 use crate::{Caller, ReplayKey};
@@ -62,6 +63,15 @@ pub struct Running {
     /// call up until it is taken.
     pub(crate) failure: oneshot::Receiver<Box<Failure>>,
     pub(crate) mark: Option<DoorMark>,
+    /// Who has a key, which may end before the answer has been handed over.
+    pub(crate) holder: Option<Holder>,
+}
+
+/// A caller with a key, and what knows the time.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Running {
@@ -75,6 +85,12 @@ impl Running {
         if let Some(mark) = &mut self.mark {
             mark.done();
         }
+    }
+
+    /// Why the caller may have nothing more of the answer, if its key has ended. Cheap: to be asked
+    /// before each piece that is handed over, since the call itself ends when its answer is whole.
+    pub fn denied(&self) -> Option<Failure> {
+        self.holder.as_ref().and_then(|holder| holder.shared.denied(&holder.caller))
     }
 
     /// The next events, or the failure that ends the call; `None` after its complete end.

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Ask, Bill, bound_output};
 use crate::audit::{Audit, Unread};
+use crate::call::Holder;
 use crate::end::{End, unread};
 use crate::keys::{Endpoint, KeyKind};
 use crate::ports::{EventSink, Order, Outcome, Received, Seen, UpstreamStatus};
@@ -26,6 +27,7 @@ use crate::recorded::{Recorded, deliver};
 use crate::successor::succeed;
 use crate::takeover::{Guarded, Keeper, ReplayGuard, same};
 use crate::transcript::Transcript;
+use crate::turns::Turns;
 use crate::{BoxFuture, Call, CallLog, Caller, ChoiceEvents, Running, Upstream};
 
 /// Batches of events that may wait for a door.
@@ -72,13 +74,14 @@ pub struct Gateway {
 pub(crate) struct Shared {
     pub(crate) parts: GatewayParts,
     replays: Option<Arc<ReplayGuard>>,
+    pub(crate) turns: Turns,
 }
 
 impl Gateway {
     /// A gateway of its parts.
     pub fn new(parts: GatewayParts) -> Self {
         let replays = parts.limits.replay_guard.then(Arc::default);
-        Self { shared: Arc::new(Shared { parts, replays }) }
+        Self { shared: Arc::new(Shared { parts, replays, turns: Turns::default() }) }
     }
 
     /// Who answers.
@@ -137,7 +140,7 @@ impl Gateway {
     /// Admits a call and starts it.
     pub fn complete(&self, mut call: Call) -> Result<Running, Failure> {
         let received = Instant::now();
-        let Shared { parts, replays } = &*self.shared;
+        let Shared { parts, replays, .. } = &*self.shared;
         if let Some(key) = &call.caller.key {
             bound_output(key, &mut call.request);
         }
@@ -161,7 +164,7 @@ impl Gateway {
             };
             let recorded = Recorded::new(Arc::clone(&self.shared), bill, received);
             if let Some(claim) = replays.claim(&call) {
-                let (door, running) = Door::open(&call, None);
+                let (door, running) = Door::open(&self.shared, &call, None);
                 parts.tasks.spawn(succeed(recorded, Box::new(call), claim, door));
                 return Ok(running);
             }
@@ -178,7 +181,7 @@ impl Gateway {
             return Err(self.turn_away(&call, received, failure));
         }
         let guarded = replays.and_then(|replays| replays.watch(&call)).map(Box::new);
-        let (door, running) = Door::open(&call, guarded.as_deref());
+        let (door, running) = Door::open(&self.shared, &call, guarded.as_deref());
         parts.tasks.spawn(run(recorded, Box::new(call), door, guarded));
         Ok(running)
     }
@@ -384,13 +387,18 @@ pub(crate) struct Door {
 
 impl Door {
     /// Both ends of the ways between a call and its door.
-    fn open(call: &Call, guarded: Option<&Guarded>) -> (Self, Running) {
+    fn open(shared: &Arc<Shared>, call: &Call, guarded: Option<&Guarded>) -> (Self, Running) {
         let (sender, events) = mpsc::channel(BEHIND);
         let losses = Arc::new(AtomicU64::new(call.request.losses.bits()));
         let (failed, failure) = oneshot::channel();
         let door = Self { sender, failed, early: Arc::clone(&losses) };
         let mark = guarded.map(Guarded::mark);
-        (door, Running { losses, events, failure, mark })
+        let holder = call
+            .caller
+            .key
+            .is_some()
+            .then(|| Holder { caller: Arc::clone(&call.caller), shared: Arc::clone(shared) });
+        (door, Running { losses, events, failure, mark, holder })
     }
 
     /// A sink for each reply. They outlive the answer, so that the record of a call that was cut
@@ -454,8 +462,9 @@ async fn run(
         bill: recorded.bill().cloned(),
     };
     // Nobody is asked for a call that has ended while it was opened.
-    let over = door.sender.is_closed() || recorded.over(&caller, limit).is_some();
-    let mut ended = if let Some(why) = over.then(|| (&mut cut_short).now_or_never()).flatten() {
+    let closed = door.sender.is_closed().then(|| (&mut cut_short).now_or_never()).flatten();
+    let over = closed.or_else(|| recorded.over(&caller, limit).map(Some));
+    let mut ended = if let Some(why) = over {
         Err(why)
     } else {
         tokio::select! {
@@ -465,6 +474,12 @@ async fn run(
         }
     };
     drop(cut_short);
+    // An answer that comes while the call waits for its turn to end, or a door that has seen it.
+    if !matches!(ended, Err(Some(_)))
+        && let Some(why) = shared.denied(&caller)
+    {
+        ended = Err(Some(why));
+    }
     let answered = ended.is_ok();
     if answered && sinks.iter().any(|sink| sink.unheard) {
         ended = Err(None);
@@ -474,6 +489,9 @@ async fn run(
     call.request = order.request;
     // On the heap, as is what follows: calls that wait do not carry room for their end.
     let (ended, on_record) = Box::pin(recorded.close(&call, end, ended)).await;
+    if !answered {
+        Box::pin(shared.turns.tell()).await;
+    }
     // For whoever has come in the place of the door, or will.
     let handover: Option<BoxFuture<'_, ()>> = match (guarded, &ended) {
         (Some(guarded), Err(Some(failure))) => {

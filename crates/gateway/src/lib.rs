@@ -39,6 +39,7 @@ pub mod store;
 mod successor;
 mod takeover;
 mod transcript;
+mod turns;
 
 #[cfg(test)]
 mod tests;

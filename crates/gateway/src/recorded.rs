@@ -1,6 +1,6 @@
 //! The accounts of one call: its two halves of the record, and its bill.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -68,7 +68,8 @@ impl Recorded {
     }
 
     /// Resolves when a call must end whatever its upstream does, with why; `None` stands for a door
-    /// that has gone. Watches nothing until it is polled.
+    /// that has gone. Watches nothing until it is polled. Where many calls end at once, each waits
+    /// for its turn.
     pub(crate) async fn cut_short(
         &self,
         caller: &Caller,
@@ -81,20 +82,24 @@ impl Recorded {
             // What changes from now on is told.
             let expires = changes.as_mut().map(|changes| *changes.borrow_and_update());
             if poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_ready())).await {
-                return None;
+                // The door goes by itself when it sees that the key has ended.
+                return self.shared.denied(caller);
             }
             if let Some(why) = self.over(caller, limit) {
+                // On the heap: calls that wait do not carry room for it.
+                Box::pin(self.shared.turns.end()).await;
                 return Some(why);
             }
             // One timer for whatever ends by time.
             let wake = expires.map_or(self.received + limit, |expires| {
-                let left = u64::try_from(expires.saturating_sub(self.now())).unwrap_or(u64::MAX);
+                let left =
+                    u64::try_from(expires.saturating_sub(self.shared.now())).unwrap_or(u64::MAX);
                 let nap = NAP.min(Duration::from_millis(left.max(1)));
                 (self.received + limit).min(Instant::now() + nap)
             });
             tokio::select! {
                 biased;
-                () = &mut gone => return None,
+                () = &mut gone => return self.shared.denied(caller),
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.shared.parts.stop.cancelled() => {}
                 () = key_changes(caller, changes.as_mut()) => {}
@@ -110,16 +115,7 @@ impl Recorded {
         if self.shared.parts.stop.is_cancelled() {
             return Some(stopping());
         }
-        let key = caller.key.as_ref()?;
-        key.alive(self.now()).err().map(Denied::failure)
-    }
-
-    /// The time of day, by which keys end.
-    fn now(&self) -> UnixMillis {
-        let parts = &self.shared.parts;
-        let clock = parts.admission.as_ref().map(|admission| admission.clock());
-        let clock = clock.or_else(|| parts.audit.as_ref().map(|audit| audit.clock()));
-        clock.map_or_else(|| SystemClock.now(), WallClock::now)
+        self.shared.denied(caller)
     }
 
     /// Gives back all that was taken: the call has come to nothing.
@@ -221,10 +217,25 @@ impl Recorded {
     }
 }
 
+impl Shared {
+    /// Why a caller may have nothing more, if its key has ended.
+    pub(crate) fn denied(&self, caller: &Caller) -> Option<Failure> {
+        let key = caller.key.as_ref()?;
+        key.alive(self.now()).err().map(Denied::failure)
+    }
+
+    /// The time of day, by which keys end.
+    fn now(&self) -> UnixMillis {
+        let clock = self.parts.admission.as_ref().map(|admission| admission.clock());
+        let clock = clock.or_else(|| self.parts.audit.as_ref().map(|audit| audit.clock()));
+        clock.map_or_else(|| SystemClock.now(), WallClock::now)
+    }
+}
+
 /// Resolves when the caller's key may have ended: somebody ends it, or changes when it ends.
 async fn key_changes(caller: &Caller, changes: Option<&mut watch::Receiver<UnixMillis>>) {
     let (Some(key), Some(changes)) = (&caller.key, changes) else {
-        return std::future::pending().await;
+        return pending().await;
     };
     // On the heap: calls without a key do not carry room for it.
     let told = async {
@@ -246,15 +257,17 @@ fn outcome<'a>(call: &Call, ended: &'a Result<(), Option<Failure>>) -> Outcome<'
 }
 
 /// Hands the door what was held back until it was on record. Whether it arrives is not recorded any
-/// more: the row says that the caller could have it. A door that is too slow to take it
-/// finds a failure in its place, not a stream that just ends.
+/// more: the row says that the caller could have it. A door that is too slow to take it, or whose
+/// caller's key has ended, finds a failure in its place, not a stream that just ends.
 pub(crate) async fn deliver(
     call: &Call,
     recorded: &Recorded,
     sender: &mpsc::Sender<Box<ChoiceEvents>>,
     held: Vec<ChoiceEvents>,
 ) -> Option<Failure> {
-    let deadline = recorded.received + call.deadline;
+    if let Some(why) = recorded.shared.denied(&call.caller) {
+        return Some(why);
+    }
     for batch in held {
         // Nearly always there is room, and nothing to wait for.
         let batch = match sender.try_send(Box::new(batch)) {
@@ -265,8 +278,7 @@ pub(crate) async fn deliver(
         tokio::select! {
             biased;
             sent = sender.send(batch) => sent.ok()?,
-            () = tokio::time::sleep_until(deadline) => return Some(late(call.deadline)),
-            () = recorded.shared.parts.stop.cancelled() => return Some(stopping()),
+            why = recorded.cut_short(&call.caller, call.deadline, pending()) => return why,
         }
     }
     None

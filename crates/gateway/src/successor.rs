@@ -38,12 +38,16 @@ pub(crate) async fn succeed(recorded: Recorded, mut call: Box<Call>, mut claim: 
         Ok(())
     };
     // First whether it still may have it: the answer may be there already, and the key may not.
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         biased;
         why = &mut cut_short => Err(why),
         ended = answered => ended,
     };
     drop(cut_short);
+    // It may have come while the call waited for its turn to end.
+    if let Some(why) = shared.denied(&caller).filter(|_| ended.is_ok()) {
+        ended = Err(Some(why));
+    }
     let held: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.held.take()).collect();
     let mut end = End::new(recorded.received(), call.request.losses, sinks);
     end.replays(claim.of());

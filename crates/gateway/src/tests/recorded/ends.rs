@@ -1,10 +1,13 @@
 //! Calls that end before their answer does.
 
+use std::sync::atomic::AtomicUsize;
+
 use super::*;
 use crate::keys::VirtualKey;
 use crate::store::Change;
-use crate::tests::fakes::{begin, piece, whole};
+use crate::tests::fakes::{Ended, begin, piece, whole};
 use crate::tests::keys::{MORNING, ring};
+use crate::turns::{AT_ONCE, others_first};
 
 fn endless() -> Vec<Step> {
     vec![Step::Asked, Step::Send(begin()), Step::Send(piece("some")), Step::Forever]
@@ -38,6 +41,104 @@ async fn revocation_ends_a_running_call_also_that_of_an_ancestor() {
     let failure = unauthenticated(&books, &mut running).await;
     assert!(failure.message.contains("revoked"), "{failure:?}");
     assert!(begun.elapsed() < Duration::from_millis(250));
+}
+
+/// A house whose calls are all of one key, the ring that it is on, and what ends it.
+fn one_key(
+    script: Vec<Step>,
+    opens: Fate,
+    closes: Fate,
+) -> (Books, crate::keyring::Keyring, Change) {
+    let key = key(1, None);
+    let ring = ring(std::slice::from_ref(&key), &team());
+    let active = Arc::clone(ring.snapshot().key(key.id).unwrap());
+    let end = Change::KeyChanged(Box::new(VirtualKey { revoked: Some(5), ..key }));
+    (Books::of(vec![script], opens, closes, active), ring, end)
+}
+
+/// Lets others go on until so many have done something. What is on the same thread as they must see
+/// them do it a few at a time.
+async fn a_few_at_a_time(all: usize, done: impl Fn() -> usize + Send + 'static) {
+    let watching = tokio_util::task::TaskTracker::new().spawn(async move {
+        let mut seen = 0;
+        while seen < all {
+            others_first().await;
+            let now = done();
+            assert!(now - seen <= AT_ONCE, "{} at once", now - seen);
+            seen = now;
+        }
+    });
+    watching.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_calls_that_end_at_once_few_are_under_way_at_a_time() {
+    let (books, ring, end) = one_key(endless(), Fate::Commits, Fate::Waits);
+    let (told, tasks) = (Arc::new(AtomicUsize::new(0)), tokio_util::task::TaskTracker::new());
+    for _ in 0..10 * AT_ONCE {
+        let (mut running, told) = (books.start(), Arc::clone(&told));
+        tasks.spawn(async move {
+            let failure = read(&mut running).await.1.expect("an end");
+            assert_eq!(failure.kind, FailureKind::Unauthenticated);
+            told.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    tokio::time::sleep(SECOND).await;
+    let begun = tokio::time::Instant::now();
+    ring.apply(&end);
+    let store = Arc::clone(&books.store);
+    a_few_at_a_time(10 * AT_ONCE, move || store.closed().len()).await;
+    // The store lets all go on at once.
+    books.store.answer(true);
+    a_few_at_a_time(10 * AT_ONCE, move || told.load(Ordering::Relaxed)).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waited for the time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_for_calls_that_wait_for_their_turn_to_end() {
+    let (books, ring, end) = one_key(endless(), Fate::Waits, Fate::Commits);
+    let mut running: Vec<_> = (0..3 * AT_ONCE).map(|_| books.start()).collect();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(books.store.waiting(), running.len());
+    ring.apply(&end);
+    books.store.answer(true);
+    for running in &mut running {
+        assert_eq!(read(running).await.1.unwrap().kind, FailureKind::Unauthenticated);
+    }
+    assert_eq!(books.started(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_on_record_is_not_handed_over_once_the_key_has_ended() {
+    let (books, ring, end) = one_key(whole("hello"), Fate::Commits, Fate::Waits);
+    let mut running = books.start();
+    books.house.settle().await;
+    assert_eq!(books.store.waiting(), 1);
+    ring.apply(&end);
+    books.store.answer(true);
+    let (text, failure) = read(&mut running).await;
+    assert_eq!((text.as_str(), failure.unwrap().kind), ("", FailureKind::Unauthenticated));
+    // It was there to be had, and it was paid for.
+    assert_eq!(books.store.closed()[0].status, 200);
+    books.assert_spent(1, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_door_hears_that_the_key_has_ended_also_when_the_call_has() {
+    let (books, ring, end) = one_key(whole("hello"), Fate::Commits, Fate::Commits);
+    let running = books.start();
+    books.house.settle().await;
+    assert!(running.denied().is_none());
+    ring.apply(&end);
+    assert_eq!(running.denied().unwrap().kind, FailureKind::Unauthenticated);
+    // The same where the door is the first to see it, and goes.
+    let (books, ring, end) = one_key(endless(), Fate::Commits, Fate::Commits);
+    let running = books.start();
+    books.house.settle().await;
+    ring.apply(&end);
+    drop(running);
+    let record = books.house.only_record().await;
+    assert_eq!(record.ended, Ended::Failed(FailureKind::Unauthenticated, 502));
 }
 
 #[tokio::test(start_paused = true)]
