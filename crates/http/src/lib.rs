@@ -34,6 +34,7 @@ mod stream_body;
 pub mod tls;
 mod usage;
 mod version;
+mod whole_body;
 
 pub use doors::{DoorSettings, router, router_with};
 pub use paths::{PUBLIC_PATHS, PublicPath};

@@ -18,6 +18,7 @@ use crate::doors::{Doors, unix_seconds};
 use crate::headers;
 use crate::kept::Keeper;
 use crate::stream_body::StreamBody;
+use crate::whole_body::whole_body;
 
 /// How the reply is written.
 pub(crate) enum ReplyShape {
@@ -174,6 +175,9 @@ pub(crate) async fn whole(mut reply: Box<Replying>) -> Result<Response, Failure>
     }
     let completions: Vec<Completion> =
         folds.into_iter().map(Fold::finish).collect::<Result<_, _>>().map_err(broken)?;
+    if let Some(failure) = reply.running.denied() {
+        return Err(failure);
+    }
     let Some(first) = completions.first() else {
         return Err(Failure::new(FailureKind::Internal, "The call had no choices."));
     };
@@ -199,6 +203,7 @@ pub(crate) async fn whole(mut reply: Box<Replying>) -> Result<Response, Failure>
             Bytes::from(body)
         }
     };
+    let body = whole_body(reply.running, body);
     let mut response = headers::json(StatusCode::OK, body);
     describe(&mut response, id, dialect, &model, losses);
     Ok(response)

@@ -1,7 +1,8 @@
 //! The body of a streamed reply.
 //!
 //! A host's answer comes whole, so one batch of events may hold megabytes. They are written in
-//! portions as the caller takes them, several server-sent events to a frame, without pacing.
+//! portions as the caller takes them, several server-sent events to a frame, without pacing. Before
+//! each frame it is asked whether the caller's key still holds.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -70,8 +71,16 @@ impl StreamBody {
         self.waiting.extend(batch.events.into_iter().map(|event| (choice, event)));
     }
 
-    /// Writes waiting events until the frame is full.
+    /// Writes waiting events until the frame is full, unless the caller may not have them any more:
+    /// the call itself may have ended long ago.
     fn write_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        if let Some(failure) = self.running.denied() {
+            self.waiting = VecDeque::new();
+            return self.fail(&failure);
+        }
         while self.frame.len() < FRAME {
             let Some((choice, event)) = self.waiting.pop_front() else {
                 return;

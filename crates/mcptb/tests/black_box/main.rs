@@ -30,6 +30,7 @@ mod consent;
 mod control_socket;
 mod count_tokens;
 mod crash;
+mod cut_answers;
 mod ends;
 mod ends_in_time;
 mod full_disk;
