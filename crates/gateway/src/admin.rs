@@ -4,10 +4,10 @@
 //! of keys that may make child keys. Nothing here knows HTTP or JSON.
 //!
 //! A change is written first and counts in memory only when the store has committed it; a store
-//! that fails leaves everything as it was. A revocation counts before it is written, since a slow
-//! disk must not keep a door open, and is taken back if it cannot be. Changes run one at a time, each
-//! as a task of its own: whoever asked for one and went away must not leave a committed change that
-//! counts for nobody.
+//! that fails leaves everything as it was. A revocation counts at once, before it is written and
+//! before its turn, since neither a slow disk nor somebody else's change must keep a door open; it is
+//! taken back if it cannot be written. Changes run one at a time, each as a task of its own: whoever
+//! asked for one and went away must not leave a committed change that counts for nobody.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::WallClock;
 use crate::keyring::{ActiveKey, Keyring, Snapshot};
 use crate::keys::token::{Entropy, InstallSecret};
-use crate::keys::{KeyId, UnixMillis, VirtualKey};
+use crate::keys::{KeyId, ScopeId, UnixMillis, VirtualKey};
 use crate::store::{Actor, Change, Progress, Store, StoreError};
 
 mod check;
@@ -102,7 +102,7 @@ struct Inner {
     clock: Arc<dyn WallClock>,
     randomness: Arc<dyn Randomness>,
     tasks: TaskTracker,
-    /// Held for the whole of a change, so that commits and the keyring see the same order.
+    /// Held while a change is made and written, so that commits and the keyring see the same order.
     turn: tokio::sync::Mutex<()>,
     /// The check of the journal that runs, if one does.
     verifying: Lock<Option<Progress>>,
@@ -154,6 +154,37 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// Ends a key or tenant, if `may` allows it: at once for whoever calls with it, and then, in its
+    /// turn, on record. Nothing happens where that is on record already, or there is none.
+    async fn revoke(
+        &self,
+        scope: ScopeId,
+        by: Actor,
+        may: impl FnOnce(&Inner, &Snapshot) -> Result<(), AdminError> + Send + 'static,
+    ) -> Result<(), AdminError> {
+        let inner = Arc::clone(&self.inner);
+        let task = self.inner.tasks.spawn(async move {
+            let keyring = &inner.keyring;
+            // Asked once and with nobody in between: who ends their own key may still write it.
+            let pending = keyring.end(&scope, inner.clock.now(), |snapshot| {
+                inner.check_actor(snapshot, &by)?;
+                may(&inner, snapshot)
+            })?;
+            if !pending {
+                return Ok(());
+            }
+            let _turn = inner.turn.lock().await;
+            // Somebody else may have written it in an earlier turn.
+            let Some(change) = keyring.end_to_write(&scope) else { return Ok(()) };
+            let written = inner.write(change, by).await;
+            keyring.end_written(&scope, written.is_ok());
+            written
+        });
+        task.await.unwrap_or(Err(AdminError::Internal("The change broke off.")))
+    }
+}
+
 impl Inner {
     fn snapshot(&self) -> Arc<Snapshot> {
         self.keyring.snapshot()
@@ -173,12 +204,6 @@ impl Inner {
         self.write(change.clone(), by).await?;
         self.keyring.apply(&change);
         Ok(())
-    }
-
-    /// Lets a change count that ends something, and then writes it; takes it back if that fails.
-    async fn end(&self, change: Change, before: Change, by: Actor) -> Result<(), AdminError> {
-        self.keyring.apply(&change);
-        self.write(change, by).await.inspect_err(|_| self.keyring.apply(&before))
     }
 
     async fn write(&self, change: Change, by: Actor) -> Result<(), AdminError> {

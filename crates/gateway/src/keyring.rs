@@ -6,8 +6,8 @@
 //! turned away for good: whether a key exists is not known then.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -19,8 +19,11 @@ use crate::keys::{
 };
 use crate::store::{Change, Loaded};
 
+mod ending;
 #[cfg(test)]
 mod tests;
+
+use ending::Ending;
 
 /// The deepest line of ancestors. Every call is accounted for along all of it.
 pub const MAX_DEPTH: usize = 8;
@@ -29,6 +32,8 @@ pub const MAX_DEPTH: usize = 8;
 #[derive(Debug)]
 pub struct Keyring {
     snapshot: ArcSwap<Snapshot>,
+    /// Held while the snapshot is changed.
+    ending: Mutex<Ending>,
 }
 
 /// All keys and tenants at one time.
@@ -145,16 +150,19 @@ impl Keyring {
     /// A keyring of which nothing is known yet, and why.
     pub fn unavailable(why: impl Into<Arc<str>>) -> Self {
         let snapshot = Snapshot { install: Err(why.into()), ..Snapshot::default() };
-        Self { snapshot: ArcSwap::from_pointee(snapshot) }
+        Self { snapshot: ArcSwap::from_pointee(snapshot), ending: Mutex::default() }
     }
 
     /// Nothing is known any more, and why: nobody is let in until something is loaded.
     pub fn withdraw(&self, why: impl Into<Arc<str>>) {
+        let _ending = self.ending();
         self.snapshot.store(Self::unavailable(why).snapshot.into_inner());
     }
 
     /// Takes what a store has loaded.
-    pub fn load(&self, install: InstallSecret, loaded: Loaded) {
+    pub fn load(&self, install: InstallSecret, mut loaded: Loaded) {
+        let ending = self.ending();
+        ending.over_all(&mut loaded);
         let used = loaded.last_used.into_iter();
         let lives = used.map(|(id, at)| (id, Life::new(at))).collect();
         let snapshot = Snapshot::build(install, loaded.keys, loaded.tenants, lives);
@@ -188,11 +196,23 @@ impl Keyring {
         if shown.opens(&key.key, install, now) { Ok(Arc::clone(key)) } else { Err(Denied::Unknown) }
     }
 
-    /// Takes over a change that the store has committed, a revocation that it is about to, or what
-    /// undoes that. Calls of keys that end by it are told.
+    /// Takes over a change that the store has committed. Calls of keys that end by it are told. What
+    /// was revoked meanwhile stays so.
     ///
-    /// Changes must come one at a time and in the order of their commits.
+    /// Changes must come in the order of their commits.
     pub fn apply(&self, change: &Change) {
+        let mut ending = self.ending();
+        let change = ending.over(change);
+        self.swap(&change);
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        // It is consistent between any two statements, so a poisoned lock is still good.
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Swaps the snapshot for one in which a change counts. With [`ending`](Self::ending) in hand.
+    fn swap(&self, change: &Change) {
         let old = self.snapshot.load_full();
         let mut new = Snapshot {
             install: old.install.clone(),

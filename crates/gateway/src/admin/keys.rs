@@ -9,7 +9,7 @@ use super::within::{check_within, inherit_budgets};
 use super::{ADMIN_TENANT, Admin, AdminError, DEFAULT_TENANT, Inner, Issued};
 use crate::keyring::{ActiveKey, MAX_DEPTH, Snapshot};
 use crate::keys::token::{Minted, mint, remint};
-use crate::keys::{AuditPolicy, Bounds, KeyId, KeyKind, TenantId, UnixMillis, VirtualKey};
+use crate::keys::{AuditPolicy, Bounds, KeyId, KeyKind, ScopeId, TenantId, UnixMillis, VirtualKey};
 use crate::store::{Actor, Change};
 
 /// How long the earlier secret works beside a new one, unless said otherwise.
@@ -63,7 +63,8 @@ impl Admin {
 
     /// Ends a key and its children, with their running calls, for good.
     pub async fn key_revoke(&self, id: KeyId, by: Actor) -> Result<Arc<ActiveKey>, AdminError> {
-        self.change(move |inner| async move { inner.key_revoke(id, by).await }).await
+        self.revoke(ScopeId::Key(id), by, |_, _| Ok(())).await?;
+        self.inner.key(id)
     }
 
     /// Forgets a key; its calls and its spending stay on record. Refused while children of it
@@ -78,16 +79,17 @@ impl Admin {
         holder: KeyId,
         id: KeyId,
     ) -> Result<Arc<ActiveKey>, AdminError> {
-        self.change(move |inner| async move {
-            if !is_below(&inner.snapshot(), id, holder) {
+        self.revoke(ScopeId::Key(id), Actor::Key(holder), move |inner, snapshot| {
+            if !is_below(snapshot, id, holder) {
                 return Err(AdminError::NotFound("key"));
             }
             if inner.key(id)?.key.revoked.is_none() {
-                inner.count_change(&inner.snapshot(), holder)?;
+                inner.count_change(snapshot, holder)?;
             }
-            inner.key_revoke(id, Actor::Key(holder)).await
+            Ok(())
         })
-        .await
+        .await?;
+        self.inner.key(id)
     }
 }
 
@@ -253,18 +255,6 @@ impl Inner {
         key.digest = digest;
         let key = self.commit_key(key, Change::KeyChanged, by).await?;
         Ok(Issued { key, token })
-    }
-
-    async fn key_revoke(&self, id: KeyId, by: Actor) -> Result<Arc<ActiveKey>, AdminError> {
-        self.check_actor(&self.snapshot(), &by)?;
-        let old = self.key(id)?;
-        if old.key.revoked.is_some() {
-            return Ok(old);
-        }
-        let key = VirtualKey { revoked: Some(self.clock.now()), ..old.key.clone() };
-        let before = Change::KeyChanged(Box::new(old.key.clone()));
-        self.end(Change::KeyChanged(Box::new(key)), before, by).await?;
-        self.key(id)
     }
 
     async fn key_delete(&self, id: KeyId, by: Actor) -> Result<(), AdminError> {

@@ -6,7 +6,7 @@ use super::fields::{NewTenant, TenantFields};
 use super::keys::check_unbounded;
 use super::{Admin, AdminError, Inner};
 use crate::keyring::ActiveKey;
-use crate::keys::{KeyKind, Tenant, TenantId};
+use crate::keys::{KeyKind, ScopeId, Tenant, TenantId};
 use crate::store::{Actor, Change};
 
 /// The tenant of keys that nothing was said of.
@@ -66,18 +66,8 @@ impl Admin {
 
     /// Shuts a tenant out, with all of its keys and their running calls, for good.
     pub async fn tenant_revoke(&self, id: TenantId, by: Actor) -> Result<Arc<Tenant>, AdminError> {
-        self.change(move |inner| async move {
-            inner.check_actor(&inner.snapshot(), &by)?;
-            let old = inner.tenant(&id)?;
-            if old.revoked.is_some() {
-                return Ok(old);
-            }
-            let tenant = Tenant { revoked: Some(inner.clock.now()), ..(*old).clone() };
-            let before = Change::TenantChanged(Box::new((*old).clone()));
-            inner.end(Change::TenantChanged(Box::new(tenant)), before, by).await?;
-            inner.tenant(&id)
-        })
-        .await
+        self.revoke(ScopeId::Tenant(id.clone()), by, |_, _| Ok(())).await?;
+        self.inner.tenant(&id)
     }
 
     /// Forgets a tenant; its spending stays on record. Refused while it has keys, ended ones too:

@@ -17,6 +17,7 @@ use crate::keys::{AuditPolicy, Endpoint, KeyId, KeyKind};
 use crate::store::{Actor, Change, Loaded, StoreError};
 
 mod laws;
+mod revocations;
 mod rules;
 
 const NOW: i64 = 1_800_000_000_000;

@@ -60,6 +60,7 @@ mod replay;
 mod responses;
 mod responses_kept;
 mod responses_tools;
+mod revoking_behind_a_lock;
 mod rmcp_host;
 mod slots;
 mod streams;

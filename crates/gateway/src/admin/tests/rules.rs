@@ -335,42 +335,6 @@ async fn a_change_counts_when_it_is_committed_and_although_nobody_waits() {
 }
 
 #[tokio::test]
-async fn a_revocation_counts_before_it_is_written_and_is_taken_back_if_it_cannot_be() {
-    let house = House::new();
-    let team = NewTenant { id: "team".parse().unwrap(), fields: TenantFields::default() };
-    house.admin.tenant_create(team, Actor::Machine).await.unwrap();
-    let new = NewKey { tenant: Some("team".parse().unwrap()), ..NewKey::default() };
-    let issued = house.create(new).await;
-    let id = issued.key.key.id;
-    for of_tenant in [false, true] {
-        house.store.fail(Some("disk full"));
-        house.store.hold();
-        let admin = house.admin.clone();
-        let revoking = house.tasks.spawn(async move {
-            if of_tenant {
-                let team = "team".parse().unwrap();
-                admin.tenant_revoke(team, Actor::Machine).await.map(drop)
-            } else {
-                admin.key_revoke(id, Actor::Machine).await.map(drop)
-            }
-        });
-        while house.store.held() == 0 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(house.show(&issued), Err(Denied::Revoked));
-        house.store.release();
-        let down = AdminError::Store(StoreError::Down("disk full".into()));
-        assert_eq!(revoking.await.unwrap(), Err(down));
-        assert_eq!(house.show(&issued), Ok(id));
-        // A call that begins now is not ended by what was taken back.
-        assert!(!house.admin.key_show(id).unwrap().ended.is_cancelled());
-        house.store.fail(None);
-    }
-    house.admin.key_revoke(id, Actor::Machine).await.unwrap();
-    assert_eq!(house.show(&issued), Err(Denied::Revoked));
-}
-
-#[tokio::test]
 async fn both_secrets_work_for_the_time_of_the_overlap() {
     let house = House::new();
     let first = house.create(NewKey::default()).await;
