@@ -11,14 +11,49 @@ use crate::keys::{Bounds, Glob, UnixMillis};
 /// One thing that somebody may try. Numbers choose among the keys that there are.
 #[derive(Clone, Debug)]
 enum Step {
-    Create { parent: Option<usize>, fields: KeyFields },
-    Mint { holder: usize, fields: KeyFields },
-    Edit { key: usize, fields: KeyFields },
-    Rotate { key: usize },
-    Revoke { key: usize },
-    Delete { key: usize },
-    Wait { time: UnixMillis },
+    Create {
+        parent: Option<usize>,
+        sandbox: bool,
+        fields: KeyFields,
+    },
+    Mint {
+        holder: usize,
+        fields: KeyFields,
+    },
+    Edit {
+        key: usize,
+        fields: KeyFields,
+    },
+    Rotate {
+        key: usize,
+    },
+    Revoke {
+        key: usize,
+    },
+    /// Where nothing can be written.
+    RevokeInVain {
+        key: usize,
+    },
+    /// While an edit of the same key is being written.
+    RevokeMeanwhile {
+        key: usize,
+        fields: KeyFields,
+    },
+    /// Edits the tenant that all of them have.
+    Tenant {
+        bounds: BoundsFields,
+    },
+    Delete {
+        key: usize,
+    },
+    Wait {
+        time: UnixMillis,
+    },
 }
+
+const UNITS: [Unit; 3] = [Unit::Requests, Unit::Tokens, Unit::Cost];
+/// So few that keys above each other often have the same, and often have not.
+const SPANS: [Span; 3] = [Span::Hour, Span::Day, Span::Total];
 
 fn double<T: Clone + std::fmt::Debug + 'static>(
     some: impl Strategy<Value = T> + 'static,
@@ -40,8 +75,8 @@ fn networks() -> impl Strategy<Value = Option<Vec<ipnet::IpNet>>> {
 
 fn bounds_fields() -> impl Strategy<Value = BoundsFields> {
     let doors = prop::sample::subsequence(Endpoint::ALL.to_vec(), 0..3);
-    let unit = prop::sample::select(vec![Unit::Requests, Unit::Tokens]);
-    let budget = (unit, 1u64..4).prop_map(|(unit, limit)| Budget { unit, span: Span::Day, limit });
+    let (unit, span) = (prop::sample::select(UNITS.to_vec()), prop::sample::select(SPANS.to_vec()));
+    let budget = (unit, span, 1u64..4).prop_map(|(unit, span, limit)| Budget { unit, span, limit });
     let budgets = prop::collection::vec(budget, 0..3);
     (
         (models(), prop::option::of(doors), networks(), prop::option::of(budgets)),
@@ -73,18 +108,20 @@ fn fields() -> impl Strategy<Value = KeyFields> {
         prop::option::of(98u8..102),
         prop::option::of(prop::sample::select(vec![AuditPolicy::Full, AuditPolicy::Metadata])),
         bounds_fields(),
+        prop::option::of("[a-z]{1,3}"),
     );
-    let all = all.prop_map(|(can_mint, expires, uses, priority, audit, bounds)| KeyFields {
+    let all = all.prop_map(|(can_mint, expires, uses, priority, audit, bounds, name)| KeyFields {
+        notes: name.clone(),
+        name,
         expires,
         uses,
         can_mint,
         priority,
         audit,
         bounds,
-        ..KeyFields::default()
     });
     let all = all.boxed();
-    let some = (all.clone(), 0..6).prop_map(|(all, which)| {
+    let some = (all.clone(), 0..9).prop_map(|(all, which)| {
         let mut some = KeyFields { can_mint: Some(true), ..KeyFields::default() };
         match which {
             0 => some.bounds.models = all.bounds.models,
@@ -92,6 +129,15 @@ fn fields() -> impl Strategy<Value = KeyFields> {
             2 => some.bounds.budgets = all.bounds.budgets,
             3 => some.bounds.concurrency = all.bounds.concurrency,
             4 => (some.priority, some.audit) = (all.priority, all.audit),
+            5 => some.bounds.endpoints = all.bounds.endpoints,
+            6 => {
+                some.bounds.max_output = all.bounds.max_output;
+                some.bounds.max_body = all.bounds.max_body;
+            }
+            7 => {
+                some.bounds.requests_per_minute = all.bounds.requests_per_minute;
+                some.bounds.tokens_per_minute = all.bounds.tokens_per_minute;
+            }
             _ => (some.expires, some.uses) = (all.expires, all.uses),
         }
         some
@@ -102,12 +148,15 @@ fn fields() -> impl Strategy<Value = KeyFields> {
 fn step() -> impl Strategy<Value = Step> {
     let key = || 0usize..8;
     prop_oneof![
-        3 => (prop::option::of(key()), fields())
-            .prop_map(|(parent, fields)| Step::Create { parent, fields }),
+        3 => (prop::option::of(key()), prop::bool::weighted(0.2), fields())
+            .prop_map(|(parent, sandbox, fields)| Step::Create { parent, sandbox, fields }),
         6 => (key(), fields()).prop_map(|(holder, fields)| Step::Mint { holder, fields }),
         4 => (key(), fields()).prop_map(|(key, fields)| Step::Edit { key, fields }),
         1 => key().prop_map(|key| Step::Rotate { key }),
         1 => key().prop_map(|key| Step::Revoke { key }),
+        1 => key().prop_map(|key| Step::RevokeInVain { key }),
+        1 => (key(), fields()).prop_map(|(key, fields)| Step::RevokeMeanwhile { key, fields }),
+        1 => bounds_fields().prop_map(|bounds| Step::Tenant { bounds }),
         1 => key().prop_map(|key| Step::Delete { key }),
         1 => (1..HOUR).prop_map(|time| Step::Wait { time }),
     ]
@@ -147,9 +196,12 @@ fn effective(scopes: &[(&Bounds, Option<u64>)], expires: UnixMillis, priority: u
         least(&|bounds| bounds.tokens_per_minute),
         least(&|bounds| bounds.concurrency.map(u64::from)),
     ];
-    for unit in [Unit::Requests, Unit::Tokens] {
+    // A budget of another span takes nothing away: what may be spent of a unit in one span is that
+    // of all scopes, whatever they say of others.
+    for (unit, span) in UNITS.into_iter().flat_map(|unit| SPANS.map(|span| (unit, span))) {
+        let same = |budget: &&Budget| (budget.unit, budget.span) == (unit, span);
         numbers.push(least(&|bounds| {
-            bounds.budgets.iter().filter(|b| b.unit == unit).map(|b| b.limit).min()
+            bounds.budgets.iter().filter(same).map(|budget| budget.limit).min()
         }));
     }
     Effective {
@@ -190,9 +242,9 @@ async fn take(house: &House, step: Step) -> Option<KeyId> {
     let pick = |at: usize| ids.get(at % ids.len().max(1)).copied();
     let (admin, by) = (&house.admin, Actor::Machine);
     match step {
-        Step::Create { parent, fields } => {
-            let parent = parent.and_then(pick);
-            let new = NewKey { parent, fields, ..NewKey::default() };
+        Step::Create { parent, sandbox, fields } => {
+            let (parent, kind) = (parent.and_then(pick), sandbox.then_some(KeyKind::Sandbox));
+            let new = NewKey { kind, parent, fields, ..NewKey::default() };
             admin.key_create(new, by).await.ok().map(|issued| issued.key.key.id)
         }
         Step::Mint { holder, fields } => {
@@ -209,6 +261,41 @@ async fn take(house: &House, step: Step) -> Option<KeyId> {
         }
         Step::Revoke { key } => {
             drop(admin.key_revoke(pick(key)?, by).await);
+            None
+        }
+        Step::RevokeInVain { key } => {
+            let key = pick(key)?;
+            house.store.fail(Some("disk full"));
+            drop(admin.key_revoke(key, by).await);
+            house.store.fail(None);
+            None
+        }
+        Step::RevokeMeanwhile { key, fields } => {
+            let key = pick(key)?;
+            house.store.hold();
+            let both = async {
+                let editing = admin.key_edit(key, fields, by.clone());
+                let (_, revoked) = tokio::join!(editing, admin.key_revoke(key, by.clone()));
+                assert!(revoked.unwrap().alive(admin.now()).is_err());
+            };
+            let writing = async {
+                loop {
+                    tokio::task::yield_now().await;
+                    house.store.release();
+                    house.store.hold();
+                }
+            };
+            tokio::select! {
+                () = both => {}
+                () = writing => {}
+            }
+            house.store.release();
+            assert!(admin.key_show(key).unwrap().alive(admin.now()).is_err());
+            None
+        }
+        Step::Tenant { bounds } => {
+            let fields = TenantFields { bounds, ..TenantFields::default() };
+            drop(admin.tenant_edit("default".parse().unwrap(), fields, by).await);
             None
         }
         Step::Delete { key } => {
