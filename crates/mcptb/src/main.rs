@@ -6,6 +6,7 @@ mod control;
 mod demo;
 mod entropy;
 mod listen;
+mod panics;
 mod records;
 mod reload;
 mod settings;
@@ -18,5 +19,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    panics::install();
     cli::run()
 }
