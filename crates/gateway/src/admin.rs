@@ -106,8 +106,8 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// The check of the journal that runs, if one does.
     verifying: Lock<Option<Progress>>,
-    /// The minute, and what holders did in it, by the top of their line.
-    done: Lock<(UnixMillis, HashMap<KeyId, u32>)>,
+    /// The minute, and the keys that holders made in it, by the top of their line.
+    made: Lock<(UnixMillis, HashMap<KeyId, u32>)>,
 }
 
 impl Admin {
@@ -120,8 +120,8 @@ impl Admin {
         randomness: Arc<dyn Randomness>,
         tasks: TaskTracker,
     ) -> Self {
-        let (turn, verifying, done) = Default::default();
-        let inner = Inner { store, keyring, clock, randomness, tasks, turn, verifying, done };
+        let (turn, verifying, made) = Default::default();
+        let inner = Inner { store, keyring, clock, randomness, tasks, turn, verifying, made };
         Self { inner: Arc::new(inner) }
     }
 

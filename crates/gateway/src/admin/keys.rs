@@ -1,7 +1,7 @@
 //! Making, changing and ending keys.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::fields::{KeyFields, NewKey};
@@ -22,9 +22,10 @@ pub const DEFAULT_PRIORITY: u8 = 100;
 /// over all keys.
 pub(super) const LINE: usize = if cfg!(test) { 12 } else { 1000 };
 
-/// What the holders of one line may make and end in a minute. Each leaves a row that stays, and
-/// rows must not push the calls of others out of the record.
-pub(super) const CHANGES: u32 = 60;
+/// Keys that the holders of one line may make in a minute. Each leaves rows that stay, and rows must
+/// not push the calls of others out of the record. Ending one is not counted: it can be done once
+/// with a key that was, and whoever has a stolen key must not keep others from it.
+pub(super) const MINTS: u32 = 60;
 const MINUTE: UnixMillis = 60_000;
 
 impl Admin {
@@ -82,9 +83,6 @@ impl Admin {
         self.revoke(ScopeId::Key(id), Actor::Key(holder), move |inner, snapshot| {
             if !is_below(snapshot, id, holder) {
                 return Err(AdminError::NotFound("key"));
-            }
-            if inner.key(id)?.key.revoked.is_none() {
-                inner.count_change(snapshot, holder)?;
             }
             Ok(())
         })
@@ -150,10 +148,13 @@ impl Inner {
             return Err(AdminError::Forbidden("This key may not make child keys."));
         }
         self.check_child(&snapshot, parent, &fields)?;
-        self.count_change(&snapshot, holder)?;
-        self.make_room(&snapshot, parent, &by).await?;
+        let top = line(&snapshot, &parent.key).last().map_or(holder, |top| top.key.id);
+        self.check_made(top)?;
+        self.make_room(&snapshot, top, &by).await?;
         let (kind, tenant) = (parent.key.kind, parent.key.tenant.clone());
-        self.issue(kind, tenant, Some(parent), &fields, by).await
+        let issued = self.issue(kind, tenant, Some(parent), &fields, by).await?;
+        *self.made().1.entry(top).or_default() += 1;
+        Ok(issued)
     }
 
     /// Checks what is wanted of a child against all that is above it.
@@ -301,23 +302,24 @@ impl Inner {
         }
     }
 
-    /// Counts what a holder is about to do, or says that it was enough for this minute.
-    fn count_change(&self, snapshot: &Snapshot, holder: KeyId) -> Result<(), AdminError> {
-        let top = snapshot.key(holder).and_then(|key| line(snapshot, &key.key).last().copied());
-        let top = top.map_or(holder, |top| top.key.id);
+    /// Says whether the holders of a line have made enough keys in this minute.
+    fn check_made(&self, top: KeyId) -> Result<(), AdminError> {
+        match self.made().1.get(&top) {
+            Some(made) if *made >= MINTS => Err(AdminError::Conflict(format!(
+                "{MINTS} keys were made in this minute. Wait for the next one."
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// This minute, and how many keys the holders of each line have made in it.
+    fn made(&self) -> MutexGuard<'_, (UnixMillis, HashMap<KeyId, u32>)> {
         let now = self.clock.now().div_euclid(MINUTE);
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done.0 != now {
-            *done = (now, HashMap::new());
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0 != now {
+            *made = (now, HashMap::new());
         }
-        let count = done.1.entry(top).or_default();
-        if *count >= CHANGES {
-            return Err(AdminError::Conflict(format!(
-                "{CHANGES} keys were made or ended in this minute. Wait for the next one."
-            )));
-        }
-        *count += 1;
-        Ok(())
+        made
     }
 
     /// Holders make keys by program and seldom clean up: where a line is full, the oldest of its
@@ -325,10 +327,9 @@ impl Inner {
     async fn make_room(
         &self,
         snapshot: &Snapshot,
-        parent: &ActiveKey,
+        top: KeyId,
         by: &Actor,
     ) -> Result<(), AdminError> {
-        let top = line(snapshot, &parent.key).last().map_or(parent.key.id, |top| top.key.id);
         let below: Vec<&Arc<ActiveKey>> =
             snapshot.keys().filter(|key| is_below(snapshot, key.key.id, top)).collect();
         if below.len() < LINE {

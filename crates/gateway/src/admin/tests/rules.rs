@@ -1,7 +1,7 @@
 //! Each rule of administering by itself.
 
 use super::*;
-use crate::admin::keys::CHANGES;
+use crate::admin::keys::{LINE, MINTS};
 
 fn bounded() -> KeyFields {
     KeyFields {
@@ -402,7 +402,7 @@ async fn lines_have_an_end_and_full_ones_make_room() {
     let error = house.admin.key_create(new, Actor::Machine).await.unwrap_err();
     assert_eq!(field(&error), "parent");
     let mut children = Vec::new();
-    for _ in MAX_DEPTH..=super::super::keys::LINE {
+    for _ in MAX_DEPTH..=LINE {
         let child = house.admin.key_mint(top, KeyFields::default()).await.unwrap();
         children.push(child.key.key.id);
     }
@@ -448,27 +448,45 @@ async fn holders_cannot_fill_the_record_with_keys() {
     let minting = KeyFields { can_mint: Some(true), ..KeyFields::default() };
     let below = house.admin.key_mint(top, minting).await.unwrap().key.key.id;
     // A key below counts as the one above.
-    let mut done = 1;
+    let mut made = 1;
     let refused = loop {
-        assert!(done <= CHANGES, "nothing holds it back");
-        let holder = if done % 4 == 1 { below } else { top };
-        match mint(holder).await {
-            Ok(made) => {
-                done += 1;
-                match house.admin.child_revoke(top, made.key.key.id).await {
-                    Ok(_) => done += 1,
-                    Err(refused) => break refused,
-                }
+        assert!(made <= MINTS, "nothing holds it back");
+        match mint(if made % 4 == 1 { below } else { top }).await {
+            Ok(key) => {
+                made += 1;
+                house.admin.child_revoke(top, key.key.key.id).await.unwrap();
             }
             Err(refused) => break refused,
         }
     };
     assert!(matches!(refused, AdminError::Conflict(_)), "{refused:?}");
-    assert_eq!(done, CHANGES);
+    assert_eq!(made, MINTS);
     // Others, and administrators, go on; and so does it in the next minute.
     let other = house.parent(KeyFields::default()).await;
     mint(other).await.unwrap();
     house.admin.key_revoke(below, Actor::Machine).await.unwrap();
     house.clock.advance(HOUR / 60);
     mint(top).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_child_keeps_its_parent_from_ending_it() {
+    let house = House::new();
+    let top = house.parent(KeyFields::default()).await;
+    let mint = async |holder| house.admin.key_mint(holder, KeyFields::default()).await;
+    let minting = KeyFields { can_mint: Some(true), ..KeyFields::default() };
+    let leaked = house.admin.key_mint(top, minting).await.unwrap().key.key.id;
+    // Where the line is full of living keys, nothing is made and nothing counts.
+    for _ in 2..=LINE {
+        mint(leaked).await.unwrap();
+    }
+    for _ in 0..=MINTS {
+        assert!(matches!(mint(leaked).await, Err(AdminError::Conflict(_))));
+    }
+    house.admin.child_revoke(top, leaked).await.unwrap();
+    for _ in LINE..usize::try_from(MINTS).unwrap() {
+        let made = mint(top).await.unwrap().key.key.id;
+        house.admin.child_revoke(top, made).await.unwrap();
+    }
+    assert!(matches!(mint(top).await, Err(AdminError::Conflict(_))));
 }
