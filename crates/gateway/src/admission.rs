@@ -119,7 +119,8 @@ impl Admission {
         self.policy.load_full()
     }
 
-    /// Reads from a store what was spent in the windows of now. Before the first call.
+    /// Reads from a store what was spent in the windows of now, and in those to come if the clock
+    /// was ahead once. Before the first call.
     pub async fn load(&self, store: &dyn Store) -> Result<(), StoreError> {
         let policy = self.policy();
         let now = WallTime(self.clock.now());
@@ -131,6 +132,13 @@ impl Admission {
                 if let Some(account) = accounts.account(&scope, now, &policy) {
                     account.meter.load(span, amounts);
                 }
+            }
+        }
+        let ahead = store.spent_after(now.0).await?;
+        let mut accounts = self.lock();
+        for (minute, scope, amounts) in ahead {
+            if let Some(account) = accounts.account(&scope, now, &policy) {
+                account.meter.foresee(WallTime(minute), amounts);
             }
         }
         Ok(())

@@ -126,6 +126,9 @@ impl Drop for Written {
     }
 }
 
+/// The beginning of a minute, and what a scope spent in it.
+pub type MinuteSpent = (UnixMillis, ScopeId, Amounts);
+
 /// What remembers. One process writes to one store.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Records that a call came in (RX). The upstream may be asked once this has resolved. A call
@@ -165,6 +168,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         &self,
         span: Range<UnixMillis>,
     ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>>;
+
+    /// What each scope spent in every minute after that of a time: nothing, unless the clock was ahead
+    /// once. The minutes are told by their beginnings.
+    fn spent_after(&self, time: UnixMillis) -> BoxFuture<'_, Result<Vec<MinuteSpent>, StoreError>>;
 
     /// Calls that fit a filter, newest first; at least 1 and at most 1,000 of them.
     fn calls(

@@ -11,8 +11,8 @@ use gateway::BoxFuture;
 use gateway::amounts::Amounts;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
-    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, MinuteSpent, Opened,
+    Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
     StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
@@ -105,6 +105,10 @@ impl Store for Late {
         span: Range<UnixMillis>,
     ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>> {
         Box::pin(async move { self.get()?.spent(span).await })
+    }
+
+    fn spent_after(&self, time: UnixMillis) -> BoxFuture<'_, Result<Vec<MinuteSpent>, StoreError>> {
+        Box::pin(async move { self.get()?.spent_after(time).await })
     }
 
     fn calls(

@@ -18,9 +18,9 @@ use gateway::amounts::Amounts;
 use gateway::keys::token::InstallSecret;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, Flush, FullCall, Loaded, Opened, Progress,
-    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
-    StoreState, UsageFilter, UsageRow, Verdict, Written,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, Flush, FullCall, Loaded, MinuteSpent,
+    Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
+    StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
 use tokio::sync::{oneshot, watch};
@@ -335,6 +335,10 @@ impl Store for Sqlite {
         span: Range<UnixMillis>,
     ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>> {
         self.readers.read(SUM, move |connection| reads::spent(connection, &span))
+    }
+
+    fn spent_after(&self, time: UnixMillis) -> BoxFuture<'_, Result<Vec<MinuteSpent>, StoreError>> {
+        self.readers.read(SUM, move |connection| reads::spent_after(connection, time))
     }
 
     fn calls(

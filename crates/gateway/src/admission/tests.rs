@@ -18,6 +18,7 @@ mod last_unit;
 mod refusals;
 mod reports;
 mod reserved;
+mod restarts;
 mod settled;
 
 /// A key, the one above it, their tenant, and what the operator says.

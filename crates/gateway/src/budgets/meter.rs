@@ -174,6 +174,10 @@ impl Count {
 /// Windows never go backwards. A wall clock that is put back leaves the meter in the windows it has
 /// reached, until the clock reaches their ends: nobody gets a fresh budget, or an old one again, by
 /// a clock that jumps to and fro. A clock that is put forward ends windows early.
+///
+/// A meter that is made anew begins in the windows of the clock, and is told what was spent of each
+/// window, those to come too ([`Meter::foresee`]). So a start after the clock was put back hands out
+/// no window twice either.
 #[derive(Debug)]
 pub struct Meter {
     /// In the order of [`Span::ALL`].
@@ -181,21 +185,21 @@ pub struct Meter {
     /// Until this time no window ends.
     first_end: WallTime,
     latest: WallTime,
+    /// What was spent in minutes that are still to come, by their beginnings.
+    ahead: Vec<(WallTime, Amounts)>,
 }
 
 impl Meter {
     /// A meter with nothing spent.
-    ///
-    /// `now` must not be earlier than the last admission on record: if the clock was put back while
-    /// nothing ran, that admission's time says which windows have been reached.
     pub fn new(now: WallTime, calendar: &Calendar) -> Self {
         let counts = Span::ALL.map(|span| Count::new(calendar.window(span, now)));
-        let mut meter = Self { counts, first_end: now, latest: now };
+        let mut meter = Self { counts, first_end: now, latest: now, ahead: Vec::new() };
         meter.find_first_end();
         meter
     }
 
-    /// Goes on to `now`: begins the windows that are due, with nothing spent and nothing held.
+    /// Goes on to `now`: begins the windows that are due, with nothing held, and nothing spent but
+    /// what was foreseen.
     ///
     /// Comes before every other question. While no window ends it costs one comparison. A calendar
     /// of another zone counts for each span when its present window has ended.
@@ -211,11 +215,15 @@ impl Meter {
             let next = calendar.window(span, self.latest);
             if next.start > count.window.start {
                 *count = Count::new(next);
+                let inside = self.ahead.iter().filter(|(minute, _)| next.contains(*minute));
+                count.spent = inside.fold(count.spent, |sum, (_, spent)| sum.plus(spent));
             } else {
                 // Only another zone can say so. It is the same window then, and ends later.
                 count.window.end = next.end;
             }
         }
+        // By now these are in all windows that they fall in.
+        self.ahead.retain(|(minute, _)| *minute > self.latest);
         self.find_first_end();
     }
 
@@ -229,6 +237,12 @@ impl Meter {
         if let Some(count) = self.counts.get_mut(span as usize) {
             count.spent = spent;
         }
+    }
+
+    /// Notes what was spent in a minute that is still to come, as the ledger knows it: the clock was
+    /// ahead then. It counts in the windows that begin later.
+    pub fn foresee(&mut self, minute: WallTime, spent: Amounts) {
+        self.ahead.push((minute, spent));
     }
 
     /// Says whether a call that may cost `want` fits into every budget.

@@ -1,14 +1,14 @@
 //! A store in memory: what it answers from what it keeps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::store::{Kept, KeptCall};
 use crate::amounts::Amounts;
 use crate::keys::{KeyId, ScopeId, UnixMillis};
 use crate::store::{
-    CallFilter, CallPage, CallRow, Cursor, RefusalFilter, RefusalGroup, RefusalPage, RefusalRow,
-    Spending, UsageBy, UsageFilter, UsageRow,
+    CallFilter, CallPage, CallRow, Cursor, MinuteSpent, RefusalFilter, RefusalGroup, RefusalPage,
+    RefusalRow, Spending, UsageBy, UsageFilter, UsageRow,
 };
 
 const MINUTE: UnixMillis = 60_000;
@@ -38,6 +38,17 @@ impl Kept {
             }
         }
         spent.into_iter().collect()
+    }
+
+    pub(super) fn spent_after(&self, time: UnixMillis) -> Vec<MinuteSpent> {
+        let minute = |spending: &Spending| spending.admitted.div_euclid(MINUTE) * MINUTE;
+        let known = self.calls.values().filter_map(|call| call.spending.as_ref());
+        let later: BTreeSet<_> = known.map(minute).filter(|minute| *minute > time).collect();
+        let of = |minute| {
+            let spent = self.spent(&(minute..minute + MINUTE));
+            spent.into_iter().map(move |(scope, amounts)| (minute, scope, amounts))
+        };
+        later.into_iter().flat_map(of).collect()
     }
 
     pub(super) fn page(

@@ -11,8 +11,8 @@ use crate::BoxFuture;
 use crate::amounts::Amounts;
 use crate::keys::{KeyId, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey};
 use crate::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
-    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, MinuteSpent, Opened,
+    Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
     StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 
@@ -179,6 +179,10 @@ impl Store for MemoryStore {
         span: Range<UnixMillis>,
     ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>> {
         self.read(|kept| kept.spent(&span))
+    }
+
+    fn spent_after(&self, time: UnixMillis) -> BoxFuture<'_, Result<Vec<MinuteSpent>, StoreError>> {
+        self.read(|kept| kept.spent_after(time))
     }
 
     fn calls(

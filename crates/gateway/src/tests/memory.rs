@@ -1,6 +1,6 @@
 //! A store in memory that does what a test tells it: commits, fails, or takes its time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,8 +12,8 @@ use crate::BoxFuture;
 use crate::amounts::Amounts;
 use crate::keys::{ScopeId, UnixMillis};
 use crate::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, Opened, Progress,
-    RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, MinuteSpent, Opened,
+    Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
     StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 
@@ -123,6 +123,28 @@ impl Memory {
         settled.collect()
     }
 
+    /// What was spent of each scope, in groups by the time of admission.
+    fn spent_of<G: Copy + Ord>(
+        &self,
+        group: impl Fn(UnixMillis) -> Option<G>,
+    ) -> Vec<(G, ScopeId, Amounts)> {
+        let mut sums: BTreeMap<(G, ScopeId), Amounts> = BTreeMap::new();
+        for write in self.writes() {
+            let spending = match write {
+                Write::Closed(closed) => closed.spending,
+                Write::Settled(_, spending) => Some(spending),
+                _ => None,
+            };
+            let Some(spending) = spending else { continue };
+            let Some(group) = group(spending.admitted) else { continue };
+            for scope in &*spending.scopes {
+                let sum = sums.entry((group, scope.clone())).or_default();
+                *sum = sum.plus(&spending.amounts);
+            }
+        }
+        sums.into_iter().map(|((group, scope), sum)| (group, scope, sum)).collect()
+    }
+
     pub(crate) fn refused(&self) -> Vec<(Opened, Closed)> {
         let refused = self.writes().into_iter().filter_map(|write| match write {
             Write::Refused(opened, closed) => Some((*opened, *closed)),
@@ -186,22 +208,16 @@ impl Store for Memory {
         &self,
         span: Range<UnixMillis>,
     ) -> BoxFuture<'_, Result<Vec<(ScopeId, Amounts)>, StoreError>> {
-        let mut sums: HashMap<ScopeId, Amounts> = HashMap::new();
-        for write in self.writes() {
-            let spending = match write {
-                Write::Closed(closed) => closed.spending,
-                Write::Settled(_, spending) => Some(spending),
-                _ => None,
-            };
-            let inside = |spending: &Spending| span.contains(&spending.admitted);
-            if let Some(spending) = spending.filter(inside) {
-                for scope in &*spending.scopes {
-                    let sum = sums.entry(scope.clone()).or_default();
-                    *sum = sum.plus(&spending.amounts);
-                }
-            }
-        }
-        Box::pin(async { Ok(sums.into_iter().collect()) })
+        let spent = self.spent_of(|admitted| span.contains(&admitted).then_some(()));
+        Box::pin(async {
+            Ok(spent.into_iter().map(|((), scope, amounts)| (scope, amounts)).collect())
+        })
+    }
+
+    fn spent_after(&self, time: UnixMillis) -> BoxFuture<'_, Result<Vec<MinuteSpent>, StoreError>> {
+        let minute = |admitted: UnixMillis| admitted.div_euclid(60_000) * 60_000;
+        let spent = self.spent_of(|admitted| Some(minute(admitted)).filter(|it| *it > time));
+        Box::pin(async { Ok(spent) })
     }
 
     fn calls(

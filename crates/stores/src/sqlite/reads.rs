@@ -11,7 +11,9 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use gateway::amounts::Amounts;
 use gateway::keys::{KeyId, ScopeId, TenantId, UnixMillis};
-use gateway::store::{CallFilter, CallPage, Cursor, FullCall, UsageBy, UsageFilter, UsageRow};
+use gateway::store::{
+    CallFilter, CallPage, Cursor, FullCall, MinuteSpent, UsageBy, UsageFilter, UsageRow,
+};
 use model::CallId;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params_from_iter};
@@ -199,12 +201,7 @@ pub(super) fn spent(
 ) -> rusqlite::Result<Vec<(ScopeId, Amounts)>> {
     let first = span.start.div_euclid(MINUTE);
     let last = span.end.saturating_sub(1).div_euclid(MINUTE);
-    let read = |row: &Row<'_>| {
-        let scope: String = row.get(0)?;
-        let scope = scope.parse().map_err(|_| damaged("a scope is damaged"))?;
-        let amounts = Stored { requests: row.get(1)?, tokens: row.get(2)?, cost: row.get(3)? };
-        Ok((scope, Amounts::from(amounts)))
-    };
+    let read = read_spent;
     if first <= ALWAYS.start && last >= ALWAYS.end - 1 {
         let sql = "SELECT scope, requests, tokens, cost FROM ledger_total ORDER BY scope";
         return connection.prepare_cached(sql)?.query_map([], read)?.collect();
@@ -212,6 +209,27 @@ pub(super) fn spent(
     let sql = "SELECT scope, sum(requests), sum(tokens), sum(cost) FROM ledger \
         WHERE minute BETWEEN ?1 AND ?2 GROUP BY scope ORDER BY scope";
     connection.prepare_cached(sql)?.query_map([first, last], read)?.collect()
+}
+
+/// What each scope spent in every minute after that of a time.
+pub(super) fn spent_after(
+    connection: &Connection,
+    time: UnixMillis,
+) -> rusqlite::Result<Vec<MinuteSpent>> {
+    let read = |row: &Row<'_>| {
+        let (scope, amounts) = read_spent(row)?;
+        Ok((row.get::<_, i64>(4)?.saturating_mul(MINUTE), scope, amounts))
+    };
+    let sql = "SELECT scope, requests, tokens, cost, minute FROM ledger WHERE minute > ?1 \
+        ORDER BY minute, scope";
+    connection.prepare_cached(sql)?.query_map([time.div_euclid(MINUTE)], read)?.collect()
+}
+
+fn read_spent(row: &Row<'_>) -> rusqlite::Result<(ScopeId, Amounts)> {
+    let scope: String = row.get(0)?;
+    let scope = scope.parse().map_err(|_| damaged("a scope is damaged"))?;
+    let amounts = Stored { requests: row.get(1)?, tokens: row.get(2)?, cost: row.get(3)? };
+    Ok((scope, Amounts::from(amounts)))
 }
 
 /// What was spent, by key, tenant, model or day.

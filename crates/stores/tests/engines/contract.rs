@@ -68,6 +68,7 @@ macro_rules! every_story {
                 the_journal_of_all_this_is_whole;
             spending:
                 spending_counts_in_the_minute_of_admission
+                spending_ahead_of_the_clock_is_told_by_the_minute
                 a_call_is_settled_once
                 a_sandbox_call_spends_what_it_is_said_to
                 an_overrun_that_is_heard_of_late_is_told

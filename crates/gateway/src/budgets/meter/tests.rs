@@ -311,3 +311,48 @@ fn another_zone_counts_from_the_end_of_the_window() {
     assert_eq!(meter.spent(Span::Day).tokens, 0);
     assert_eq!(meter.window(Span::Total), utc.window(Span::Total, day.end));
 }
+
+/// Begins anew, with what the ledger knows.
+fn restart(now: WallTime, calendar: &Calendar, ledger: &[(WallTime, Amounts)]) -> Meter {
+    let mut meter = Meter::new(now, calendar);
+    for span in Span::ALL {
+        let inside = ledger.iter().filter(|(at, _)| meter.window(span).contains(*at));
+        let spent = inside.fold(Amounts::default(), |sum, (_, spent)| sum.plus(spent));
+        meter.load(span, spent);
+    }
+    let minute = |at: WallTime| WallTime(at.0.div_euclid(60_000) * 60_000);
+    for (at, spent) in ledger.iter().filter(|(at, _)| minute(*at) > now) {
+        meter.foresee(minute(*at), *spent);
+    }
+    meter
+}
+
+proptest! {
+    #[test]
+    fn no_window_is_handed_out_twice_whatever_the_clock_does_and_whenever_it_starts_anew(
+        // Where the clock is set, whether everything starts anew then, and what is asked for.
+        steps in prop::collection::vec((-40..40_i64, any::<bool>(), 0..100_u64), 0..40),
+        span in prop::sample::select(&Span::ALL[..]),
+    ) {
+        let (calendar, budget) = (berlin(), budget(Unit::Tokens, span, 150));
+        let (mut meter, mut ledger) = (meter(), Vec::new());
+        for (hours, anew, tokens) in steps {
+            let now = WallTime(EVENING + hours * HOUR);
+            if anew {
+                meter = restart(now, &calendar, &ledger);
+            }
+            meter.roll(now, &calendar);
+            if meter.check(&[budget], &amounts(tokens)).is_ok() {
+                let hold = meter.hold(&amounts(tokens));
+                ledger.push((hold.admitted_at(), amounts(tokens)));
+                meter.settle(hold, &amounts(tokens));
+            }
+        }
+        for (at, _) in &ledger {
+            let window = calendar.window(span, *at);
+            let inside = ledger.iter().filter(|(at, _)| window.contains(*at));
+            let spent: u64 = inside.map(|(_, spent)| spent.tokens).sum();
+            prop_assert!(spent <= budget.limit, "{window:?}: {spent}");
+        }
+    }
+}

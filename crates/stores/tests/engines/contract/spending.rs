@@ -42,6 +42,33 @@ pub(crate) async fn spending_counts_in_the_minute_of_admission(place: &impl Plac
     assert_eq!(store.spent(ALWAYS).await.unwrap(), of(3, 300, 21));
 }
 
+/// Whoever starts after the clock was put back has to know it.
+pub(crate) async fn spending_ahead_of_the_clock_is_told_by_the_minute(place: &impl Place) {
+    let store = place.open();
+    for (number, minute) in [(1, 0), (2, 1), (3, 1), (4, 900)] {
+        store.open(opened(number).into()).await.unwrap();
+        let spending = Some(spending(START + minute * MINUTE + 17, amounts(1, 100, 7)));
+        store.close(Closed { spending, ..closed(number) }.into()).await.unwrap();
+    }
+    let store = reopen(place, store).await;
+    let first: UnixMillis = START.div_euclid(MINUTE) * MINUTE;
+    let of = |minute, spent| {
+        let scopes = [key_scope(1), tenant_scope("team")];
+        scopes.map(|scope| (first + minute * MINUTE, scope, spent)).to_vec()
+    };
+    let after = async |time| {
+        let mut spent = store.spent_after(time).await.unwrap();
+        spent.sort_by_key(|(minute, scope, _)| (*minute, scope.clone()));
+        spent
+    };
+    let late = [of(1, amounts(2, 200, 14)), of(900, amounts(1, 100, 7))].concat();
+    assert_eq!(after(first).await, late);
+    assert_eq!(after(first + MINUTE - 1).await, late);
+    assert_eq!(after(first + MINUTE).await, of(900, amounts(1, 100, 7)));
+    assert_eq!(after(first + 900 * MINUTE).await, []);
+    assert_eq!(after(first - 1).await, [of(0, amounts(1, 100, 7)), late].concat());
+}
+
 pub(crate) async fn a_call_is_settled_once(place: &impl Place) {
     let store = place.open();
     store.open(opened(1).into()).await.unwrap();
