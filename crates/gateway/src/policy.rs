@@ -83,6 +83,16 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, more: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(more.input),
+            cached_input: self.cached_input.saturating_add(more.cached_input),
+            output: self.output.saturating_add(more.output),
+        }
+    }
+
     /// So many times all of it.
     #[must_use]
     pub const fn times(self, count: u64) -> Self {

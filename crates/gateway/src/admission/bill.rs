@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::{CallId, Usage};
 
 use super::{Admission, Ask, Taken, Terms};
+use crate::amounts::Amounts;
 use crate::audit::Audit;
 use crate::policy::{Policy, Tokens};
 use crate::store::Spending;
@@ -34,7 +35,7 @@ struct State {
     /// Samplings that are out although their call has ended.
     out: u32,
     /// What those cost that have been heard of.
-    late: Tokens,
+    late: Vec<Served>,
     /// The call's own end: requests and tokens, and who is told of the sum.
     ended: Option<Ended>,
     /// Whether the call has given back what it had at once.
@@ -46,16 +47,22 @@ struct State {
 struct Ended {
     id: CallId,
     requests: u64,
-    tokens: Tokens,
-    model: Option<Box<str>>,
+    used: Served,
     audit: Option<Arc<Audit>>,
+}
+
+/// Tokens, and the model that they are of, where that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Served {
+    model: Option<Box<str>>,
+    tokens: Tokens,
 }
 
 /// A sampling that is still out after its call has ended. Dropping it charges what was reserved.
 #[derive(Debug)]
 pub struct Outstanding {
     bill: Arc<Bill>,
-    cost: Option<Tokens>,
+    cost: Option<Served>,
 }
 
 /// How a call is settled.
@@ -78,7 +85,7 @@ impl Bill {
         reserved: Spending,
         per_sampling: Tokens,
     ) -> Self {
-        let late = Tokens::default();
+        let late = Vec::new();
         let state = State { taken, out: 0, late, ended: None, left: false, settled: false };
         let (model, state) = (ask.model.into(), Mutex::new(state));
         Self { admission, policy, terms, model, reserved, per_sampling, state }
@@ -115,15 +122,15 @@ impl Bill {
             cached_input: usage.cached_input,
             output: usage.output,
         };
-        let requests = u64::from(asked || state.out > 0 || state.late != Tokens::default());
+        let used = Served { model: model.map(Into::into), tokens };
+        let requests = u64::from(asked || state.out > 0 || !state.late.is_empty());
         if state.out > 0 {
             state.out += 1;
-            let (model, audit) = (model.map(Into::into), audit.cloned());
-            state.ended = Some(Ended { id, requests, tokens, model, audit });
-            let cost = Some(Tokens::default());
+            state.ended = Some(Ended { id, requests, used, audit: audit.cloned() });
+            let cost = Some(Served::default());
             return Settled::Later(Outstanding { bill: Arc::clone(self), cost });
         }
-        let (spending, overrun) = self.settle(&mut state, requests, tokens, model);
+        let (spending, overrun) = self.settle(&mut state, requests, used);
         Settled::Now(spending, overrun)
     }
 
@@ -140,31 +147,30 @@ impl Bill {
 
     /// Puts the truth in the place of what was held, once: what the call itself has used, and what
     /// came late. Says what it spent, and whether that is more than was reserved.
-    fn settle(
-        &self,
-        state: &mut State,
-        requests: u64,
-        used: Tokens,
-        model: Option<&str>,
-    ) -> (Spending, bool) {
+    fn settle(&self, state: &mut State, requests: u64, used: Served) -> (Spending, bool) {
         state.settled = true;
-        let tokens = Tokens {
-            input: used.input.saturating_add(state.late.input),
-            cached_input: used.cached_input,
-            output: used.output.saturating_add(state.late.output),
-        };
-        let policy = &self.policy;
-        // The model that answered has a price of its own, where the caller left the choice.
-        let counted = match model {
-            Some(model) if policy.has_price(model) => policy.amounts(model, requests, tokens),
-            Some(_) => policy.amounts(&self.model, requests, tokens),
-            None => policy.expected(&self.model, requests, tokens),
-        };
+        let mut counted = Amounts::default();
+        let mut requests = Some(requests);
+        for Served { model, tokens } in by_model(used, std::mem::take(&mut state.late)) {
+            let more = self.price(model.as_deref(), requests.take().unwrap_or(0), tokens);
+            counted = counted.plus(&more);
+        }
         let truth = self.terms.owed(&counted, &self.reserved.scopes);
         self.admission.settle(&mut state.taken, counted.tokens, &truth);
         let overrun =
             truth.tokens > self.reserved.amounts.tokens || truth.cost > self.reserved.amounts.cost;
         (Spending { amounts: truth, ..self.reserved.clone() }, overrun)
+    }
+
+    /// What tokens come to. The model that answered has a price of its own, where the caller left
+    /// the choice.
+    fn price(&self, model: Option<&str>, requests: u64, tokens: Tokens) -> Amounts {
+        let policy = &self.policy;
+        match model {
+            Some(model) if policy.has_price(model) => policy.amounts(model, requests, tokens),
+            Some(_) => policy.amounts(&self.model, requests, tokens),
+            None => policy.expected(&self.model, requests, tokens),
+        }
     }
 
     fn leave(&self, state: &mut State) {
@@ -174,17 +180,18 @@ impl Bill {
     }
 
     /// A sampling has been heard of, or given up.
-    fn heard(&self, cost: Option<Tokens>) {
+    fn heard(&self, cost: Option<Served>) {
         let mut state = self.lock();
-        let cost = cost.unwrap_or(self.per_sampling);
-        state.late.input = state.late.input.saturating_add(cost.input);
-        state.late.output = state.late.output.saturating_add(cost.output);
+        let cost = cost.unwrap_or(Served { model: None, tokens: self.per_sampling });
+        if cost != Served::default() {
+            state.late.push(cost);
+        }
         state.out = state.out.saturating_sub(1);
         if state.out > 0 || state.settled {
             return;
         }
-        let Some(Ended { id, requests, tokens, model, audit }) = state.ended.take() else { return };
-        let (spending, _) = self.settle(&mut state, requests, tokens, model.as_deref());
+        let Some(Ended { id, requests, used, audit }) = state.ended.take() else { return };
+        let (spending, _) = self.settle(&mut state, requests, used);
         drop(state);
         if let Some(audit) = audit {
             audit.settle(id, spending);
@@ -194,6 +201,23 @@ impl Bill {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Adds up what is of one model, so that its price is rounded once. What is of no known model is
+/// taken to be of that which answered the call. First stands the one that the request itself is
+/// priced by.
+fn by_model(used: Served, late: Vec<Served>) -> Vec<Served> {
+    let own = used.model.clone();
+    let mut sums = vec![used];
+    for mut one in late {
+        one.model = one.model.or_else(|| own.clone());
+        match sums.iter_mut().find(|sum| sum.model == one.model) {
+            Some(sum) => sum.tokens = sum.tokens.plus(one.tokens),
+            None => sums.push(one),
+        }
+    }
+    sums.sort_by_key(|sum| sum.model.is_none());
+    sums
 }
 
 impl Drop for Bill {
@@ -211,19 +235,21 @@ impl Drop for Bill {
 }
 
 impl Outstanding {
-    /// The answer came late, and has this many tokens.
-    pub fn answered(mut self, output: u64) {
-        self.cost = Some(Tokens { output, ..self.bill.per_sampling });
+    /// The answer came late, of this model, and has this many tokens.
+    pub fn answered(mut self, model: &str, output: u64) {
+        let tokens = Tokens { output, ..self.bill.per_sampling };
+        self.cost = Some(Served { model: Some(model.into()), tokens });
     }
 
     /// The host has confirmed that it stopped: only what it had read is charged.
     pub fn stopped(mut self) {
-        self.cost = Some(Tokens { output: 0, ..self.bill.per_sampling });
+        let tokens = Tokens { output: 0, ..self.bill.per_sampling };
+        self.cost = Some(Served { model: None, tokens });
     }
 }
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        self.bill.heard(self.cost);
+        self.bill.heard(self.cost.take());
     }
 }

@@ -158,7 +158,8 @@ fn settle(outstanding: Option<Outstanding>, reply: &Reply) {
     match reply {
         Ok(result) => match mcp_sampling::read_result(result) {
             Ok(SamplingReply::Completion(completion)) => {
-                outstanding.answered(tokens::estimate_output(&completion).max(1));
+                let output = tokens::estimate_output(&completion).max(1);
+                outstanding.answered(completion.model.as_str(), output);
             }
             _ => outstanding.stopped(),
         },

@@ -72,7 +72,7 @@ impl One {
                 }
             }
             Event::Answered(output) => {
-                self.settle(at, 10 + output, Outstanding::answered, output);
+                self.settle(at, 10 + output, |out, output| out.answered("m", output), output);
             }
             Event::Stopped => self.settle(at, 10, |out, _| out.stopped(), 0),
             Event::Lost => self.settle(at, 100, |out, _| drop(out), 0),
@@ -183,7 +183,7 @@ fn each_reply_that_is_out_costs_its_own_share() {
     let settled = bill.end(CallId::generate(), true, &usage(0, 0), None, None);
     assert!(matches!(&settled, Settled::Later(_)));
     drop((settled, lost));
-    answered.answered(500);
+    answered.answered("m", 500);
     assert_eq!(counted(&admission, &key.debited[0]).1.tokens, 300);
     stopped.stopped();
     let (spent, held, in_flight) = counted(&admission, &key.debited[0]);
@@ -207,7 +207,7 @@ fn samplings_are_heard_of_by_many_threads_and_settled_once() {
         let out: Vec<_> = (0..16).map(|_| bill.outstanding()).collect();
         let now = std::thread::scope(|scope| {
             for one in out {
-                scope.spawn(|| one.answered(1));
+                scope.spawn(|| one.answered("m", 1));
             }
             let end = || bill.end(CallId::generate(), true, &usage(0, 0), None, Some(&audit));
             let ended = scope.spawn(end).join().unwrap();
@@ -218,4 +218,63 @@ fn samplings_are_heard_of_by_many_threads_and_settled_once() {
         let (spent, held, in_flight) = counted(&admission, &key.debited[2]);
         assert_eq!((spent.tokens, held.tokens, in_flight), (16 * 11, 0, 0));
     }
+}
+
+#[test]
+fn a_late_answer_is_paid_at_the_price_of_the_model_that_gave_it() {
+    let mut family = Family::new();
+    let price = |nanos| super::per_token(nanos);
+    family.policy.prices =
+        vec![("cheap".parse().unwrap(), price(1)), ("dear".parse().unwrap(), price(1_000))];
+    let (admission, key) = (family.admission(), family.key());
+    let spent = |served: Option<&str>, late: &[Option<&str>]| {
+        let ask = Ask { model: "auto", choices: 3, ..ask(&key) };
+        let before = counted(&admission, &key.debited[0]).0.cost;
+        let bill = admission.admit(&ask).unwrap();
+        let out: Vec<_> = late.iter().map(|_| bill.outstanding()).collect();
+        let used = if served.is_some() { usage(10, 20) } else { usage(0, 0) };
+        drop(bill.end(CallId::generate(), true, &used, served, None));
+        for (out, model) in out.into_iter().zip(late) {
+            match model {
+                Some(model) => out.answered(model, 50),
+                None => drop(out),
+            }
+        }
+        counted(&admission, &key.debited[0]).0.cost - before
+    };
+    assert_eq!(spent(None, &[Some("cheap")]), 60);
+    assert_eq!(spent(None, &[Some("dear")]), 60_000);
+    assert_eq!(spent(None, &[Some("dear"), Some("cheap"), Some("cheap")]), 60_000 + 120);
+    assert_eq!(spent(Some("cheap"), &[Some("dear")]), 30 + 60_000);
+    // Of one that nobody hears of more is known only where another of the call has answered.
+    assert_eq!(spent(None, &[None, Some("cheap")]), 100_000 + 60);
+    assert_eq!(spent(Some("cheap"), &[None]), 30 + 100);
+    assert_eq!(spent(None, &[None, None, None]), 300_000);
+}
+
+#[test]
+fn the_price_of_a_request_is_that_of_the_model_that_answered_late() {
+    let mut family = Family::new();
+    let each = |nanos: u64| crate::policy::Price {
+        per_request: nanos * 1_000,
+        multiplier: 333_333,
+        ..super::per_token(1)
+    };
+    family.policy.prices =
+        vec![("cheap".parse().unwrap(), each(7)), ("dear".parse().unwrap(), each(7_000))];
+    let (admission, key) = (family.admission(), family.key());
+    let ask = Ask { model: "auto", ..ask(&key) };
+    let late = |out: fn(Outstanding)| {
+        let bill = admission.admit(&ask).unwrap();
+        let held = bill.outstanding();
+        let before = counted(&admission, &key.debited[0]).0.cost;
+        drop(bill.end(CallId::generate(), true, &usage(0, 0), None, None));
+        out(held);
+        (counted(&admission, &key.debited[0]).0.cost - before, bill.reserved().amounts.cost)
+    };
+    // One call and 60 tokens, a third of each.
+    assert_eq!(late(|out| out.answered("cheap", 50)).0, 23);
+    // Not a nano-dollar more than was reserved, however it is rounded.
+    let (lost, reserved) = late(drop);
+    assert_eq!(lost, reserved);
 }
