@@ -129,9 +129,10 @@ impl EventSink {
         self.early.fetch_or(losses.bits(), Ordering::Relaxed);
     }
 
-    /// Notes the tokens that are spent so far, for the record of a call that fails later. The
-    /// answer's own report of them replaces it.
-    pub fn spent(&mut self, usage: Usage) {
+    /// Notes the tokens that are spent so far, and on which model, for the record of a call that fails
+    /// later. The answer's own report of them replaces it.
+    pub fn spent(&mut self, model: &ModelName, usage: Usage) {
+        self.seen.model = Some(model.clone());
         self.seen.usage = usage;
     }
 

@@ -58,7 +58,8 @@ struct Served {
     tokens: Tokens,
 }
 
-/// A sampling that is still out after its call has ended. Dropping it charges what was reserved.
+/// A sampling that brings its call no answer, as it is still out after its end or has failed.
+/// Dropping it charges what was reserved.
 #[derive(Debug)]
 pub struct Outstanding {
     bill: Arc<Bill>,
@@ -96,7 +97,8 @@ impl Bill {
         &self.reserved
     }
 
-    /// Notes a sampling that goes on at a host after its call has let go of it.
+    /// Notes a sampling that goes on at a host after its call has let go of it, or that has failed: what
+    /// it costs is to be told.
     pub fn outstanding(self: &Arc<Self>) -> Outstanding {
         self.lock().out += 1;
         Outstanding { bill: Arc::clone(self), cost: None }
@@ -235,13 +237,14 @@ impl Drop for Bill {
 }
 
 impl Outstanding {
-    /// The answer came late, of this model, and has this many tokens.
-    pub fn answered(mut self, model: &str, output: u64) {
+    /// An answer came that the call cannot have, of this model where that is known, and has this many
+    /// tokens.
+    pub fn answered(mut self, model: Option<&str>, output: u64) {
         let tokens = Tokens { output, ..self.bill.per_sampling };
-        self.cost = Some(Served { model: Some(model.into()), tokens });
+        self.cost = Some(Served { model: model.map(Into::into), tokens });
     }
 
-    /// The host has confirmed that it stopped: only what it had read is charged.
+    /// The host has said that it stopped, or failed: only what it had read is charged.
     pub fn stopped(mut self) {
         let tokens = Tokens { output: 0, ..self.bill.per_sampling };
         self.cost = Some(Served { model: None, tokens });

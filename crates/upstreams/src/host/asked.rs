@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialects::mcp_sampling::{self, SamplingReply};
+use dialects::mcp_sampling::{self, HostFault, SamplingReply};
 use dialects::tokens;
 use gateway::{Bill, Outstanding, Slot};
 use mcp::{LateReply, PendingReply, Reply, ReplyError};
@@ -63,6 +63,25 @@ impl Asked {
         bill: Option<Arc<Bill>>,
     ) -> Self {
         Self { session, pending: Some(pending), turn: Some(turn), as_task, task: None, bill }
+    }
+
+    /// Charges what a sampling costs that has failed, so that whoever stays to hear of it pays what a
+    /// hang-up would. Where a person said no, or the host tells that it asked no model, that is nothing.
+    pub(super) fn charge(&mut self, fault: HostFault, reply: &Reply) {
+        let free = match fault {
+            HostFault::Refused
+            | HostFault::Declined
+            | HostFault::NoSampling
+            | HostFault::ModelPreferences => true,
+            HostFault::RateLimited
+            | HostFault::UnknownModel
+            | HostFault::ContextTooLong
+            | HostFault::InvalidParams
+            | HostFault::Other => false,
+        };
+        if let Some(bill) = self.bill.take().filter(|_| !free) {
+            settle(bill.outstanding(), reply);
+        }
     }
 
     /// Waits for the answer. Not to be called again after it has resolved.
@@ -135,7 +154,9 @@ async fn watch(
     let settings = session.settings();
     tokio::select! {
         reply = &mut stopped => {
-            settle(outstanding, &reply);
+            if let Some(outstanding) = outstanding {
+                settle(outstanding, &reply);
+            }
             return session.note_late(&reply, epoch, as_task);
         }
         () = sleep(settings.slot_return) => {
@@ -151,20 +172,28 @@ async fn watch(
     }
 }
 
-/// Settles what a sampling costs that has been heard of after its call had ended. A host that has
-/// gone may still be billed for it, and so it is charged as reserved.
-fn settle(outstanding: Option<Outstanding>, reply: &Reply) {
-    let Some(outstanding) = outstanding else { return };
-    match reply {
-        Ok(result) => match mcp_sampling::read_result(result) {
-            Ok(SamplingReply::Completion(completion)) => {
-                let output = tokens::estimate_output(&completion).max(1);
-                outstanding.answered(completion.model.as_str(), output);
-            }
-            _ => outstanding.stopped(),
-        },
-        Err(ReplyError::Host { .. }) => outstanding.stopped(),
-        Err(ReplyError::TooLarge | ReplyError::Malformed | ReplyError::Closed) => drop(outstanding),
+/// Settles what a sampling costs that brings its call no answer, by what has been heard of it. A host
+/// that has gone, or whose answer is lost, may still be billed for it: charged as reserved.
+fn settle(outstanding: Outstanding, reply: &Reply) {
+    let result = match reply {
+        // It was cancelled.
+        Ok(result) if result.is_empty() => return outstanding.stopped(),
+        Ok(result) => result,
+        Err(ReplyError::Host { .. }) => return outstanding.stopped(),
+        Err(ReplyError::TooLarge | ReplyError::Malformed | ReplyError::Closed) => return,
+    };
+    match mcp_sampling::read_result(result) {
+        Ok(SamplingReply::Completion(completion)) => {
+            let output = tokens::estimate_output(&completion).max(1);
+            outstanding.answered(Some(completion.model.as_str()), output);
+        }
+        Ok(SamplingReply::Cancelled) => outstanding.stopped(),
+        // Whatever runs there goes on.
+        Ok(SamplingReply::Task { .. }) => drop(outstanding),
+        Err(_) => {
+            let written = tokens::estimate_text(&String::from_utf8_lossy(result));
+            outstanding.answered(None, written);
+        }
     }
 }
 

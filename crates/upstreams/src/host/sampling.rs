@@ -187,7 +187,7 @@ impl HostSession {
     /// Sends a sampling request and reads its answer. Dropping the future cancels it.
     ///
     /// `asked_model` is what the caller called the model: hosts repeat it in their errors. `bill` is
-    /// told of a sampling that outlives its call.
+    /// told of a sampling that outlives its call, or fails.
     pub(super) async fn sample(
         self: &Arc<Self>,
         request: Outgoing,
@@ -208,26 +208,23 @@ impl HostSession {
         })?;
         let mut asked =
             Asked::new(Arc::clone(self), pending, turn, self.runs_tasks(), bill.cloned());
-        let reply = asked.answer().await;
-        let reply = match self.read(reply, asked_model) {
-            Ok(SamplingReply::Task { id }) => {
-                // On the heap: few hosts run tasks, and every call that waits would hold room for it.
-                let reply = Box::pin(asked.follow_task(id)).await;
-                self.read(reply, asked_model).map_err(|(fault, failure)| match fault {
-                    // It is `tasks/result` that the host does not know: sampling it did begin.
-                    HostFault::NoSampling => (
-                        HostFault::Other,
-                        Failure::new(
-                            FailureKind::UpstreamFailed,
-                            "The host runs samplings as tasks, but does not give their results.",
-                        ),
-                    ),
-                    _ => (fault, failure),
-                })
-            }
-            reply => reply,
-        };
-        match reply {
+        let mut reply = asked.answer().await;
+        let mut read = self.read(&reply, asked_model);
+        if let Ok(SamplingReply::Task { id }) = read {
+            // On the heap: few hosts run tasks, and every call that waits would hold room for it.
+            reply = Box::pin(asked.follow_task(id)).await;
+            read = self.read(&reply, asked_model).map_err(|(fault, failure)| match fault {
+                // It is `tasks/result` that the host does not know: sampling it did begin.
+                HostFault::NoSampling => {
+                    reply = Err(ReplyError::Closed);
+                    let message =
+                        "The host runs samplings as tasks, but does not give their results.";
+                    (HostFault::Other, Failure::new(FailureKind::UpstreamFailed, message))
+                }
+                _ => (fault, failure),
+            });
+        }
+        match read {
             Ok(SamplingReply::Completion(completion)) => {
                 self.consent().grant(epoch);
                 self.remember_model(&completion.model);
@@ -238,27 +235,29 @@ impl HostSession {
                 let message = format!("The person at {} refused this sampling.", self.name());
                 Err((HostFault::Refused, Failure::new(FailureKind::Refused, message)))
             }
-            Ok(SamplingReply::Task { .. }) => Err((
-                HostFault::Other,
-                Failure::new(FailureKind::UpstreamFailed, "The host answered a task with a task."),
-            )),
+            Ok(SamplingReply::Task { .. }) => {
+                asked.charge(HostFault::Other, &reply);
+                let message = "The host answered a task with a task.";
+                Err((HostFault::Other, Failure::new(FailureKind::UpstreamFailed, message)))
+            }
             Err(fault) => {
+                asked.charge(fault.0, &reply);
                 self.note_fault(fault.0, epoch);
                 Err(fault)
             }
         }
     }
 
-    fn read(&self, reply: Reply, asked_model: &str) -> Result<SamplingReply, Fault> {
+    fn read(&self, reply: &Reply, asked_model: &str) -> Result<SamplingReply, Fault> {
         let failed = |message: String| {
             (HostFault::Other, Failure::new(FailureKind::UpstreamFailed, message))
         };
         match reply {
             Ok(result) => {
-                mcp_sampling::read_result(&result).map_err(|failure| (HostFault::Other, failure))
+                mcp_sampling::read_result(result).map_err(|failure| (HostFault::Other, failure))
             }
             Err(ReplyError::Host { code, message }) => {
-                Err(mcp_sampling::read_error_about(code, &message, asked_model))
+                Err(mcp_sampling::read_error_about(*code, message, asked_model))
             }
             Err(ReplyError::TooLarge) => {
                 Err(failed(format!("The answer of {} is longer than the limit.", self.name())))

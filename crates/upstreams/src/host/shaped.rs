@@ -159,7 +159,7 @@ impl HostSession {
         shape.losses = shape.losses.union(losses);
         shape.usage.input += order.input_tokens.max(1);
         shape.usage.output += tokens::estimate_output(&completion).max(1);
-        sink.spent(shape.usage);
+        sink.spent(&completion.model, shape.usage);
         let said = completion.text();
         Ok((shape.understand(completion), said))
     }

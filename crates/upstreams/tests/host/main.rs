@@ -14,6 +14,7 @@
 mod cancelling;
 mod consent;
 mod ends;
+mod paid;
 mod replies;
 mod script;
 mod shaped;

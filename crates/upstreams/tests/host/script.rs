@@ -9,6 +9,8 @@ use bytes::Bytes;
 use dialects::mcp_sampling::Priorities;
 use dialects::openai_chat;
 use dialects::prompted_tools::NonceSecret;
+use gateway::admission::Admission;
+use gateway::keyring::ActiveKey;
 use gateway::{
     Call, CallLog, Caller, Finished, Gateway, GatewayLimits, GatewayParts, Received, Running,
     Upstream, UpstreamStatus,
@@ -29,6 +31,9 @@ pub(crate) const WARM_UP: Duration = Duration::from_secs(30);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(100);
 /// How long a silent host keeps a cancelled sampling's slot.
 pub(crate) const SLOT_RETURN: Duration = Duration::from_mins(1);
+
+/// The longest line that the bridge reads.
+pub(crate) const MAX_LINE: usize = 1 << 18;
 
 /// Lets everything run that can run without time passing.
 pub(crate) async fn settle() {
@@ -93,6 +98,8 @@ impl BridgeView for View {
 pub(crate) struct Bridge {
     pub(crate) pool: Arc<HostPool>,
     gateway: Gateway,
+    /// The key of every caller.
+    key: Option<Arc<ActiveKey>>,
     tasks: TaskTracker,
 }
 
@@ -101,6 +108,20 @@ pub(crate) struct Asked(JoinHandle<Result<Completion, Failure>>);
 
 impl Bridge {
     pub(crate) fn new(settings: HostSettings) -> Self {
+        Self::of(settings, None)
+    }
+
+    /// A bridge whose callers have a key that pays.
+    pub(crate) fn with_key(
+        settings: HostSettings,
+        admission: Arc<Admission>,
+        key: Arc<ActiveKey>,
+    ) -> Self {
+        Self::of(settings, Some((admission, key)))
+    }
+
+    fn of(settings: HostSettings, paid: Option<(Arc<Admission>, Arc<ActiveKey>)>) -> Self {
+        let (admission, key) = paid.unzip();
         let tasks = TaskTracker::new();
         let pool = HostPool::new(settings, tasks.clone());
         let gateway = Gateway::new(GatewayParts {
@@ -108,12 +129,12 @@ impl Bridge {
             sandbox: None,
             log: Arc::new(NoLog),
             audit: None,
-            admission: None,
+            admission,
             limits: GatewayLimits { replay_guard: false },
             tasks: tasks.clone(),
             stop: CancellationToken::new(),
         });
-        Self { pool, gateway, tasks }
+        Self { pool, gateway, key, tasks }
     }
 
     /// A bridge whose one host has done its handshake and offers plain sampling.
@@ -148,7 +169,8 @@ impl Bridge {
     pub(crate) async fn connect(&self, version: &str, capabilities: &Value) -> Host {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (source, sink) = split(near);
-        let connection = Connection::new(source, sink, Limits::default());
+        let limits = Limits { max_line: MAX_LINE, ..Limits::default() };
+        let connection = Connection::new(source, sink, limits);
         let server = Server::new(
             HostService::new(
                 Arc::clone(&self.pool),
@@ -191,7 +213,7 @@ impl Bridge {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 loopback: true,
                 authenticated: false,
-                key: None,
+                key: self.key.clone(),
                 agent: None,
             }),
             input_tokens: dialects::tokens::estimate_input(&read.request),
@@ -405,9 +427,14 @@ impl Host {
         }
     }
 
+    /// The host closes its connection.
+    pub(crate) fn hang_up(&self) {
+        self.stop.cancel();
+    }
+
     /// The host's process ends.
     pub(crate) async fn die(self) {
-        self.stop.cancel();
+        self.hang_up();
         settle().await;
     }
 }
@@ -426,6 +453,11 @@ impl Job {
         self.request.reply(|out| {
             out.extend_from_slice(result.to_string().as_bytes());
         });
+    }
+
+    /// Answers with these bytes, whatever they are.
+    pub(crate) fn raw(self, result: &[u8]) {
+        self.request.reply(|out| out.extend_from_slice(result));
     }
 
     pub(crate) fn answer(self, text: &str) {

@@ -72,7 +72,7 @@ impl One {
                 }
             }
             Event::Answered(output) => {
-                self.settle(at, 10 + output, |out, output| out.answered("m", output), output);
+                self.settle(at, 10 + output, |out, output| out.answered(Some("m"), output), output);
             }
             Event::Stopped => self.settle(at, 10, |out, _| out.stopped(), 0),
             Event::Lost => self.settle(at, 100, |out, _| drop(out), 0),
@@ -183,7 +183,7 @@ fn each_reply_that_is_out_costs_its_own_share() {
     let settled = bill.end(CallId::generate(), true, &usage(0, 0), None, None);
     assert!(matches!(&settled, Settled::Later(_)));
     drop((settled, lost));
-    answered.answered("m", 500);
+    answered.answered(Some("m"), 500);
     assert_eq!(counted(&admission, &key.debited[0]).1.tokens, 300);
     stopped.stopped();
     let (spent, held, in_flight) = counted(&admission, &key.debited[0]);
@@ -207,7 +207,7 @@ fn samplings_are_heard_of_by_many_threads_and_settled_once() {
         let out: Vec<_> = (0..16).map(|_| bill.outstanding()).collect();
         let now = std::thread::scope(|scope| {
             for one in out {
-                scope.spawn(|| one.answered("m", 1));
+                scope.spawn(|| one.answered(Some("m"), 1));
             }
             let end = || bill.end(CallId::generate(), true, &usage(0, 0), None, Some(&audit));
             let ended = scope.spawn(end).join().unwrap();
@@ -236,7 +236,7 @@ fn a_late_answer_is_paid_at_the_price_of_the_model_that_gave_it() {
         drop(bill.end(CallId::generate(), true, &used, served, None));
         for (out, model) in out.into_iter().zip(late) {
             match model {
-                Some(model) => out.answered(model, 50),
+                Some(model) => out.answered(Some(model), 50),
                 None => drop(out),
             }
         }
@@ -273,7 +273,7 @@ fn the_price_of_a_request_is_that_of_the_model_that_answered_late() {
         (counted(&admission, &key.debited[0]).0.cost - before, bill.reserved().amounts.cost)
     };
     // One call and 60 tokens, a third of each.
-    assert_eq!(late(|out| out.answered("cheap", 50)).0, 23);
+    assert_eq!(late(|out| out.answered(Some("cheap"), 50)).0, 23);
     // Not a nano-dollar more than was reserved, however it is rounded.
     let (lost, reserved) = late(drop);
     assert_eq!(lost, reserved);

@@ -28,7 +28,7 @@ async fn a_hang_up_is_settled_when_the_host_is_heard_of() {
         assert_eq!((held.tokens, in_flight), (100, 0));
         assert!(books.store.settled().is_empty());
         match outcome {
-            Some(output) => out.answered("m", output),
+            Some(output) => out.answered(Some("m"), output),
             None => drop(out),
         }
         let [(id, spending)] = books.store.settled().try_into().unwrap();
@@ -45,7 +45,7 @@ async fn the_store_hears_of_the_end_before_the_settlement() {
     books.house.settle().await;
     // The host answers just when the call has ended and its row is about to be closed.
     let out = books.house.upstream.out.lock().unwrap().pop().expect("a sampling is out");
-    books.store.before_close(move || out.answered("m", 1));
+    books.store.before_close(move || out.answered(Some("m"), 1));
     drop(running);
     books.house.settle().await;
     let writes = books.store.writes();
@@ -121,7 +121,7 @@ async fn what_the_rows_say_is_what_a_new_start_knows() {
         drop(running);
         books.house.settle().await;
     }
-    out.answered("m", 7);
+    out.answered(Some("m"), 7);
     books.house.upstream.out.lock().unwrap().clear();
     let usage = books.admission.usage(&books.key);
     let again = Arc::new(Admission::new(Policy::default(), Arc::clone(&books.clock) as _));
