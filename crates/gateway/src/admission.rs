@@ -119,6 +119,11 @@ impl Admission {
         self.policy.load_full()
     }
 
+    /// The pattern of the limits that a model falls under.
+    pub(crate) fn rule_of(&self, model: &str) -> Option<String> {
+        self.policy().model(named(model)).map(|(pattern, _)| pattern.as_str().to_owned())
+    }
+
     /// Reads from a store what was spent in the windows of now, and in those to come if the clock
     /// was ahead once. Before the first call.
     pub async fn load(&self, store: &dyn Store) -> Result<(), StoreError> {

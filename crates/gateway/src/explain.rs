@@ -8,7 +8,7 @@ use model::{CompletionRequest, Failure, Loss, LossSet};
 use crate::admission::bound_output;
 use crate::amounts::Amounts;
 use crate::complete::ask;
-use crate::keys::KeyKind;
+use crate::keys::{KeyKind, ScopeId};
 use crate::{Caller, Gateway, Upstream};
 
 /// What would become of a call now.
@@ -16,6 +16,9 @@ use crate::{Caller, Gateway, Upstream};
 pub struct Explained {
     /// Whether it would be admitted, or what it would be told.
     pub outcome: Result<(), Failure>,
+    /// Whose limits and budgets it must fit into, as refusals name them; of the keys above only that
+    /// they are there.
+    pub scopes: Vec<String>,
     /// What it would take of every scope until its end; `None` where nothing is counted.
     pub reserved: Option<Amounts>,
     /// Who would answer.
@@ -67,7 +70,28 @@ impl Gateway {
         };
         let upstream = self.upstream_for(caller);
         let outcome = self.open().and(admitted).and_then(|()| self.ready_for(caller));
-        Explained { outcome, reserved, answering: Answering::of(upstream), max_output, losses }
+        let outcome = match max_output {
+            // Nobody is asked.
+            Some(0) => outcome,
+            _ => outcome.and_then(|()| upstream.room(caller)),
+        };
+        let scopes = self.scopes(caller, request.model.as_str());
+        let answering = Answering::of(upstream);
+        Explained { outcome, scopes, reserved, answering, max_output, losses }
+    }
+}
+
+impl Gateway {
+    /// Whose limits and budgets hold for a call.
+    fn scopes(&self, caller: &Caller, model: &str) -> Vec<String> {
+        let Some(admission) = self.admission() else { return Vec::new() };
+        let keys = caller.key.iter().flat_map(|key| &key.scopes).enumerate();
+        let names = keys.map(|(place, scope)| match (place, &scope.id) {
+            (1.., ScopeId::Key(_)) => "parent".to_owned(),
+            (_, scope) => scope.to_string(),
+        });
+        let rule = admission.rule_of(model).map(|pattern| format!("model:{pattern}"));
+        names.chain(rule).collect()
     }
 }
 

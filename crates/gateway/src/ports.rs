@@ -27,6 +27,12 @@ pub trait Upstream: fmt::Debug + Send + Sync + 'static {
     /// Whether a call can be taken now; the failure says what is missing. Cheap.
     fn ready(&self) -> Result<(), Failure>;
 
+    /// Whether a call of this caller would be worked on or may wait now; the failure says who has no
+    /// room. Takes nothing.
+    fn room(&self, _: &Caller) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// The state of each host or provider behind it.
     fn statuses(&self) -> Vec<UpstreamStatus>;
 

@@ -41,6 +41,8 @@ impl Default for Lane {
 /// How many calls a host works on at once, and how many may wait for it.
 #[derive(Debug)]
 pub struct Slots {
+    /// Whose they are, as refusals name it.
+    scope: Arc<str>,
     concurrency: usize,
     queue: Arc<Shared>,
 }
@@ -81,6 +83,7 @@ pub struct Place {
     /// Gone once the verdict is known.
     ticket: Option<Ticket>,
     /// For the message to a call that is displaced.
+    scope: Arc<str>,
     concurrency: usize,
 }
 
@@ -118,19 +121,19 @@ impl Place {
     }
 
     fn no_room(&self) -> Failure {
-        overloaded(NO_ROOM, self.queue.lock().waiting(), self.concurrency)
+        overloaded(&self.scope, NO_ROOM, self.queue.lock().waiting(), self.concurrency)
     }
 }
 
-const NO_ROOM: &str = "too many calls are waiting for the host";
+const NO_ROOM: &str = "too many calls are waiting for it";
 
 impl Slots {
-    /// Slots for `concurrency` calls (at least 1) and a queue of `max_waiting`.
-    pub fn new(concurrency: usize, max_waiting: usize) -> Self {
+    /// Slots of `scope` for `concurrency` calls (at least 1) and a queue of `max_waiting`.
+    pub fn new(scope: impl Into<Arc<str>>, concurrency: usize, max_waiting: usize) -> Self {
         // Shares of slots are reckoned in products with weights, which must fit.
         let concurrency = concurrency.clamp(1, u32::MAX as usize);
         let queue = Mutex::new(Queue::new(concurrency, max_waiting));
-        Self { concurrency, queue: Arc::new(Shared { queue }) }
+        Self { scope: scope.into(), concurrency, queue: Arc::new(Shared { queue }) }
     }
 
     /// A slot, if one is free and nobody waits.
@@ -147,15 +150,27 @@ impl Slots {
     pub fn enter_queue(&self, lane: &Lane, priority: u8) -> Result<Place, Failure> {
         let entered = self.queue.lock().enter(lane, priority);
         let Some((ticket, displaced)) = entered else {
-            return Err(overloaded(NO_ROOM, self.waiting(), self.concurrency));
+            return Err(self.overloaded(NO_ROOM));
         };
         displaced.into_iter().for_each(Waker::wake);
         Ok(Place {
             queue: Arc::clone(&self.queue),
             lane: Arc::clone(&lane.name),
             ticket: Some(ticket),
+            scope: Arc::clone(&self.scope),
             concurrency: self.concurrency,
         })
+    }
+
+    /// Says whether a call would get a place now, or a slot unless it `waits` for something else, and
+    /// takes none.
+    pub fn room(&self, lane: &Lane, priority: u8, waits: bool) -> Result<(), Failure> {
+        let has_room = self.queue.lock().has_room(lane, priority, waits);
+        if has_room { Ok(()) } else { Err(self.overloaded(NO_ROOM)) }
+    }
+
+    fn overloaded(&self, why: &str) -> Failure {
+        overloaded(&self.scope, why, self.waiting(), self.concurrency)
     }
 
     /// Waits for a slot: in turn between lanes, and within a lane by priority, then first come
@@ -170,10 +185,7 @@ impl Slots {
                 Ok(Slot { queue: Arc::clone(&place.queue), lane: Arc::clone(&place.lane) })
             }
             Ok(Verdict::Displaced) => Err(place.no_room()),
-            Err(_) => {
-                let why = "the call waited for its turn until its deadline";
-                Err(overloaded(why, self.waiting(), self.concurrency))
-            }
+            Err(_) => Err(self.overloaded("the call waited for its turn until its deadline")),
         }
     }
 
@@ -193,10 +205,11 @@ impl Slots {
     }
 }
 
-fn overloaded(why: &str, depth: usize, concurrency: usize) -> Failure {
+fn overloaded(scope: &str, why: &str, depth: usize, concurrency: usize) -> Failure {
     // A guess of one second per round through the slots, so that waves of retries spread out.
     let seconds = (depth / concurrency).clamp(1, 60) as u64;
-    let message = format!("The bridge is busy: {why} ({depth} waiting, {concurrency} at once).");
+    let message = format!("`{scope}` is busy: {why} ({depth} waiting, {concurrency} at once).");
     Failure::new(FailureKind::Overloaded, message)
+        .with_scope(scope)
         .with_retry(Retry::After(Duration::from_secs(seconds)))
 }

@@ -42,6 +42,7 @@ struct Explanation<'a> {
     endpoint: &'static str,
     admitted: bool,
     refusal: Option<Refusal<'a>>,
+    scopes: Vec<String>,
     reserved: Option<Reserved>,
     input_tokens: u64,
     max_output: Option<u64>,
@@ -200,7 +201,7 @@ fn tell(
     let opens =
         caller.key.as_deref().map_or(Ok(()), |key| access::check_door(key, door.endpoint(), size));
     let explained = doors.gateway().explain(caller, &mut asked.request, input_tokens);
-    let Explained { outcome, reserved, answering, max_output, losses } = explained;
+    let Explained { outcome, scopes, reserved, answering, max_output, losses } = explained;
     // In the order in which a call would hear of it.
     let refused = opens.and(outcome).err();
     let missing = answering.ready.err();
@@ -209,6 +210,7 @@ fn tell(
         endpoint: door.endpoint().as_str(),
         admitted: refused.is_none(),
         refusal: refused.as_ref().map(|failure| Refusal::of(failure, door.dialect())),
+        scopes,
         reserved: reserved.map(Reserved::of),
         input_tokens,
         max_output,

@@ -153,7 +153,7 @@ pub struct Failure {
     /// The request field that is at fault, in the caller's own words (`messages[0].content`).
     pub param: Option<String>,
     /// Whose limit refuses, where it is one of several that hold for the caller: `key:<id>`,
-    /// `tenant:<name>` or `model:<pattern>`.
+    /// `tenant:<name>`, `model:<pattern>` or `host:<name>`.
     pub scope: Option<Box<str>>,
     /// The cause, for our log only.
     pub source: Option<BoxError>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dialects::mcp_sampling::Priorities;
 use dialects::prompted_tools::NonceSecret;
-use gateway::{BoxFuture, EventSink, Order, Upstream, UpstreamStatus};
+use gateway::{BoxFuture, Caller, EventSink, Order, Upstream, UpstreamStatus};
 use mcp::{HostInfo, Peer};
 use model::{Failure, FailureKind, ModelName};
 use tokio_util::task::TaskTracker;
@@ -152,6 +152,10 @@ impl HostPool {
 impl Upstream for HostPool {
     fn ready(&self) -> Result<(), Failure> {
         self.choose().map(drop)
+    }
+
+    fn room(&self, caller: &Caller) -> Result<(), Failure> {
+        self.choose()?.room(&caller.lane(), caller.priority())
     }
 
     fn statuses(&self) -> Vec<UpstreamStatus> {

@@ -143,6 +143,14 @@ impl Queue {
         self.grant()
     }
 
+    /// Whether a call would get a place, or a slot if it need not wait for something else.
+    pub(super) fn has_room(&self, lane: &Lane, priority: u8, waits: bool) -> bool {
+        let ticket = Ticket { priority: Reverse(priority), number: self.next_number };
+        (self.in_flight < self.concurrency && !waits)
+            || self.waiting < self.max_waiting
+            || self.whom_to_displace(lane, ticket).is_some()
+    }
+
     /// Enters the queue, or says that there is no room. Where room was made, whoever lost it is to
     /// be woken.
     pub(super) fn enter(&mut self, lane: &Lane, priority: u8) -> Option<(Ticket, Option<Waker>)> {

@@ -64,16 +64,18 @@ struct Seen {
 
 impl World {
     fn new(concurrency: usize, max_waiting: usize) -> Self {
-        let slots = Arc::new(Slots::new(concurrency, max_waiting));
+        let slots = Arc::new(Slots::new("host:a", concurrency, max_waiting));
         Self { slots, tasks: TaskTracker::new(), seen: Arc::default() }
     }
 
     /// One call, as a host session makes it.
     async fn call(&self, lane: &Lane, service: Duration) {
         let begun = Instant::now();
-        let turn = match self.slots.take_free(lane) {
-            Some(slot) => Ok(slot),
-            None => match self.slots.enter_queue(lane, 0) {
+        let foretold = self.slots.room(lane, 0, false);
+        let free = self.slots.take_free(lane);
+        let turn = match free {
+            Some(slot) => foretold.map(|()| slot),
+            None => match self.slots.enter_queue(lane, 0).and_then(|it| foretold.map(|()| it)) {
                 Ok(place) => self.slots.wait(place, far()).await,
                 Err(failure) => Err(failure),
             },
@@ -265,7 +267,7 @@ async fn many_lanes_take_turns() {
 
 #[tokio::test(start_paused = true)]
 async fn idleness_earns_nothing() {
-    let slots = Slots::new(1, 100);
+    let slots = Slots::new("host:a", 1, 100);
     let (early, late) = (lane("early", 1), lane("late", 1));
     let mut held = slots.take_free(&early);
     let mut waits: Vec<_> = (0..20).map(|_| ("early", line_up(&slots, &early, 0))).collect();
@@ -292,7 +294,7 @@ async fn idleness_earns_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn priority_counts_within_a_lane_only() {
-    let slots = Slots::new(1, 100);
+    let slots = Slots::new("host:a", 1, 100);
     let (one, two) = (lane("one", 1), lane("two", 1));
     let held = slots.take_free(&one).expect("free");
     let mut waits = [(&one, 0), (&one, 0), (&one, 9), (&two, 0), (&one, 9), (&two, 200), (&two, 0)]
@@ -323,11 +325,13 @@ async fn priority_counts_within_a_lane_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_has_room_for_those_below_their_share() {
-    let slots = Slots::new(1, 5);
+    let slots = Slots::new("host:a", 1, 5);
     let (noisy, quiet) = (lane("noisy", 1), lane("quiet", 1));
     let held = slots.take_free(&noisy).expect("free");
     let mut crowd: Vec<_> = (0..5).map(|_| line_up(&slots, &noisy, 0)).collect();
     slots.enter_queue(&noisy, 0).expect_err("full");
+    assert!(slots.room(&noisy, 0, false).is_err() && slots.room(&noisy, 1, false).is_ok());
+    slots.room(&quiet, 0, false).expect("the place of another");
 
     let first = line_up(&slots, &quiet, 0);
     let Poll::Ready(Err(failure)) = poll(crowd[4].as_mut()) else { panic!("the newest goes") };
@@ -349,7 +353,7 @@ async fn a_full_queue_has_room_for_those_below_their_share() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_ask_yet_is_displaced_too() {
-    let slots = Slots::new(1, 2);
+    let slots = Slots::new("host:a", 1, 2);
     let mut places = [(); 2].map(|()| slots.enter_queue(&lane("noisy", 1), 0).expect("room"));
     let [stays, goes] = &mut places;
     let (mut stays, mut goes) = (Box::pin(stays.displaced()), Box::pin(goes.displaced()));
@@ -379,7 +383,7 @@ async fn woken(wait: impl Future<Output = bool> + Send + 'static, then: impl FnO
 #[tokio::test(start_paused = true)]
 async fn whoever_is_concerned_is_woken() {
     let (noisy, quiet) = (lane("noisy", 1), lane("quiet", 1));
-    let slots = Arc::new(Slots::new(1, 2));
+    let slots = Arc::new(Slots::new("host:a", 1, 2));
     let wait = |lane: &Lane| {
         let (slots, place) = (Arc::clone(&slots), slots.enter_queue(lane, 0).expect("room"));
         async move { slots.wait(place, far()).await }
@@ -454,7 +458,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time().start_paused(true).build().expect("a runtime");
         let _inside = runtime.enter();
-        let slots = Slots::new(concurrency, queue);
+        let slots = Slots::new("host:a", concurrency, queue);
         let lanes: Vec<_> = weights.iter().enumerate()
             .map(|(number, weight)| lane(&number.to_string(), *weight)).collect();
         let mut held: Vec<Slot> = Vec::new();
@@ -528,7 +532,7 @@ proptest! {
         queue in 1_usize..20, weights in prop::array::uniform4(1_u32..5),
         calls in prop::collection::vec(0_usize..4, 0..80),
     ) {
-        let slots = Slots::new(1, queue);
+        let slots = Slots::new("host:a", 1, queue);
         let lanes: Vec<_> = weights.iter().enumerate()
             .map(|(number, weight)| lane(&number.to_string(), *weight)).collect();
         let mut places: Vec<(usize, Place)> = Vec::new();
@@ -561,7 +565,7 @@ proptest! {
 /// Threads that take, wait, give up and give back at the same time leave everything in place.
 #[test]
 fn threads_lose_no_slot() {
-    let slots = Slots::new(2, 6);
+    let slots = Slots::new("host:a", 2, 6);
     let start = Barrier::new(4);
     std::thread::scope(|scope| {
         for thread in 0..4_u32 {

@@ -24,7 +24,7 @@ fn far() -> Instant {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_slots_than_there_are() {
-    let slots = Slots::new(2, 10);
+    let slots = Slots::new("host:a", 2, 10);
     assert_eq!((slots.concurrency(), slots.in_flight()), (2, 0));
     let one = slots.take_free(&Lane::default()).expect("free");
     let two = slots.take_free(&Lane::default()).expect("free");
@@ -34,12 +34,12 @@ async fn no_more_slots_than_there_are() {
     assert_eq!(slots.in_flight(), 1);
     let _three = slots.take_free(&Lane::default()).expect("free again");
     drop(two);
-    assert_eq!(Slots::new(0, 0).concurrency(), 1, "one at least");
+    assert_eq!(Slots::new("host:a", 0, 0).concurrency(), 1, "one at least");
 }
 
 #[tokio::test(start_paused = true)]
 async fn first_come_first_served() {
-    let slots = Arc::new(Slots::new(1, 100));
+    let slots = Arc::new(Slots::new("host:a", 1, 100));
     let served = Arc::new(Mutex::new(Vec::new()));
     let tasks = TaskTracker::new();
     let held = slots.take_free(&Lane::default()).expect("free");
@@ -74,20 +74,26 @@ fn retry_after(failure: &Failure) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_says_when_to_come_again() {
-    let slots = Slots::new(2, 7);
+    let slots = Slots::new("host:a", 2, 7);
     let places: Vec<_> =
         (0..7).map(|_| slots.enter_queue(&Lane::default(), 0).expect("room")).collect();
     let refused = slots.enter_queue(&Lane::default(), 0).expect_err("full");
     assert_eq!(refused.kind, FailureKind::Overloaded);
     assert_eq!(retry_after(&refused), Duration::from_secs(3));
+    assert_eq!(refused.scope.as_deref(), Some("host:a"));
+    assert!(refused.message.contains("`host:a`"), "{refused}");
     assert_eq!(slots.waiting(), 7, "a refusal takes no place");
+    // A free slot is nothing to a call that has to wait for something else.
+    assert!(slots.room(&Lane::default(), 0, false).is_ok());
+    assert!(slots.room(&Lane::default(), 0, true).is_err());
     drop(places);
     assert_eq!(slots.waiting(), 0);
     slots.enter_queue(&Lane::default(), 0).expect("room again");
 
-    let none = Slots::new(4, 0).enter_queue(&Lane::default(), 0).expect_err("no queue at all");
+    let none =
+        Slots::new("host:a", 4, 0).enter_queue(&Lane::default(), 0).expect_err("no queue at all");
     assert_eq!(retry_after(&none), Duration::from_secs(1));
-    let deep = Slots::new(1, 1000);
+    let deep = Slots::new("host:a", 1, 1000);
     let _places: Vec<_> =
         (0..1000).map(|_| deep.enter_queue(&Lane::default(), 0).expect("room")).collect();
     let refused = deep.enter_queue(&Lane::default(), 0).expect_err("full");
@@ -96,7 +102,7 @@ async fn a_full_queue_says_when_to_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_ends_at_the_deadline() {
-    let slots = Slots::new(1, 5);
+    let slots = Slots::new("host:a", 1, 5);
     let held = slots.take_free(&Lane::default()).expect("free");
     let place = slots.enter_queue(&Lane::default(), 0).expect("room");
     let begun = Instant::now();
@@ -114,7 +120,7 @@ async fn the_wait_ends_at_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_wait_leaves_the_queue() {
-    let slots = Slots::new(1, 5);
+    let slots = Slots::new("host:a", 1, 5);
     let held = slots.take_free(&Lane::default()).expect("free");
     let (first, second) = (
         slots.enter_queue(&Lane::default(), 0).unwrap(),
@@ -159,7 +165,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time().start_paused(true).build().expect("a runtime");
         let _inside = runtime.enter();
-        let slots = Slots::new(concurrency, queue);
+        let slots = Slots::new("host:a", concurrency, queue);
         let mut held: Vec<Slot> = Vec::new();
         let mut waiting: Vec<Waiting<'_>> = Vec::new();
         for step in moves {
@@ -177,6 +183,7 @@ proptest! {
                     })),
                     Err(failure) => {
                         prop_assert_eq!(failure.kind, FailureKind::Overloaded);
+                        prop_assert_eq!(failure.scope.as_deref(), Some("host:a"));
                         prop_assert_eq!(waiting.len(), queue);
                     }
                 },

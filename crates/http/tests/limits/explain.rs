@@ -77,6 +77,7 @@ fn dear() -> Policy {
 async fn an_admitted_call_is_told_in_full() {
     let (only, token) =
         key(KeyKind::Model, 1, Bounds { max_output: Some(30), ..Bounds::default() });
+    let id = only.id;
     let house = House::new(Plan { keys: vec![only], policy: dear(), ..Plan::default() });
     let mut body = request("chat", "auto");
     body["n"] = json!(2);
@@ -92,6 +93,7 @@ async fn an_admitted_call_is_told_in_full() {
             "endpoint": "chat",
             "admitted": true,
             "refusal": null,
+            "scopes": [format!("key:{id}"), "tenant:team"],
             "reserved": {"requests": 1, "tokens": 2 * (input + 30), "cost": "0.31"},
             "input_tokens": input,
             "max_output": 30,

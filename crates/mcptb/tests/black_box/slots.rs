@@ -24,6 +24,16 @@ fn the_limits_hold_and_a_full_queue_says_when_to_come_again() {
     let mut samplings = vec![rig.host.sampling(), rig.host.sampling()];
     wait_waiting(&rig, 3);
     rig.host.assert_not_asked();
+    let scope = format!("host:{}", rig.host.status()["hosts"][0]["name"].as_str().unwrap());
+    // What is foretold, and by whom a call is refused.
+    let foretold = |door: Door| {
+        let told = rig.fetch(&door.ask("what if?").header("x-mcptb-dry-run", "1")).json();
+        (
+            told["admitted"].clone(),
+            told["refusal"]["status"].clone(),
+            told["refusal"]["scope"].clone(),
+        )
+    };
     for door in Door::BOTH {
         for streamed in [false, true] {
             let reply = rig.fetch(&door.ask_with("one too many", &json!({"stream": streamed})));
@@ -31,7 +41,9 @@ fn the_limits_hold_and_a_full_queue_says_when_to_come_again() {
             let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=60).contains(&wait));
             assert!(door.error(&reply).contains("3 waiting"));
+            assert!(door.error(&reply).contains(&format!("`{scope}` is busy")));
         }
+        assert_eq!(foretold(door), (json!(false), json!(door.overloaded()), json!(scope)));
     }
     // Each answer lets exactly one in, first come first served.
     let mut order: Vec<String> = Vec::new();
@@ -43,6 +55,7 @@ fn the_limits_hold_and_a_full_queue_says_when_to_come_again() {
         wait_waiting(&rig, left);
         wait_in_flight(&rig, 2);
         rig.host.assert_not_asked();
+        assert_eq!(foretold(Door::Messages).0, json!(true), "there is room");
     }
     for sampling in &samplings {
         sampling.answer("done");

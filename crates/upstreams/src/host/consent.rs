@@ -111,6 +111,11 @@ impl Consent {
         is_open(self.state())
     }
 
+    /// Whether nothing is known yet and somebody has the right to decide: others wait.
+    pub(super) fn is_being_decided(&self) -> bool {
+        self.is_open() && self.gate.available_permits() == 0
+    }
+
     /// Changes the state if the epoch still is the expected one; whether it did.
     fn change(&self, expected: Option<Epoch>, next: impl Fn(State) -> Option<State>) -> bool {
         self.word

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use dialects::mcp_sampling::{self, HostFault, SamplingReply};
-use gateway::{Slots, UpstreamStatus};
+use gateway::{Lane, Slots, UpstreamStatus};
 use mcp::{HostInfo, Peer, Reply, ReplyError};
 use model::{Failure, FailureKind, ModelName};
 use tokio_util::task::TaskTracker;
@@ -47,11 +47,12 @@ impl HostSession {
         tasks: TaskTracker,
         cancellations: TaskTracker,
     ) -> Arc<Self> {
+        let name: Arc<str> = display_name(&info).into();
         Arc::new(Self {
-            name: display_name(&info).into(),
+            slots: Slots::new(format!("host:{name}"), settings.concurrency, settings.queue),
+            name,
             info: ArcSwap::from_pointee(info),
             peer,
-            slots: Slots::new(settings.concurrency, settings.queue),
             settings,
             consent: Consent::new(),
             handshake_done: AtomicBool::new(false),
@@ -199,6 +200,11 @@ impl HostSession {
             State::Unknown => ("consent_unknown", None),
             State::Granted => ("ready", None),
         }
+    }
+
+    /// Whether a call would be worked on or may wait now.
+    pub(super) fn room(&self, lane: &Lane, priority: u8) -> Result<(), Failure> {
+        self.slots.room(lane, priority, self.consent.is_being_decided())
     }
 
     /// Whether calls can be taken, or what is missing.
