@@ -14,6 +14,7 @@ mod crash;
 mod evidence;
 mod faults;
 mod files;
+mod rates;
 mod redo;
 mod retention;
 mod texts;
