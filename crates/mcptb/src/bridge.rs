@@ -24,7 +24,7 @@ const FIRST_OPENING: Duration = Duration::from_millis(900);
 /// Runs until the host or a signal ends it.
 pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
     let loaded = layers.load()?;
-    let tls = tls(&loaded.config)?;
+    let tls = tls(layers, &loaded)?;
     let (lines, log, level) = telemetry::start(loaded.config.log);
     warn_of_exposure(&loaded.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -44,14 +44,18 @@ pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
 }
 
 /// Reads certificate and key, where HTTPS is wanted.
-pub(crate) fn tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Problem> {
-    let Some((cert, key)) = &config.tls else { return Ok(None) };
+pub(crate) fn tls(
+    layers: &Layers,
+    loaded: &Loaded,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Problem> {
+    let Some((cert, key)) = &loaded.config.tls else { return Ok(None) };
     http_doors::tls::server_config(cert, key).map(Some).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        Problem::new(
+        let problem = Problem::new(
             format!("{error}{}", cause.unwrap_or_default()),
             "give a PEM chain and its PEM key",
-        )
+        );
+        layers.blame(&loaded.settings, &["tls_cert", "tls_key"], problem)
     })
 }
 

@@ -16,4 +16,4 @@ mod late;
 mod sqlite;
 
 pub use late::Late;
-pub use sqlite::{Durability, OpenError, OpenOptions, Sqlite, system_clock};
+pub use sqlite::{Durability, LEAST_BYTES, OpenError, OpenOptions, Sqlite, system_clock};

@@ -52,6 +52,7 @@ mod write;
 mod writer;
 
 pub use files::OpenError;
+pub use retire::LEAST_BYTES;
 
 use checkpointer::{Checkpointer, Signals};
 use files::{Files, Hold};
@@ -87,8 +88,8 @@ pub struct OpenOptions {
     pub dir: PathBuf,
     /// What survives a power loss.
     pub durability: Durability,
-    /// The most bytes that the database, the index of texts and their logs may take, at least 16
-    /// MiB; `None` for no bound. A fifth of that is for the index. The oldest calls go first. Keys
+    /// The most bytes that the database, the index of texts and their logs may take, at least
+    /// [`LEAST_BYTES`]; `None` for no bound. A fifth of that is for the index. The oldest calls go first. Keys
     /// and the ledger stay: if they alone take it all, nothing more can be written.
     pub max_bytes: Option<NonZeroU64>,
     /// How long calls are kept; `None` for ever.

@@ -52,7 +52,7 @@ pub(super) fn run(command: &ConfigCommand, matches: &ArgMatches) -> Result<ExitC
 
 fn check(layers: &Layers, as_json: bool) -> Result<String, Problem> {
     let loaded = layers.load()?;
-    bridge::tls(&loaded.config)?;
+    bridge::tls(layers, &loaded)?;
     let file = layers.place().path().filter(|_| loaded.has_file);
     let differs: Vec<&Effective> =
         loaded.settings.iter().filter(|one| one.value != one.default).collect();

@@ -1,7 +1,7 @@
 //! From settings to configuration: everything that can be wrong is found here, before anything
 //! begins.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{
     AccessRules, Auth, AuthMode, AutoOff, BodyLimits, Config, Duration, HintPolicy, Hints,
@@ -12,30 +12,33 @@ use super::{
 /// Shortest token: below this, guessing over a network is thinkable.
 const SHORTEST_TOKEN: usize = 20;
 
+/// Settings that do not fit each other, or what they name.
+pub(super) struct Misfit {
+    /// The one to look at first, and then the others.
+    pub(super) settings: &'static [&'static str],
+    pub(super) problem: Problem,
+}
+
+impl Misfit {
+    fn new(
+        settings: &'static [&'static str],
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { settings, problem: Problem::new(what, hint) }
+    }
+}
+
 impl Settings {
     /// Checks the settings, with what else the file says.
-    pub(super) fn check(self, sections: Sections) -> Result<Config, Problem> {
+    pub(super) fn check(self, sections: Sections) -> Result<Config, Misfit> {
         let token = self.token()?;
         let max_wait = Duration::from_secs(self.max_wait);
-        if self.body_limit == 0 || self.body_memory < self.body_limit {
-            return Err(Problem::new(
-                format!(
-                    "--body-memory {} does not hold one body of --body-limit {}",
-                    self.body_memory, self.body_limit
-                ),
-                "make --body-memory at least as large as --body-limit",
-            ));
-        }
-        if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err(Problem::new(
-                "--tls-cert and --tls-key need each other",
-                "set both for HTTPS, or none",
-            ));
-        }
+        let address = self.fits()?;
         let data_dir = data_dir(self.folder.data_dir.as_deref());
         let read_timeout = Duration::from_secs(self.read_timeout);
         Ok(Config {
-            address: SocketAddr::new(self.host, self.port),
+            address,
             admin_address: self.admin_addr,
             access: AccessRules {
                 token,
@@ -109,11 +112,42 @@ impl Settings {
         })
     }
 
-    fn token(&self) -> Result<Option<Secret<String>>, Problem> {
+    /// Whether settings fit each other; the address to listen on.
+    fn fits(&self) -> Result<SocketAddr, Misfit> {
+        if self.body_limit == 0 || self.body_memory < self.body_limit {
+            return Err(Misfit::new(
+                &["body_memory", "body_limit"],
+                format!(
+                    "--body-memory {} does not hold one body of --body-limit {}",
+                    self.body_memory, self.body_limit
+                ),
+                "make --body-memory at least as large as --body-limit",
+            ));
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(Misfit::new(
+                &["tls_cert", "tls_key"],
+                "--tls-cert and --tls-key need each other",
+                "set both for HTTPS, or none",
+            ));
+        }
+        let address = SocketAddr::new(self.host, self.port);
+        if let Some(admin) = self.admin_addr.filter(|admin| is_taken_by(*admin, address)) {
+            return Err(Misfit::new(
+                &["admin_addr", "port", "host"],
+                format!("--admin-addr {admin} is where the bridge itself listens ({address})"),
+                "give the admin API another port, or leave --admin-addr out: then it is on --port",
+            ));
+        }
+        Ok(address)
+    }
+
+    fn token(&self) -> Result<Option<Secret<String>>, Misfit> {
         let (token, from) = match &self.token_file {
             Some(path) => {
                 let token = std::fs::read_to_string(path).map_err(|error| {
-                    Problem::new(
+                    Misfit::new(
+                        &["token_file"],
                         format!("the token file {} cannot be read: {error}", path.display()),
                         "put the token on one line of a file that only you can read",
                     )
@@ -130,7 +164,8 @@ impl Settings {
         let token = token.trim();
         let plain = token.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
         if token.len() < SHORTEST_TOKEN || !plain {
-            return Err(Problem::new(
+            return Err(Misfit::new(
+                &["token_file"],
                 format!(
                     "{from} must have at least {SHORTEST_TOKEN} visible ASCII characters and no spaces"
                 ),
@@ -139,6 +174,16 @@ impl Settings {
         }
         Ok(Some(Secret::new(token.to_owned())))
     }
+}
+
+/// Whether a listener on one address keeps another one from its own. Port 0 is any free one.
+fn is_taken_by(one: SocketAddr, other: SocketAddr) -> bool {
+    let (left, right) = (one.ip().to_canonical(), other.ip().to_canonical());
+    // `::` takes the addresses of IPv4 as well.
+    let covers =
+        |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let meet = left == right || covers(left, right) || covers(right, left);
+    one.port() == other.port() && one.port() != 0 && meet
 }
 
 /// The folder of keys and records: the one that is named, or the usual one.

@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 use serde_json::{Value as Json, json};
 
+use super::checks::Misfit;
 use super::file::{self, FileSettings, Place, Stamp};
 use super::{Config, Settings, StorePlace, variable};
 use crate::cli::Problem;
@@ -110,6 +111,28 @@ impl Layers {
         Ok(super::checks::data_dir(named))
     }
 
+    /// A problem with these settings, with the line of the first of them that the file has set.
+    pub(crate) fn blame(
+        &self,
+        settings: &[Effective],
+        names: &[&str],
+        problem: Problem,
+    ) -> Problem {
+        let line = |name: &&str| {
+            settings.iter().find(|one| one.name == **name).and_then(|one| match one.source {
+                Source::File(line) => Some(line),
+                _ => None,
+            })
+        };
+        match (self.place.path(), names.iter().find_map(line)) {
+            (Some(path), Some(line)) => {
+                let what = format!("{}: line {line}: {}", path.display(), problem.what);
+                Problem::new(what, problem.hint)
+            }
+            _ => problem,
+        }
+    }
+
     /// Reads the file and checks everything, or says what is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, Problem> {
         // Before it is read: a change that comes in between is seen as one.
@@ -160,7 +183,9 @@ impl Layers {
             .map_err(|error| {
                 Problem::new(error.to_string().trim().to_owned(), "see: mcptb --help")
             })?;
-        let config = merged.check(file.sections)?;
+        let config = merged
+            .check(file.sections)
+            .map_err(|Misfit { settings: names, problem }| self.blame(&settings, names, problem))?;
         Ok(Loaded { config, settings, has_file, stamp })
     }
 }

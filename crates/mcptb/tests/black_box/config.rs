@@ -134,14 +134,32 @@ fn a_bad_file_is_refused_with_its_line() {
         ("port = 1\nport = 2", "line 2: `port` is set twice"),
         ("port = \"8000\"", "line 1: `port` cannot be \"8000\""),
         ("\ntoken = \"0123456789abcdefghijklmn\"", "line 2: a token does not belong in this file"),
-        ("body_limit = 9\nbody_memory = 1", "--body-memory 1 does not hold one body"),
-        ("tls_cert = \"cert.pem\"", "--tls-cert and --tls-key need each other"),
+        ("body_limit = 9\nbody_memory = 1", "line 2: --body-memory 1 does not hold one body"),
+        ("\ntls_cert = \"cert.pem\"", "line 2: --tls-cert and --tls-key need each other"),
+        ("tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"", "mcptb.toml: line 1: "),
         ("token_file = \"nowhere\"", "nowhere cannot be read"),
+        (
+            "\ntime_zone = \"Europe/Berln\"",
+            "line 2: `time_zone` cannot be \"Europe/Berln\"; did you mean \"Europe/Berlin\"?",
+        ),
+        ("[audit]\nmax_bytes = \"15MiB\"", "line 2: `max_bytes` cannot be \"15MiB\""),
+        ("[audit]\nredact = ['\\w{150}']", "line 2: the pattern"),
+        ("port = 1\nadmin_addr = \"127.0.0.1:1\"", "line 2: --admin-addr 127.0.0.1:1 is where"),
     ] {
         let stderr = refused(&["--config", File::new(text).path()], &[]);
         assert!(stderr.contains(part) && stderr.contains("\nhint: "), "{stderr}");
         assert!(!stderr.contains("0123456789abcdef"), "{stderr}");
     }
+    // Where the whole machine is listened on, each of its addresses is taken.
+    for (host, admin) in [("0.0.0.0", "127.0.0.1:8000"), ("::", "0.0.0.0:8000")] {
+        let stderr = refused(&["--host", host, "--admin-addr", admin], &[]);
+        assert!(stderr.starts_with(&format!("mcptb: --admin-addr {admin} is where")), "{stderr}");
+    }
+    for admin in ["127.0.0.2:8000", "[::1]:8000", "127.0.0.1:8001"] {
+        said(&run(&["config", "check", "--admin-addr", admin], &[], None));
+    }
+    let both = ["config", "check", "--port", "0", "--admin-addr", "127.0.0.1:0"];
+    said(&run(&both, &[], None));
     let stderr = refused(&["--config", "/no/such/file.toml"], &[]);
     assert!(stderr.contains("/no/such/file.toml cannot be read"), "{stderr}");
 }

@@ -20,8 +20,8 @@ use super::journal::{Fresh, Kind, Tip};
 use super::redo;
 use super::write::note_digest;
 
-/// The least that files can be bounded to: 16 MiB.
-const LEAST: u64 = 16 << 20;
+/// The least that files can be bounded to: 16 MiB. A smaller bound is taken for this one.
+pub const LEAST_BYTES: u64 = 16 << 20;
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
 /// How far the time of day may run ahead of the steady clock since the start, in milliseconds.
@@ -41,13 +41,13 @@ pub(super) struct Bounds {
 impl Bounds {
     /// Bytes that the log may take; `None` for no bound.
     pub(super) fn log(self) -> Option<u64> {
-        let all = self.bytes?.get().max(LEAST);
+        let all = self.bytes?.get().max(LEAST_BYTES);
         Some((all / 4).clamp(*LOG.start(), *LOG.end()))
     }
 
     /// Bytes that the index of texts may take with its log; `None` for no bound.
     pub(super) fn text(self) -> Option<u64> {
-        Some(self.bytes?.get().max(LEAST) / 5)
+        Some(self.bytes?.get().max(LEAST_BYTES) / 5)
     }
 
     /// Bytes of that that its log may take. It has to hold more than a piece of the index.
@@ -62,7 +62,7 @@ impl Bounds {
 
     /// Pages that the database may take.
     fn pages(self, page: u64) -> Option<u64> {
-        let all = self.bytes?.get().max(LEAST);
+        let all = self.bytes?.get().max(LEAST_BYTES);
         let redo = 2 * redo::size(self);
         Some((all - self.log()? - self.text()? - redo) / page.max(1))
     }

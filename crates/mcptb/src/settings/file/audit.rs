@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use gateway::Redactor;
 use serde_json::{Value as Json, json};
+use stores::LEAST_BYTES;
 
 use super::document::{Entry, Table, Value};
 use super::{Fault, suggestion, units};
@@ -10,8 +12,6 @@ use super::{Fault, suggestion, units};
 /// The longest pattern of `redact`, in bytes, and how many there may be.
 const PATTERN_BYTES: usize = 1024;
 const PATTERNS: usize = 100;
-/// Below this the files could not hold the calls of a minute.
-const SMALLEST: u64 = 1 << 20;
 
 const NAMES: [&str; 6] = ["enabled", "bodies", "durability", "max_age", "max_bytes", "redact"];
 
@@ -24,7 +24,7 @@ pub(crate) struct Audit {
     pub(crate) durability: Durability,
     /// How long a call is kept.
     pub(crate) max_age: Duration,
-    /// The largest size of all files together.
+    /// The largest size of all files together, no smaller than the store can keep to.
     pub(crate) max_bytes: u64,
     /// Regular expressions of what is struck out before anything is written. Each compiles.
     pub(crate) redact: Vec<String>,
@@ -90,9 +90,11 @@ impl Audit {
                         Value::Text(text) | Value::Whole(text) => units::bytes(text),
                         _ => None,
                     }
-                    .filter(|bytes| *bytes >= SMALLEST)
+                    .filter(|bytes| *bytes >= LEAST_BYTES)
                     .ok_or_else(|| {
-                        Fault::value(entry, "text such as \"10GiB\" or \"500MB\", at least 1MiB")
+                        let least = units::bytes_text(LEAST_BYTES);
+                        let allowed = "text such as \"10GiB\" or \"500MB\"";
+                        Fault::value(entry, &format!("{allowed}, at least {least}"))
                     })?;
                 }
                 "redact" => audit.redact = patterns(entry)?,
@@ -128,7 +130,7 @@ fn patterns(entry: &Entry) -> Result<Vec<String>, Fault> {
         let what = format!("`redact` has {} patterns", items.len());
         return Err(Fault::new(entry.line, what, format!("keep at most {PATTERNS}")));
     }
-    items
+    let patterns: Vec<String> = items
         .iter()
         .map(|item| match item {
             Value::Text(text) if text.is_empty() || text.len() > PATTERN_BYTES => Err(Fault::new(
@@ -155,5 +157,16 @@ fn patterns(entry: &Entry) -> Result<Vec<String>, Fault> {
             },
             _ => Err(Fault::value(entry, "a list of regular expressions in quotes")),
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    // As at the start, which also says how large one may be.
+    Redactor::new(&patterns).map_err(|error| {
+        let item = error.place.and_then(|place| items.get(place));
+        let item = item.map(|item| format!("the pattern {item} of ")).unwrap_or_default();
+        Fault::new(
+            entry.line,
+            format!("{item}`redact` cannot be used: {}", error.why),
+            "take a simpler pattern, or several that are shorter",
+        )
+    })?;
+    Ok(patterns)
 }

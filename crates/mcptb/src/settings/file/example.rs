@@ -39,7 +39,8 @@ const SECTIONS: &str = "
 #bodies = true
 # \"commit\" survives the end of the process, \"fsync\" also a loss of power.
 #durability = \"commit\"
-# How long calls are kept (s, m, h, d, w), and the largest size of all files together.
+# How long calls are kept (s, m, h, d, w), and the largest size of all files together, at
+# least 16MiB.
 #max_age = \"90d\"
 #max_bytes = \"10GiB\"
 # Regular expressions of what is struck out before anything is written, in 'single quotes'.

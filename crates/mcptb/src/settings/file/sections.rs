@@ -1,5 +1,6 @@
 //! What only the file can say: there is no flag for a table of prices.
 
+use gateway::budgets::Calendar;
 use serde_json::{Value as Json, json};
 
 use super::Fault;
@@ -18,7 +19,7 @@ pub(super) const TABLES: [&str; 3] = ["audit", "prices", "models"];
 /// The settings that are no flags. Read whole from each version of the file, and never changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sections {
-    /// The zone whose calendar budgets follow, as in the IANA database; not looked up yet.
+    /// The zone whose calendar budgets follow, as in the IANA database, which knows it.
     pub(crate) time_zone: String,
     /// Tokens of output that are reserved for a call, at most.
     pub(crate) expected_output: u64,
@@ -27,6 +28,9 @@ pub(crate) struct Sections {
     pub(crate) prices: ByModel<Price>,
     pub(crate) models: ByModel<ModelLimits>,
 }
+
+/// What `time_zone` takes.
+const ZONES: &str = "a name of the IANA database, such as \"Europe/Berlin\" or \"UTC\"";
 
 /// What is reserved for a call before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +93,7 @@ impl Sections {
     }
 }
 
-/// A name that could stand in the IANA database.
+/// The name of a zone that there is.
 fn time_zone(entry: &Entry) -> Result<String, Fault> {
     let plausible = |name: &str| {
         !name.is_empty()
@@ -97,8 +101,14 @@ fn time_zone(entry: &Entry) -> Result<String, Fault> {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-+/".contains(&byte))
             && name.split('/').all(|part| !part.is_empty())
     };
-    match &entry.value {
-        Value::Text(name) if plausible(name) => Ok(name.clone()),
-        _ => Err(Fault::value(entry, "a name such as \"Europe/Berlin\" or \"UTC\"")),
+    let Value::Text(name) = &entry.value else { return Err(Fault::value(entry, ZONES)) };
+    if !plausible(name) {
+        return Err(Fault::value(entry, ZONES));
     }
+    // What is not known here would end the bridge at its start.
+    Calendar::new(name).map(|_| name.clone()).map_err(|unknown| {
+        let meant = unknown.meant.map(|meant| format!("; did you mean \"{meant}\"?"));
+        let what = format!("`time_zone` cannot be {}{}", entry.value, meant.unwrap_or_default());
+        Fault::new(entry.line, what, format!("it takes {ZONES}"))
+    })
 }

@@ -119,6 +119,8 @@ fn wrong_types_and_values_say_what_is_allowed() {
         ("expected_output = 0", ["cannot be 0", "from 1 to"]),
         ("budget = 'soft'", ["cannot be \"soft\"", "\"hard\""]),
         ("time_zone = 'Mars; rm'", ["`time_zone`", "Europe/Berlin"]),
+        ("time_zone = 'Europe/Berln'", ["\"Europe/Berln\"", "mean \"Europe/Berlin\"?"]),
+        ("time_zone = 'Atlantis'", ["cannot be \"Atlantis\"", "the IANA database"]),
         ("audit = true", ["`audit` cannot be true", "[audit]"]),
         ("prices = 1", ["`prices` cannot be 1", "[prices.\"gpt-*\"]"]),
     ] {
@@ -160,10 +162,13 @@ fn the_audit_in_both_forms() {
     );
     refused("[audit]\nmax_age = 90", 2, &["`max_age` cannot be 90", "\"90d\""]);
     refused("[audit]\nmax_age = '0d'", 2, &["`max_age`"]);
-    refused("[audit]\nmax_bytes = '10'", 2, &["`max_bytes`", "at least 1MiB"]);
+    refused("[audit]\nmax_bytes = '10'", 2, &["`max_bytes`", "at least 16MiB"]);
+    refused("[audit]\nmax_bytes = 16777215", 2, &["`max_bytes`", "at least 16MiB"]);
+    assert_eq!(good("[audit]\nmax_bytes = '16MiB'").sections.audit.max_bytes, 16 << 20);
     refused("[audit]\nredact = ['(']", 2, &["not a regular expression"]);
     refused("[audit]\nredact = ['a*']", 2, &["fits the empty text"]);
     refused("[audit]\nredact = 'a'", 2, &["a list"]);
+    refused("[audit]\nredact = ['b', '\\w{150}']", 2, &["{150}\" of `redact` cannot", "shorter"]);
     refused("[audit]\ndurability = 'never'", 2, &["\"fsync\""]);
 }
 
