@@ -161,7 +161,7 @@ impl Admin {
         &self,
         scope: ScopeId,
         by: Actor,
-        may: impl FnOnce(&Inner, &Snapshot) -> Result<(), AdminError> + Send + 'static,
+        may: impl FnOnce(&Snapshot) -> Result<(), AdminError> + Send + 'static,
     ) -> Result<(), AdminError> {
         let inner = Arc::clone(&self.inner);
         let task = self.inner.tasks.spawn(async move {
@@ -169,7 +169,7 @@ impl Admin {
             // Asked once and with nobody in between: who ends their own key may still write it.
             let pending = keyring.end(&scope, inner.clock.now(), |snapshot| {
                 inner.check_actor(snapshot, &by)?;
-                may(&inner, snapshot)
+                may(snapshot)
             })?;
             if !pending {
                 return Ok(());

@@ -25,8 +25,9 @@ use crate::keys::{Endpoint, KeyId, ScopeId, Tenant, TenantId, UnixMillis, Virtua
 mod query;
 
 pub use query::{
-    CallFilter, CallPage, CallRow, Cursor, Finding, FullCall, Loaded, Progress, RefusalFilter,
-    RefusalGroup, RefusalPage, RefusalRow, StoreState, UsageBy, UsageFilter, UsageRow, Verdict,
+    CallFilter, CallPage, CallRow, Cursor, EndedPage, Finding, FullCall, Loaded, Progress,
+    RefusalFilter, RefusalGroup, RefusalPage, RefusalRow, StoreState, UsageBy, UsageFilter,
+    UsageRow, Verdict,
 };
 
 /// Why a store could not do it.
@@ -180,6 +181,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<Cursor>,
         limit: usize,
     ) -> BoxFuture<'_, Result<CallPage, StoreError>>;
+
+    /// Calls in the order in which their ends were written down, behind a place of the record; at
+    /// least 1 and at most 1,000 of them. Without a place it gives none, and the last place.
+    fn ended(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<EndedPage, StoreError>>;
 
     /// One call with its bodies.
     fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>>;

@@ -337,6 +337,7 @@ async fn serve(route: &Route, asked: Asked<'_>) -> Result<Answer, Refused> {
         Operation::TenantRevoke => tenants::revoke(&asked).await,
         Operation::CallList => calls::list(&asked).await,
         Operation::CallShow => calls::show(&asked).await,
+        Operation::EndList => calls::ended(&asked).await,
         Operation::Usage => usage::usage(&asked).await,
         Operation::RefusalList => refusals::list(&asked).await,
         Operation::Verify => status::verify(&asked).await,

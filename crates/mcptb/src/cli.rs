@@ -124,15 +124,22 @@ pub(crate) struct Problem {
     pub(crate) what: String,
     pub(crate) hint: String,
     code: u8,
+    /// Whether it may be over in a moment.
+    passing: bool,
 }
 
 impl Problem {
     pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: hint.into(), code: EXIT_USAGE }
+        Self { what: what.into(), hint: hint.into(), code: EXIT_USAGE, passing: false }
     }
 
     /// Something that was well said and is not done.
     pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code: EXIT_REFUSED, ..Self::new(what, hint) }
+    }
+
+    /// Something that cannot be reached at the moment.
+    fn away(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { passing: true, ..Self::refused(what, hint) }
     }
 }

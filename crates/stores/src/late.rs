@@ -11,9 +11,9 @@ use gateway::BoxFuture;
 use gateway::amounts::Amounts;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, MinuteSpent, Opened,
-    Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
-    StoreState, UsageFilter, UsageRow, Verdict, Written,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, FullCall, Loaded, MinuteSpent,
+    Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
+    StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
 
@@ -118,6 +118,14 @@ impl Store for Late {
         limit: usize,
     ) -> BoxFuture<'_, Result<CallPage, StoreError>> {
         Box::pin(async move { self.get()?.calls(filter, after, limit).await })
+    }
+
+    fn ended(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<EndedPage, StoreError>> {
+        Box::pin(async move { self.get()?.ended(after, limit).await })
     }
 
     fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>> {

@@ -18,9 +18,9 @@ use gateway::amounts::Amounts;
 use gateway::keys::token::InstallSecret;
 use gateway::keys::{ScopeId, UnixMillis};
 use gateway::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, Flush, FullCall, Loaded, MinuteSpent,
-    Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
-    StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, Flush, FullCall, Loaded,
+    MinuteSpent, Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage,
+    Spending, Store, StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 use model::CallId;
 use tokio::sync::{oneshot, watch};
@@ -364,6 +364,14 @@ impl Store for Sqlite {
             let page = text::search(record, index, &filter, &wanted, after, limit)?;
             Ok(page.map(|page| CallPage { lag, ..page }))
         })
+    }
+
+    fn ended(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<EndedPage, StoreError>> {
+        self.readers.read(LOOK_UP, move |connection| reads::ended(connection, after, limit))
     }
 
     fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>> {

@@ -64,7 +64,7 @@ impl Admin {
 
     /// Ends a key and its children, with their running calls, for good.
     pub async fn key_revoke(&self, id: KeyId, by: Actor) -> Result<Arc<ActiveKey>, AdminError> {
-        self.revoke(ScopeId::Key(id), by, |_, _| Ok(())).await?;
+        self.revoke(ScopeId::Key(id), by, |_| Ok(())).await?;
         self.inner.key(id)
     }
 
@@ -80,11 +80,8 @@ impl Admin {
         holder: KeyId,
         id: KeyId,
     ) -> Result<Arc<ActiveKey>, AdminError> {
-        self.revoke(ScopeId::Key(id), Actor::Key(holder), move |inner, snapshot| {
-            if !is_below(snapshot, id, holder) {
-                return Err(AdminError::NotFound("key"));
-            }
-            Ok(())
+        self.revoke(ScopeId::Key(id), Actor::Key(holder), move |snapshot| {
+            is_below(snapshot, id, holder).then_some(()).ok_or(AdminError::NotFound("key"))
         })
         .await?;
         self.inner.key(id)

@@ -4,8 +4,8 @@ use model::CallId;
 
 use super::{Admin, AdminError};
 use crate::store::{
-    CallFilter, CallPage, Cursor, FullCall, Progress, RefusalFilter, RefusalGroup, RefusalPage,
-    StoreState, UsageFilter, UsageRow, Verdict,
+    CallFilter, CallPage, Cursor, EndedPage, FullCall, Progress, RefusalFilter, RefusalGroup,
+    RefusalPage, StoreState, UsageFilter, UsageRow, Verdict,
 };
 
 impl Admin {
@@ -17,6 +17,11 @@ impl Admin {
         limit: usize,
     ) -> Result<CallPage, AdminError> {
         self.inner.store.calls(filter, after, limit).await.map_err(AdminError::Store)
+    }
+
+    /// Calls in the order of their ends, behind a place of the record.
+    pub async fn ended(&self, after: Option<u64>, limit: usize) -> Result<EndedPage, AdminError> {
+        self.inner.store.ended(after, limit).await.map_err(AdminError::Store)
     }
 
     /// One call with its bodies.

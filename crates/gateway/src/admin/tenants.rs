@@ -66,7 +66,7 @@ impl Admin {
 
     /// Shuts a tenant out, with all of its keys and their running calls, for good.
     pub async fn tenant_revoke(&self, id: TenantId, by: Actor) -> Result<Arc<Tenant>, AdminError> {
-        self.revoke(ScopeId::Tenant(id.clone()), by, |_, _| Ok(())).await?;
+        self.revoke(ScopeId::Tenant(id.clone()), by, |_| Ok(())).await?;
         self.inner.tenant(&id)
     }
 

@@ -149,11 +149,6 @@ fn fits(group: &RefusalGroup, filter: &RefusalFilter) -> bool {
 impl KeptCall {
     fn fits(&self, filter: &CallFilter) -> bool {
         let Self { opened, closed, .. } = self;
-        let served = closed.as_ref().and_then(|closed| closed.model_served.as_deref());
-        let model = |model: &String| *opened.model == **model || served == Some(model.as_str());
-        let status = |range: &Range<u16>| {
-            closed.as_ref().is_some_and(|closed| range.contains(&closed.status))
-        };
         let bodies =
             [opened.body.as_ref(), closed.as_ref().and_then(|closed| closed.body.as_ref())];
         let said: String = bodies
@@ -163,12 +158,7 @@ impl KeptCall {
             .collect();
         let text =
             |text: &String| text.split_whitespace().all(|word| said.contains(&word.to_lowercase()));
-        filter.key.is_none_or(|key| opened.key == Some(key))
-            && filter.tenant.as_ref().is_none_or(|tenant| opened.tenant.as_ref() == Some(tenant))
-            && filter.model.as_ref().is_none_or(model)
-            && filter.status.as_ref().is_none_or(status)
-            && filter.received.as_ref().is_none_or(|span| span.contains(&opened.received))
-            && filter.text.as_ref().is_none_or(text)
+        filter.fits(&self.row()) && filter.text.as_ref().is_none_or(text)
     }
 
     pub(super) fn row(&self) -> CallRow {

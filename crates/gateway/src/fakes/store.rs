@@ -11,9 +11,9 @@ use crate::BoxFuture;
 use crate::amounts::Amounts;
 use crate::keys::{KeyId, ScopeId, Tenant, TenantId, UnixMillis, VirtualKey};
 use crate::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, MinuteSpent, Opened,
-    Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
-    StoreState, UsageFilter, UsageRow, Verdict, Written,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, FullCall, Loaded, MinuteSpent,
+    Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
+    StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 
 /// A store in memory.
@@ -27,6 +27,8 @@ pub(super) struct Kept {
     pub(super) keys: BTreeMap<KeyId, VirtualKey>,
     pub(super) tenants: BTreeMap<TenantId, Tenant>,
     pub(super) calls: BTreeMap<CallId, KeptCall>,
+    /// Calls in the order of their ends.
+    ends: Vec<CallId>,
     pub(super) refusals: Vec<RefusalCount>,
     pub(super) changes: Vec<(Change, Actor)>,
     /// Entries of its journal.
@@ -128,6 +130,7 @@ impl Store for MemoryStore {
                 && call.closed.is_none()
             {
                 call.spending.clone_from(&closed.spending);
+                kept.ends.push(closed.id);
                 call.closed = Some(*closed);
             }
             Ok(())
@@ -192,6 +195,25 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<CallPage, StoreError>> {
         self.read(|kept| kept.page(&filter, after, limit))
+    }
+
+    fn ended(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<EndedPage, StoreError>> {
+        self.read(|kept| {
+            let end = kept.ends.len();
+            let after = after.and_then(|after| usize::try_from(after).ok());
+            let from = after.map_or(end, |after| after.min(end));
+            let upto = from.saturating_add(limit).min(end);
+            let ends = kept.ends.iter().take(upto).skip(from);
+            EndedPage {
+                calls: ends.filter_map(|id| kept.calls.get(id)).map(KeptCall::row).collect(),
+                place: upto as u64,
+                more: upto < end,
+            }
+        })
     }
 
     fn call(&self, id: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>> {

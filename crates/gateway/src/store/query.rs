@@ -42,6 +42,21 @@ pub struct CallFilter {
     pub text: Option<String>,
 }
 
+impl CallFilter {
+    /// Whether a call fits, for all that its row tells: the text is not in it.
+    pub fn fits(&self, row: &CallRow) -> bool {
+        let of_model =
+            |model: &String| row.model == *model || row.model_served.as_ref() == Some(model);
+        let with_status =
+            |range: &Range<u16>| row.status.is_some_and(|status| range.contains(&status));
+        self.key.is_none_or(|key| row.key == Some(key))
+            && self.tenant.as_ref().is_none_or(|tenant| row.tenant.as_ref() == Some(tenant))
+            && self.model.as_ref().is_none_or(of_model)
+            && self.status.as_ref().is_none_or(with_status)
+            && self.received.as_ref().is_none_or(|span| span.contains(&row.received))
+    }
+}
+
 /// Where a page ends: calls after it are older.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(pub CallId);
@@ -56,6 +71,17 @@ pub struct CallPage {
     pub next: Option<Cursor>,
     /// Of a search for text: how many calls are not searchable yet.
     pub lag: u64,
+}
+
+/// Some calls that have ended, the first of them first.
+#[derive(Clone, Debug, Default)]
+pub struct EndedPage {
+    /// The calls.
+    pub calls: Vec<CallRow>,
+    /// The place in the record behind them. It holds on in the next process.
+    pub place: u64,
+    /// Whether more have ended already.
+    pub more: bool,
 }
 
 /// A call without its bodies. What is `None` is not known, or not yet.

@@ -12,9 +12,9 @@ use crate::BoxFuture;
 use crate::amounts::Amounts;
 use crate::keys::{ScopeId, UnixMillis};
 use crate::store::{
-    Actor, CallFilter, CallPage, Change, Closed, Cursor, FullCall, Loaded, MinuteSpent, Opened,
-    Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store, StoreError,
-    StoreState, UsageFilter, UsageRow, Verdict, Written,
+    Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, FullCall, Loaded, MinuteSpent,
+    Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
+    StoreError, StoreState, UsageFilter, UsageRow, Verdict, Written,
 };
 
 /// What becomes of a write.
@@ -227,6 +227,10 @@ impl Store for Memory {
         _: usize,
     ) -> BoxFuture<'_, Result<CallPage, StoreError>> {
         Box::pin(async { Ok(CallPage::default()) })
+    }
+
+    fn ended(&self, _: Option<u64>, _: usize) -> BoxFuture<'_, Result<EndedPage, StoreError>> {
+        Box::pin(async { Ok(EndedPage::default()) })
     }
 
     fn call(&self, _: CallId) -> BoxFuture<'_, Result<Option<FullCall>, StoreError>> {

@@ -75,6 +75,13 @@ struct CallsOut<'a> {
     lag: u64,
 }
 
+#[derive(Serialize)]
+struct EndsOut<'a> {
+    data: Vec<CallOut<'a>>,
+    place: String,
+    more: bool,
+}
+
 impl From<Amounts> for AmountsOut {
     fn from(amounts: Amounts) -> Self {
         let Amounts { requests, tokens, cost } = amounts;
@@ -123,12 +130,9 @@ impl<'a> CallOut<'a> {
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Refused> {
     let query = &asked.query;
     let filter = CallFilter {
-        key: query.get("key", |text| text.parse().map_err(|error| format!("{error}")))?,
-        tenant: query.get("tenant", |text| text.parse().map_err(|error| format!("{error}")))?,
-        model: query.text("model").map(str::to_owned),
-        status: query.get("status", read_status)?,
         received: span(query)?,
         text: query.text("text").map(str::to_owned),
+        ..filter(query)?
     };
     let after = query.get("cursor", |text| {
         let id = text.parse::<Uuid>().map_err(|_| "expected the `next` of an earlier page")?;
@@ -139,6 +143,34 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Answer, Refused> {
         data: page.calls.iter().map(CallOut::new).collect(),
         next: page.next.map(|Cursor(id)| id.to_string()),
         lag: page.lag,
+    })
+}
+
+/// Calls as they have ended.
+pub(super) async fn ended(asked: &Asked<'_>) -> Result<Answer, Refused> {
+    let query = &asked.query;
+    let filter = filter(query)?;
+    let after = query.get("after", |text| {
+        text.parse().map_err(|_| "expected the `place` of an earlier page".to_owned())
+    })?;
+    let page = asked.admin.ended(after, query.limit()?).await?;
+    let fit = page.calls.iter().filter(|row| filter.fits(row));
+    Answer::ok(&EndsOut {
+        data: fit.map(CallOut::new).collect(),
+        place: page.place.to_string(),
+        more: page.more,
+    })
+}
+
+/// What both lists can be asked for.
+fn filter(query: &Query) -> Result<CallFilter, Refused> {
+    Ok(CallFilter {
+        key: query.get("key", |text| text.parse().map_err(|error| format!("{error}")))?,
+        tenant: query.get("tenant", |text| text.parse().map_err(|error| format!("{error}")))?,
+        model: query.text("model").map(str::to_owned),
+        status: query.get("status", read_status)?,
+        received: None,
+        text: None,
     })
 }
 

@@ -27,6 +27,7 @@ pub(super) enum Operation {
     TenantRevoke,
     CallList,
     CallShow,
+    EndList,
     Usage,
     RefusalList,
     Verify,
@@ -114,6 +115,17 @@ const CALLS: &[Parameter] = &[
     LIMIT,
     CURSOR,
 ];
+const ENDS: &[Parameter] = &[
+    Parameter {
+        name: "after",
+        about: "The `place` of the page before; else the end of the record",
+    },
+    KEY,
+    TENANT,
+    Parameter { name: "model", about: "The model asked for or served" },
+    Parameter { name: "status", about: "A status like `429`, `4xx` or `400-499`" },
+    LIMIT,
+];
 const USAGE: &[Parameter] = &[
     Parameter { name: "by", about: "`key`, `tenant`, `model` or `day`; else `key`" },
     FROM,
@@ -164,7 +176,7 @@ const CHILDREN_PATH: &str = "/v1/keys";
 const CHILD_PATH: &str = "/v1/keys/{id}";
 
 /// Every route. Those of one path stand side by side.
-pub(super) static ROUTES: [Route; 25] = [
+pub(super) static ROUTES: [Route; 26] = [
     route(Verb::Get, KEYS_PATH, Operation::KeyList, "KeyPage", "Lists keys, newest first.")
         .asking(KEYS),
     route(Verb::Post, KEYS_PATH, Operation::KeyCreate, "IssuedKey", "Makes a key.")
@@ -224,6 +236,14 @@ pub(super) static ROUTES: [Route; 25] = [
         "Shows a call with its bodies, by any of its names: a UUID, its 32 digits, `req_…`, \
          `chatcmpl-…`, `cmpl-…`, `msg_…` or `resp_…`.",
     ),
+    route(
+        Verb::Get,
+        "/admin/v1/ends",
+        Operation::EndList,
+        "EndPage",
+        "Lists calls in the order in which they ended, behind a place of the record.",
+    )
+    .asking(ENDS),
     route(Verb::Get, "/admin/v1/usage", Operation::Usage, "Usage", "Sums what was spent.")
         .asking(USAGE),
     route(
@@ -311,6 +331,7 @@ impl Operation {
             Self::TenantRevoke => "tenant_revoke",
             Self::CallList => "call_list",
             Self::CallShow => "call_show",
+            Self::EndList => "end_list",
             Self::Usage => "usage",
             Self::RefusalList => "refusal_list",
             Self::Verify => "audit_verify",

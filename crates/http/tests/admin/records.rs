@@ -62,6 +62,40 @@ async fn record(house: &House, at: i64, status: Option<u16>, tenant: &str) -> Ca
 }
 
 #[tokio::test]
+async fn ends_are_followed() {
+    let house = House::new().await;
+    let begun = house.socket("GET", "/admin/v1/ends", None).await;
+    assert_eq!((&begun.json["data"], &begun.json["more"]), (&json!([]), &json!(false)));
+    let first = record(&house, 2, Some(200), "a").await;
+    record(&house, 3, None, "b").await;
+    let second = record(&house, 1, Some(429), "a").await;
+    let after = async |place: &str, query: &str| {
+        let page = house.socket("GET", &format!("/admin/v1/ends?after={place}{query}"), None).await;
+        let ids = page.json["data"].as_array().unwrap().iter().map(|call| call["id"].clone());
+        (ids.collect::<Vec<Value>>(), page.text("/place").to_owned(), page.json["more"].clone())
+    };
+    let place = begun.text("/place");
+    let (ids, behind, more) = after(place, "").await;
+    assert_eq!(
+        (ids, more),
+        (vec![json!(first.to_string()), json!(second.to_string())], json!(false))
+    );
+    let (ids, between, more) = after(place, "&limit=1").await;
+    assert_eq!((ids, more), (vec![json!(first.to_string())], json!(true)));
+    assert_eq!(after(&between, "&limit=1").await.0, [json!(second.to_string())]);
+    for (filter, wanted) in [
+        ("&status=4xx", vec![json!(second.to_string())]),
+        ("&tenant=b", vec![]),
+        ("&key=aaaaaaaaaaaa&model=gpt-4.1&status=200", vec![json!(first.to_string())]),
+    ] {
+        let (ids, place, _) = after(place, filter).await;
+        assert_eq!((ids, place), (wanted, behind.clone()), "{filter}");
+    }
+    let wrong = house.socket("GET", "/admin/v1/ends?after=later", None).await;
+    assert_eq!(wrong.error().0, 400);
+}
+
+#[tokio::test]
 async fn calls_are_found_and_shown() {
     let house = House::new().await;
     let first = record(&house, 1, Some(200), "a").await;

@@ -60,7 +60,11 @@ struct Filters {
 
 impl Filters {
     fn ask(&self) -> Ask {
-        Ask::get(PATH).query(&[
+        self.ask_at(PATH)
+    }
+
+    fn ask_at(&self, path: &str) -> Ask {
+        Ask::get(path).query(&[
             ("key", self.key.as_deref()),
             ("tenant", self.tenant.as_deref()),
             ("model", self.model.as_deref()),

@@ -22,6 +22,7 @@ mod direct;
 mod exchange;
 mod remote;
 
+pub(super) use direct::Traces;
 use direct::{Direct, Found};
 use exchange::Reply;
 use remote::Remote;
@@ -140,9 +141,14 @@ impl Client {
         Ok(Self { runtime, way })
     }
 
-    /// Whether the files are open in this process, which keeps a bridge from them.
-    pub(super) const fn holds_files(&self) -> bool {
-        matches!(self.way, Way::Direct(_))
+    /// Closes the files where they are open in this process, which keeps a bridge from them.
+    pub(super) fn release(self) -> Result<Traces, Self> {
+        match self.way {
+            Way::Direct(direct) => Ok(direct.close()),
+            #[cfg(unix)]
+            way @ Way::Socket(_) => Err(Self { way, ..self }),
+            way @ Way::Remote(_) => Err(Self { way, ..self }),
+        }
     }
 
     /// Asks, and gives the body of the reply as it came.
@@ -150,7 +156,7 @@ impl Client {
         let asked = async {
             let waited = tokio::time::timeout(PATIENCE, self.ask(ask)).await;
             waited.unwrap_or_else(|_| {
-                Err(Problem::refused("the bridge does not answer", "look at its log, or try again"))
+                Err(Problem::away("the bridge does not answer", "look at its log, or try again"))
             })
         };
         self.runtime.block_on(asked)
@@ -196,7 +202,9 @@ fn accept(Reply { status, body }: Reply) -> Result<String, Problem> {
             "the admin API is there once that bridge has an admin key (mcptb keys create \
              --admin, on its machine), and maybe at an address of its own (--admin-addr)"
         }
-        (StatusCode::SERVICE_UNAVAILABLE, _) => "nothing has changed; try again in a moment",
+        (StatusCode::SERVICE_UNAVAILABLE, _) => {
+            return Err(Problem::away(message, "nothing has changed; try again in a moment"));
+        }
         _ => "see docs/keys.md, or add --help",
     };
     Err(Problem::refused(message.to_owned(), hint))
@@ -233,7 +241,7 @@ async fn local(folder: &Path, make: bool) -> Result<Way, Problem> {
             }
         }
         if Instant::now() >= until {
-            return Err(Problem::refused(
+            return Err(Problem::away(
                 format!(
                     "{} is in use by another mcptb ({holder}) that has no control socket there",
                     folder.display()

@@ -166,21 +166,3 @@ fn exported(desk: &Desk) {
     assert!(table.starts_with("id,received,"), "{table}");
     desk.fails(2, &args);
 }
-
-#[test]
-fn the_record_can_be_followed() {
-    let desk = Desk::new();
-    let rig = desk.launch().ready();
-    let key = desk.key(&["--sandbox"]);
-    let mut command = desk.command(&["audit", "tail", "--json"]);
-    let mut tail = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let lines = crate::support::lines::Lines::collect(tail.stdout.take().unwrap());
-    for text in ["one", "two"] {
-        let reply = rig.fetch(&key.on(Door::Messages.ask(text)));
-        let id = reply.json()["id"].as_str().unwrap().replace("msg_", "");
-        lines.wait("the call", |line| line.replace('-', "").contains(&id));
-    }
-    assert_eq!(lines.count(), 2, "each once: {:?}", lines.so_far());
-    tail.kill().unwrap();
-    tail.wait().unwrap();
-}

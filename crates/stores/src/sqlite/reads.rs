@@ -12,14 +12,15 @@ use foldhash::fast::RandomState;
 use gateway::amounts::Amounts;
 use gateway::keys::{KeyId, ScopeId, TenantId, UnixMillis};
 use gateway::store::{
-    CallFilter, CallPage, Cursor, FullCall, MinuteSpent, UsageBy, UsageFilter, UsageRow,
+    CallFilter, CallPage, Cursor, EndedPage, FullCall, MinuteSpent, UsageBy, UsageFilter, UsageRow,
 };
 use model::CallId;
 use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, Error, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::apply::first_number;
 use super::body::Bodies;
+use super::journal::Kind;
 use super::record::{Stored, natural};
 use super::stored::{COLUMNS, StoredCall};
 
@@ -171,6 +172,44 @@ fn statuses(connection: &Connection, range: &Range<u16>) -> rusqlite::Result<Vec
         from = status + 1;
     }
     Ok(found)
+}
+
+/// Calls in the order in which the journal has their ends, behind one of its entries.
+pub(super) fn ended(
+    connection: &Connection,
+    after: Option<u64>,
+    limit: usize,
+) -> rusqlite::Result<EndedPage> {
+    let limit = limit.clamp(1, PAGE);
+    let sql = "SELECT coalesce(max(seq), 0) FROM journal";
+    let tip: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let place = |seq: i64| u64::try_from(seq).unwrap_or_default();
+    let nothing = EndedPage { calls: Vec::new(), place: place(tip), more: false };
+    // A place behind the end is of another record: one that was put back to an earlier state.
+    let Some(after) = after.and_then(|after| i64::try_from(after).ok()).filter(|at| *at < tip)
+    else {
+        return Ok(nothing);
+    };
+    let sql = "SELECT seq, call FROM journal WHERE seq > ?1 AND kind IN (?2, ?3) \
+        ORDER BY seq LIMIT ?4";
+    let [one, other] = Kind::ENDS.map(Kind::number);
+    let mut ends = connection.prepare_cached(sql)?;
+    let bounds = params![after, one, other, i64::try_from(limit).unwrap_or(1)];
+    let ends = ends.query_map(bounds, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let ends: Vec<(i64, Option<[u8; 16]>)> = ends.collect::<rusqlite::Result<_>>()?;
+    let sql = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
+    let mut call = connection.prepare_cached(&sql)?;
+    let mut calls = Vec::with_capacity(ends.len());
+    for id in ends.iter().filter_map(|(_, id)| *id) {
+        let found = call.query_row([id], StoredCall::read).optional()?;
+        calls.extend(found.map(StoredCall::into_row));
+    }
+    let full = ends.last().filter(|_| ends.len() == limit);
+    Ok(EndedPage {
+        calls,
+        place: full.map_or(nothing.place, |(seq, _)| place(*seq)),
+        more: full.is_some(),
+    })
 }
 
 /// One call with its bodies. A body that is damaged is an error: [`super::verify`] says which.

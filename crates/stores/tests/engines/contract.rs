@@ -80,7 +80,7 @@ macro_rules! every_story {
                 the_last_use_of_a_key_is_known;
             queries:
                 pages_follow_each_other_to_the_end
-                usage_is_summed
+                ends_follow_each_other_over_a_restart usage_is_summed
                 refusals_are_shown_as_counted;
             texts:
                 calls_are_found_by_their_words

@@ -1,7 +1,10 @@
 //! The routes in this process, over files that no bridge holds.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Router;
 use bytes::Bytes;
@@ -26,6 +29,30 @@ use crate::wiring::BRIDGE;
 /// An open store and the routes over it. When it is dropped, what was written is on the disk.
 pub(super) struct Direct {
     router: Router,
+    folder: PathBuf,
+}
+
+/// The files of a folder as they were left, to see whether anybody has had them since.
+pub(in crate::cli) struct Traces {
+    folder: PathBuf,
+    files: BTreeMap<OsString, Option<(SystemTime, u64)>>,
+}
+
+impl Traces {
+    fn of(folder: PathBuf) -> Self {
+        let found = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let files = found.map(|file| {
+            let look = file.metadata().and_then(|found| Ok((found.modified()?, found.len())));
+            (file.file_name(), look.ok())
+        });
+        let files = files.collect();
+        Self { folder, files }
+    }
+
+    /// Whether nobody has had them. A bridge leaves its socket, if nothing else.
+    pub(in crate::cli) fn are_all(&self) -> bool {
+        Self::of(self.folder.clone()).files == self.files
+    }
 }
 
 /// What stands at the files.
@@ -55,7 +82,14 @@ impl Direct {
         );
         let (access, paths) = (AdminAccess::Machine, AdminPaths::Admin);
         let router = admin_router(AdminDoors { admin, access, paths, bridge: BRIDGE });
-        Ok(Found::Open(Self { router }))
+        Ok(Found::Open(Self { router, folder: folder.to_owned() }))
+    }
+
+    /// Closes the files.
+    pub(super) fn close(self) -> Traces {
+        let Self { router, folder } = self;
+        drop(router);
+        Traces::of(folder)
     }
 
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, Problem> {

@@ -33,7 +33,7 @@ pub(super) struct Addressed<'a> {
 #[cfg(unix)]
 pub(super) async fn local(path: &std::path::Path, ask: &Ask) -> Result<Reply, Problem> {
     let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| {
-        Problem::refused(format!("the bridge cannot be reached: {error}"), "try again")
+        Problem::away(format!("the bridge cannot be reached: {error}"), "try again")
     })?;
     let to = Addressed { host: "localhost", prefix: "", credential: None };
     over(stream, to, ask).await
@@ -45,7 +45,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let failed =
-        |error: String| Problem::refused(format!("the bridge broke off: {error}"), "try again");
+        |error: String| Problem::away(format!("the bridge broke off: {error}"), "try again");
     let mut request = Request::builder()
         .method(ask.method.clone())
         .uri(format!("{}{}", to.prefix, ask.path))

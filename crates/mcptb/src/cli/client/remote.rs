@@ -80,7 +80,7 @@ impl Remote {
 
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, Problem> {
         let failed = |error: String| {
-            Problem::refused(
+            Problem::away(
                 format!("{} cannot be reached: {error}", self.authority),
                 "check the address in --url, and that the bridge runs",
             )

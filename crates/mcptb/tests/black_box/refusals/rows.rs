@@ -76,7 +76,7 @@ const PUBLIC: [(&str, &str, Sort); 21] = [
 ];
 
 /// The routes of administering, of which the bridge has a document.
-const ADMINISTERING: [(&str, &str, Sort); 25] = [
+const ADMINISTERING: [(&str, &str, Sort); 26] = [
     ("GET", "/admin/v1/keys", Sort::Admin),
     ("POST", "/admin/v1/keys", Sort::Admin),
     ("GET", "/admin/v1/keys/{id}", Sort::Admin),
@@ -93,6 +93,7 @@ const ADMINISTERING: [(&str, &str, Sort); 25] = [
     ("GET", "/admin/v1/calls", Sort::Admin),
     ("GET", "/admin/v1/calls/{id}", Sort::Admin),
     ("GET", "/admin/v1/usage", Sort::Admin),
+    ("GET", "/admin/v1/ends", Sort::Admin),
     ("GET", "/admin/v1/refusals", Sort::Admin),
     ("GET", "/admin/v1/audit/verify", Sort::Admin),
     ("POST", "/admin/v1/audit/verify", Sort::Admin),

@@ -2,7 +2,7 @@
 
 use gateway::keys::KeyId;
 use gateway::store::{
-    CallFilter, Opened, RefusalCount, RefusalFilter, RefusalGroup, RefusalRow, UsageBy,
+    CallFilter, CallRow, Opened, RefusalCount, RefusalFilter, RefusalGroup, RefusalRow, UsageBy,
     UsageFilter, UsageRow,
 };
 
@@ -34,6 +34,37 @@ pub(crate) async fn pages_follow_each_other_to_the_end(place: &impl Place) {
         let wanted: Vec<_> = (0..25).rev().map(|number| opened(number).id).collect();
         assert_eq!(seen, wanted);
     }
+}
+
+pub(crate) async fn ends_follow_each_other_over_a_restart(place: &impl Place) {
+    let store = place.open();
+    for number in 0..6 {
+        store.open(opened(number).into()).await.unwrap();
+    }
+    let begun = store.ended(None, 10).await.unwrap();
+    assert!(begun.calls.is_empty() && !begun.more, "{begun:?}");
+    for number in [4, 1, 3] {
+        store.close(closed(number).into()).await.unwrap();
+    }
+    let ids = |calls: &[CallRow]| calls.iter().map(|call| call.id).collect::<Vec<_>>();
+    let of = |numbers: &[u32]| numbers.iter().map(|one| opened(*one).id).collect::<Vec<_>>();
+    let first = store.ended(Some(begun.place), 2).await.unwrap();
+    assert_eq!((ids(&first.calls), first.more), (of(&[4, 1]), true), "in the order of their ends");
+    assert!(first.calls.iter().all(|call| call.ended.is_some()));
+
+    let store = reopen(place, store).await;
+    // Calls that a crash had left open end now.
+    store.load().await.unwrap();
+    store.open(opened(7).into()).await.unwrap();
+    let rest = store.ended(Some(first.place), 10).await.unwrap();
+    assert_eq!(ids(&rest.calls)[0], opened(3).id);
+    assert!(!rest.more && rest.calls.len() <= 4, "{rest:?}");
+    store.close(closed(7).into()).await.unwrap();
+    let last = store.ended(Some(rest.place), 10).await.unwrap();
+    assert_eq!(ids(&last.calls), of(&[7]));
+    // Behind all that there is, as after a record was put back.
+    let behind = store.ended(Some(u64::MAX), 10).await.unwrap();
+    assert_eq!((behind.calls.len(), behind.place), (0, last.place));
 }
 
 pub(crate) async fn usage_is_summed(place: &impl Place) {
