@@ -1,6 +1,5 @@
 //! `mcptb audit`: shows, follows, exports and checks the record of calls.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Subcommand};
@@ -10,10 +9,11 @@ use serde_json::value::RawValue;
 use super::client::{Ask, Client, Reach, escaped, read};
 use super::pages::Span;
 use super::table::{Flush, Table};
-use super::{Problem, pages, print, show};
+use super::{Problem, note, pages, print, show};
 use crate::telemetry::Plain;
 
 mod export;
+mod progress;
 mod refusals;
 mod tail;
 mod verify;
@@ -118,8 +118,19 @@ pub(super) fn run(command: &AuditCommand, matches: &ArgMatches) -> Result<ExitCo
 fn list(args: &ListArgs, matches: &ArgMatches) -> Result<ExitCode, Problem> {
     let client = Client::open(&args.reach, matches, false)?;
     let ask = args.filters.ask_within(&args.span).query(&[("text", args.text.as_deref())]);
-    let calls = pages::all(&client, &ask, Some(args.limit))?;
-    print(&if args.reach.json { pages::document(&calls) } else { table(&calls) });
+    let found = pages::search(&client, &ask, Some(args.limit))?;
+    if args.reach.json {
+        let searched = args.text.is_some();
+        print(&if searched { pages::found(&found) } else { pages::document(&found.entries) });
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&table(&found.entries));
+    if found.lag > 0 {
+        note(&format!(
+            "mcptb: the index is behind: up to {} calls cannot be found by their words yet",
+            found.lag
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -169,9 +180,4 @@ fn cells(call: &Json) -> Vec<String> {
         ["id", "key", "tenant", "endpoint", "model", "status", "input_tokens", "output_tokens"];
     let rest = names.iter().map(|name| show::field(call, name));
     std::iter::once(show::time(call, "received")).chain(rest).collect()
-}
-
-/// Whether somebody watches what is said on stderr.
-fn is_watched() -> bool {
-    std::io::stderr().is_terminal()
 }

@@ -1,5 +1,7 @@
 //! Lists that come in pages, and what is asked of them.
 
+use std::ops::ControlFlow;
+
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -42,30 +44,44 @@ pub(super) struct Most {
 struct Page {
     data: Vec<Box<RawValue>>,
     next: Option<String>,
+    /// Of a search for words.
+    lag: Option<u64>,
 }
 
-/// Goes over a list page by page, up to `limit` entries.
+/// A list, as far as it was wanted.
+pub(super) struct List {
+    pub(super) entries: Vec<Box<RawValue>>,
+    /// Of a search for words: how many calls could not be found by them yet, at most.
+    pub(super) lag: u64,
+}
+
+/// Goes over a list page by page, up to `limit` entries, or until no more are wanted. Gives the
+/// lag of a search.
 pub(super) fn each_page(
     client: &Client,
     ask: &Ask,
     limit: Option<usize>,
-    mut page: impl FnMut(Vec<Box<RawValue>>) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+    mut page: impl FnMut(Vec<Box<RawValue>>) -> Result<ControlFlow<()>, Problem>,
+) -> Result<u64, Problem> {
+    let mut behind = 0;
     let mut left = limit.unwrap_or(usize::MAX);
     let mut cursor: Option<String> = None;
     while left > 0 {
         let count = left.min(PAGE).to_string();
         let asked =
             ask.clone().query(&[("limit", Some(count.as_str())), ("cursor", cursor.as_deref())]);
-        let Page { data, next } = client.read(&asked)?;
+        let Page { data, next, lag } = client.read(&asked)?;
+        behind = behind.max(lag.unwrap_or_default());
         left = left.saturating_sub(data.len());
-        page(data)?;
+        if page(data)?.is_break() {
+            break;
+        }
         match next {
             Some(next) => cursor = Some(next),
             None => break,
         }
     }
-    Ok(())
+    Ok(behind)
 }
 
 /// All entries of a list, up to `limit`.
@@ -74,18 +90,32 @@ pub(super) fn all(
     ask: &Ask,
     limit: Option<usize>,
 ) -> Result<Vec<Box<RawValue>>, Problem> {
+    search(client, ask, limit).map(|list| list.entries)
+}
+
+/// The same of a search for words.
+pub(super) fn search(client: &Client, ask: &Ask, limit: Option<usize>) -> Result<List, Problem> {
     let mut entries = Vec::new();
-    each_page(client, ask, limit, |page| {
+    let lag = each_page(client, ask, limit, |page| {
         entries.extend(page);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
-    Ok(entries)
+    Ok(List { entries, lag })
 }
 
 /// A list as one document for scripts.
 pub(super) fn document(entries: &[Box<RawValue>]) -> String {
+    format!("{{{}}}\n", fields(entries))
+}
+
+/// What a search has found, as one document for scripts.
+pub(super) fn found(list: &List) -> String {
+    format!("{{{},\"lag\":{}}}\n", fields(&list.entries), list.lag)
+}
+
+fn fields(entries: &[Box<RawValue>]) -> String {
     let entries: Vec<&str> = entries.iter().map(|entry| entry.get()).collect();
-    format!("{{\"data\":[{}]}}\n", entries.join(","))
+    format!("\"data\":[{}]", entries.join(","))
 }
 
 /// An entry, read.

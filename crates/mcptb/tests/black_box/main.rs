@@ -21,6 +21,7 @@ mod access_network;
 mod admin_doors;
 mod admin_refusals;
 mod audit;
+mod audit_cli;
 mod audit_tail;
 mod bodies;
 mod bridging;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,10 +10,11 @@ use clap::{ArgMatches, Args, ValueEnum};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::{Filters, Span, is_watched};
-use crate::cli::client::{Ask, Client, Reach, escaped};
+use super::progress::Progress;
+use super::{Filters, Span};
+use crate::cli::client::{Ask, Client, Reach, escaped, read};
 use crate::cli::token::NewFile;
-use crate::cli::{Problem, pages};
+use crate::cli::{Problem, note, pages};
 
 /// What is written, and where.
 #[derive(Debug, Args)]
@@ -106,37 +108,51 @@ pub(super) fn run(args: &ExportArgs, matches: &ArgMatches) -> Result<ExitCode, P
         Some(path) => Sink::File(NewFile::make(path)?),
         None => Sink::Stdout,
     };
-    if args.format == Format::Csv {
-        sink.write(&format!("{}\r\n", COLUMNS.join(",")))?;
-    }
-    let (mut written, mut gone) = (0_u64, false);
-    let watched = is_watched();
+    let mut progress = Progress::new();
+    let total = if progress.is_watched() { total(args, &client) } else { None };
+    let mut written = 0_u64;
+    let begun = args.format != Format::Csv || sink.write(&format!("{}\r\n", COLUMNS.join(",")))?;
     let ask = args.filters.ask_within(&args.span);
-    pages::each_page(&client, &ask, None, |page| {
+    let mut write = |page: Vec<Box<RawValue>>| {
         for call in page {
-            if gone {
-                break;
-            }
             let line = match (args.format, args.bodies) {
                 (Format::Csv, _) => csv(&pages::value(&call)),
                 (Format::Jsonl, false) => format!("{}\n", call.get()),
                 (Format::Jsonl, true) => whole(&client, &call)?,
             };
-            gone = !sink.write(&line)?;
+            if !sink.write(&line)? {
+                return Ok(ControlFlow::Break(()));
+            }
             written += 1;
+            progress.tell(written, total);
         }
-        if watched {
-            let _ = write!(std::io::stderr(), "\r{written} calls");
-        }
-        Ok(())
-    })?;
-    if watched {
-        let _ = writeln!(std::io::stderr());
+        Ok(ControlFlow::Continue(()))
+    };
+    if begun {
+        pages::each_page(&client, &ask, None, &mut write)?;
+    }
+    if progress.is_watched() {
+        drop(progress);
+        note(&format!("{written} calls"));
     }
     if let Sink::File(file) = sink {
         file.keep()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many calls there are, where that can be summed: not by model or status. They may become
+/// more meanwhile.
+fn total(args: &ExportArgs, client: &Client) -> Option<u64> {
+    let Filters { key, tenant, model: None, status: None } = &args.filters else { return None };
+    let ask = Ask::get("/admin/v1/usage").query(&[
+        ("by", Some("day")),
+        ("key", key.as_deref()),
+        ("tenant", tenant.as_deref()),
+    ]);
+    let usage: Json = read(&client.fetch(&ask.query(&args.span.parameters())).ok()?).ok()?;
+    let days = usage.get("data")?.as_array()?;
+    Some(days.iter().filter_map(|day| day.get("calls")?.as_u64()).sum())
 }
 
 fn whole(client: &Client, call: &RawValue) -> Result<String, Problem> {

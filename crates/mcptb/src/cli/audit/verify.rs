@@ -1,6 +1,5 @@
 //! Checks the journal and tells how far it is.
 
-use std::io::Write as _;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use serde_json::{Value as Json, json};
 
-use super::is_watched;
+use super::progress::Progress;
 use crate::cli::client::{Ask, Client, Reach, read};
 use crate::cli::{EXIT_REFUSED, Problem, print, show};
 use crate::telemetry::Plain;
@@ -16,8 +15,6 @@ use crate::telemetry::Plain;
 const PATH: &str = "/admin/v1/audit/verify";
 /// The pause between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(250);
-/// Characters of the bar.
-const BAR: usize = 30;
 
 /// How it is printed.
 #[derive(Debug, Args)]
@@ -43,37 +40,24 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Result<ExitCode, P
 async fn check(client: &Client) -> Result<String, Problem> {
     let ask = Ask::post(PATH, &json!({}));
     let mut checking = pin!(client.ask(&ask));
-    let watched = is_watched();
+    let mut progress = Progress::new();
     loop {
         tokio::select! {
-            verdict = &mut checking => {
-                if watched {
-                    let _ = write!(std::io::stderr(), "\r{:60}\r", "");
-                }
-                return verdict;
-            }
-            () = tokio::time::sleep(LOOK), if watched => {}
+            verdict = &mut checking => return verdict,
+            () = tokio::time::sleep(LOOK), if progress.is_watched() => {}
         }
         // How far it is may be unknown; the check goes on.
         let looking = Ask::get(PATH);
         tokio::select! {
             verdict = &mut checking => return verdict,
             body = client.ask(&looking) => {
-                if let Some(progress) = body.ok().and_then(|body| read::<Json>(&body).ok()) {
-                    bar(&progress);
+                if let Some(said) = body.ok().and_then(|body| read::<Json>(&body).ok()) {
+                    let number = |name| said.get(name).and_then(Json::as_u64).unwrap_or_default();
+                    progress.tell(number("done"), Some(number("total")));
                 }
             }
         }
     }
-}
-
-fn bar(progress: &Json) {
-    let number = |name| progress.get(name).and_then(Json::as_u64).unwrap_or_default();
-    let (done, total) = (number("done"), number("total").max(1));
-    let parts = BAR as u64;
-    let full = usize::try_from(done.min(total).saturating_mul(parts) / total).unwrap_or(BAR);
-    let (full, empty) = ("#".repeat(full), ".".repeat(BAR.saturating_sub(full)));
-    let _ = write!(std::io::stderr(), "\r[{full}{empty}] {done} of {total}");
 }
 
 fn tell(verdict: &Json, intact: bool) {
