@@ -3,7 +3,9 @@
 //! Every step is a text of its own and is never changed once a release had it. Steps run in one
 //! transaction each, so that a crash between two leaves a database that the next start takes on.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::collections::HashSet;
+
+use rusqlite::{Connection, Row, TransactionBehavior};
 
 /// The steps, oldest first. A database at version `n` has seen the first `n` of them.
 const STEPS: [&str; 3] = [
@@ -51,4 +53,29 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     }
     connection.execute("INSERT OR IGNORE INTO meta VALUES (1, 0, 0, zeroblob(32), 0, 0)", [])?;
     Ok(())
+}
+
+/// The first table or index of ours that is not in a database as this program makes it.
+///
+/// An index of the same name with another condition would keep calls out of what is found. What is
+/// somebody's own beside ours is not looked at.
+pub(super) fn changed(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut ours = Connection::open_in_memory()?;
+    match migrate(&mut ours) {
+        Err(SchemaError::Sql(error)) => return Err(error),
+        // It was empty.
+        Err(SchemaError::TooNew(_)) | Ok(()) => {}
+    }
+    let found: HashSet<Thing> = things(connection)?.into_iter().collect();
+    let lacking = things(&ours)?.into_iter().find(|thing| !found.contains(thing));
+    Ok(lacking.map(|(kind, name, _)| format!("{kind} {name}")))
+}
+
+/// A table or index: what it is, its name, and how it was made.
+type Thing = (String, String, Option<String>);
+
+fn things(connection: &Connection) -> rusqlite::Result<Vec<Thing>> {
+    let sql = "SELECT type, name, sql FROM sqlite_schema ORDER BY rowid";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    connection.prepare(sql)?.query_map([], read)?.collect()
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use gateway::store::{Finding, Progress, StoreError, Verdict};
 use model::CallId;
-use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row};
 
+use super::apply::number as number_of;
 use super::body::{Bodies, Damaged};
 use super::canon::{self, Sum};
 use super::files::Files;
@@ -22,13 +23,51 @@ use super::stored::{COLUMNS, Settled, StoredCall};
 use super::wire::ChangeNote;
 use super::write::note_digest;
 
+mod orphans;
+mod rest;
+mod unseen;
+
 /// Rows in one piece.
-const PIECE: usize = 1000;
+const PIECE: i64 = 1000;
 /// How long one piece may take.
 const TIME: Duration = Duration::from_secs(20);
 
 const PIECE_SQL: &str = "SELECT seq, kind, at, call, note, digest, mac FROM journal \
     WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+
+/// What entries of the journal are compared with.
+struct Tables<'a> {
+    calls: CachedStatement<'a>,
+    taken: CachedStatement<'a>,
+    bodies: Bodies<'a>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let calls = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
+        Ok(Self {
+            calls: connection.prepare_cached(&calls)?,
+            taken: connection
+                .prepare_cached("SELECT count(*) FROM call WHERE n >= ?1 AND n < ?2")?,
+            bodies: Bodies::new(connection)?,
+        })
+    }
+
+    /// Whether the number of a call, which no seal covers, is the one that it was given when it was
+    /// written: that of its time and entry, or where others had that, the next one that was free.
+    /// Once retention has run those may be gone, and any number of the next millisecond will do.
+    fn is_in_its_place(&mut self, call: &StoredCall, retired: bool) -> rusqlite::Result<bool> {
+        let first = number_of(call.received, call.seq);
+        match call.n.checked_sub(first) {
+            Some(0) => Ok(true),
+            Some(behind) if behind > 0 && retired => Ok(behind < number_of(1, 0)),
+            Some(behind) if behind > 0 => {
+                self.taken.query_row([first, call.n], |row| Ok(row.get::<_, i64>(0)? == behind))
+            }
+            _ => Ok(false),
+        }
+    }
+}
 
 /// Where a check is.
 #[derive(Debug)]
@@ -46,6 +85,8 @@ struct Walk {
     checked: u64,
     /// Calls that the journal says came in.
     opened: u64,
+    /// Calls of which the journal says that what they spent was heard of after their end.
+    late: u64,
     /// Calls that came in before the journal begins, and that it knows nevertheless.
     older: HashSet<[u8; 16]>,
     /// What the calls say that each scope spent.
@@ -164,27 +205,7 @@ pub(super) async fn verify(
 ) -> Result<Verdict, StoreError> {
     // It is read before the journal: the journal may only be ahead of it.
     let checkpoint = files.read_checkpoint();
-    let mut unseen = vec![
-        "Whoever has the journal's key (the file journal.key) can write a journal that looks \
-         right."
-            .to_owned(),
-    ];
-    unseen.push(match &checkpoint {
-        Ok(Some(tip)) => format!(
-            "Entries after the last checkpoint (entry {}) could have been cut off the end, and a whole \
-             directory could have been put back to an earlier state.",
-            tip.seq,
-        ),
-        Ok(None) => "There is no checkpoint: entries could have been cut off the end.".to_owned(),
-        Err(error) => format!(
-            "The checkpoint is not readable ({error}): entries could have been cut off the end.",
-        ),
-    });
-    unseen.push(
-        "The index of texts (the file text.db) is not looked at: whoever changes it changes what a \
-         search finds, not the record."
-            .to_owned(),
-    );
+    let mut unseen = unseen::always(checkpoint.as_ref());
     let checkpoint = checkpoint.ok().flatten();
     let (mut walk, entries) =
         readers.read(TIME, move |c| Walk::begin(c, sealer, checkpoint)).await?;
@@ -201,22 +222,10 @@ pub(super) async fn verify(
         progress.advance(walk.checked - before);
         let finding = match step {
             Step::More => continue,
-            Step::Whole => None,
+            Step::Whole => orphans::find(&readers, walk.tip.seq).await?,
             Step::Wrong(finding) => Some(finding),
         };
-        if walk.moved {
-            unseen.push(
-                "Retention went on meanwhile: calls, keys and tenants that the journal does not \
-                 know were not looked for, and the ledger was not added up."
-                    .to_owned(),
-            );
-        } else if walk.base.seq > 0 {
-            unseen.push(
-                "What retention took is not there to compare with: keys and tenants that did not \
-                 change since, the ledger, and how calls began that were not settled then."
-                    .to_owned(),
-            );
-        }
+        unseen.extend(unseen::of_retention(walk.moved, walk.base.seq > 0));
         let retired = walk.note.map_or(0, |note| note.rows);
         return Ok(Verdict { checked: walk.checked, finding, unseen, retired });
     }
@@ -249,6 +258,7 @@ impl Walk {
             checkpoint,
             checked: 0,
             opened: 0,
+            late: 0,
             older: HashSet::new(),
             sums: HashMap::new(),
             now: HashMap::new(),
@@ -267,14 +277,12 @@ impl Walk {
         }
         let mut lines = connection.prepare_cached(PIECE_SQL)?;
         let lines: Vec<Result<Line, Finding>> = lines
-            .query_map(params![self.tip.seq, i64::try_from(PIECE).unwrap_or(i64::MAX)], |row| {
+            .query_map([self.tip.seq, PIECE], |row| {
                 let unreadable = finding(row.get(0)?, "the entry is not readable");
                 or_unreadable(Line::read(row), unreadable)
             })?
             .collect::<Result<_, _>>()?;
-        let sql = format!("SELECT {COLUMNS} FROM call WHERE id = ?1");
-        let mut calls = connection.prepare_cached(&sql)?;
-        let mut bodies = Bodies::new(connection)?;
+        let mut tables = Tables::new(connection)?;
         let count = lines.len();
         for line in lines {
             let before = self.tip.seq;
@@ -282,23 +290,18 @@ impl Walk {
                 Ok(line) => line,
                 Err(found) => return Ok(Step::Wrong(found)),
             };
-            if let Some(found) = self.line(&line, &mut calls, &mut bodies)? {
+            if let Some(found) = self.line(&line, &mut tables)? {
                 return Ok(Step::Wrong(found));
             }
             self.checked += number(self.tip.seq - before);
         }
-        if count == PIECE {
+        if i64::try_from(count) == Ok(PIECE) {
             return Ok(Step::More);
         }
         Ok(self.rest(connection)?.map_or(Step::Whole, Step::Wrong))
     }
 
-    fn line(
-        &mut self,
-        line: &Line,
-        calls: &mut Statement<'_>,
-        bodies: &mut Bodies<'_>,
-    ) -> rusqlite::Result<Option<Finding>> {
+    fn line(&mut self, line: &Line, tables: &mut Tables<'_>) -> rusqlite::Result<Option<Finding>> {
         let (next, kind) = (self.tip.seq + 1, Kind::read(line.kind));
         if line.seq != self.tip.seq + kind.map_or(1, Kind::entries) {
             return Ok(Some(finding(next, "the entry is missing")));
@@ -325,7 +328,7 @@ impl Walk {
             (
                 Some(kind @ (Kind::Opened | Kind::Closed | Kind::Settled | Kind::Whole)),
                 Some(id),
-            ) => self.call(kind, line, &id, calls, bodies),
+            ) => self.call(kind, line, &id, tables),
             (Some(kind @ (Kind::Change | Kind::Retired)), None) => Ok(self.note(kind, line)),
             _ => Ok(Some(line.wrong("the entry is of no known kind"))),
         }
@@ -336,13 +339,12 @@ impl Walk {
         kind: Kind,
         line: &Line,
         id: &[u8; 16],
-        calls: &mut Statement<'_>,
-        bodies: &mut Bodies<'_>,
+        tables: &mut Tables<'_>,
     ) -> rusqlite::Result<Option<Finding>> {
         let begins = matches!(kind, Kind::Opened | Kind::Whole);
         self.opened += u64::from(begins);
         let unreadable = line.entry(kind, 0, "the call is not readable");
-        let found = calls.query_row([id], StoredCall::read).optional();
+        let found = tables.calls.query_row([id], StoredCall::read).optional();
         let found = match or_unreadable(found, unreadable)? {
             Ok(found) => found,
             Err(unreadable) => return Ok(Some(unreadable)),
@@ -356,6 +358,11 @@ impl Walk {
         if begins && call.seq != line.seq - kind.entries() + 1 {
             return Ok(Some(line.entry(kind, 0, "the call names another entry")));
         }
+        if !tables.is_in_its_place(&call, self.base.seq > 0)? {
+            let what = "the call stands at another time than it came in";
+            return Ok(Some(line.entry(kind, 0, what)));
+        }
+        self.late += u64::from(kind == Kind::Settled);
         if call.seq <= self.base.seq {
             self.older.insert(*id);
         }
@@ -379,7 +386,7 @@ impl Walk {
             return Ok(Some(line.wrong("the entry is of no known kind")));
         }
         for ((half, sum), at) in halves.iter().zip(sums).zip(0..) {
-            let found = match half.digest(&call, bodies)? {
+            let found = match half.digest(&call, &mut tables.bodies)? {
                 Ok(found) if found.is_some_and(|found| found == *sum) => continue,
                 Ok(_) => half.wrong(),
                 Err(Damaged) => "a body of the call was changed",
@@ -406,103 +413,5 @@ impl Walk {
             self.note = Some(note);
         }
         None
-    }
-
-    /// What can be checked only after the whole journal.
-    fn rest(&mut self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-        let end = self.tip.seq;
-        if let Some(checkpoint) = self.checkpoint
-            && checkpoint.seq > end
-        {
-            let what = format!("the entries up to {} were cut off", checkpoint.seq);
-            return Ok(Some(finding(end + 1, what)));
-        }
-        let said = self.note.as_ref().map_or(Tip::default(), RetiredNote::tip);
-        if said != self.base {
-            let what = "the journal does not say that the entries up to here were retired";
-            return Ok(Some(finding(self.base.seq, what)));
-        }
-        if self.moved {
-            return Ok(None);
-        }
-        if let Some(found) = self.keys_and_tenants(connection)? {
-            return Ok(Some(found));
-        }
-        if let Some(found) = self.unknown_calls(connection)? {
-            return Ok(Some(found));
-        }
-        if self.base.seq > 0 { Ok(None) } else { self.ledger(connection) }
-    }
-
-    fn keys_and_tenants(&mut self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-        let end = self.tip.seq;
-        for (of, sql) in
-            [("key", "SELECT id, json FROM vkey"), ("tenant", "SELECT id, json FROM tenant")]
-        {
-            let mut statement = connection.prepare(sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let name = format!("{of}:{}", row.get::<_, String>(0)?);
-                let found: String = row.get(1)?;
-                match self.now.remove(&name) {
-                    Some((_, Some(now))) if now == found => {}
-                    Some((seq, _)) => return Ok(Some(finding(seq, format!("{name} was changed")))),
-                    None if self.base.seq > 0 => {}
-                    None => {
-                        let what = format!("{name} is not known to the journal");
-                        return Ok(Some(finding(end, what)));
-                    }
-                }
-            }
-        }
-        let gone = self.now.iter().find(|(_, (_, now))| now.is_some());
-        Ok(gone.map(|(name, (seq, _))| finding(*seq, format!("{name} was taken away"))))
-    }
-
-    fn unknown_calls(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-        let end = self.tip.seq;
-        let sql = "SELECT count(*) FROM call WHERE seq > ?1";
-        let calls: i64 = connection.query_row(sql, [self.base.seq], |row| row.get(0))?;
-        if number(calls) != self.opened {
-            let what = format!("there are {calls} calls, the journal knows {}", self.opened);
-            return Ok(Some(finding(end, what)));
-        }
-        let sql = "SELECT id FROM call WHERE seq <= ?1 AND settled <> 0";
-        let mut statement = connection.prepare(sql)?;
-        let mut rows = statement.query([self.base.seq])?;
-        while let Some(row) = rows.next()? {
-            let id: [u8; 16] = row.get(0)?;
-            if !self.older.contains(&id) {
-                let call = Some(CallId::from_bytes(id));
-                let what = "the call is not known to the journal".to_owned();
-                return Ok(Some(Finding { sequence: number(end), call, what }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the ledger holds what the calls say.
-    fn ledger(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-        for sql in [
-            "SELECT scope, requests, tokens, cost FROM ledger_total",
-            "SELECT scope, sum(requests), sum(tokens), sum(cost) FROM ledger GROUP BY scope",
-        ] {
-            let found: HashMap<String, Stored> = connection
-                .prepare(sql)?
-                .query_map([], |row| {
-                    let (requests, tokens, cost) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                    Ok((row.get(0)?, Stored { requests, tokens, cost }))
-                })?
-                .collect::<Result<_, _>>()?;
-            let wrong = self.sums.keys().chain(found.keys()).find(|scope| {
-                let of = |sums: &HashMap<String, Stored>| sums.get(*scope).copied();
-                of(&self.sums) != of(&found)
-            });
-            if let Some(scope) = wrong {
-                let what = format!("the ledger of {scope} is not the sum of its calls");
-                return Ok(Some(finding(self.tip.seq, what)));
-            }
-        }
-        Ok(None)
     }
 }

@@ -116,6 +116,23 @@ const CHANGES: &[(&str, u64)] = &[
         18,
     ),
     ("UPDATE call SET n = 1000, id = zeroblob(16), seq = 5 WHERE seq = 19", 19),
+    (
+        "UPDATE body SET slot = 10 + slot % 2 WHERE slot / 2 = (SELECT n FROM call WHERE seq = 19);
+         UPDATE call SET n = 5 WHERE seq = 19",
+        19,
+    ),
+    ("UPDATE call SET n = n + 1 WHERE seq = 19", 19),
+    ("UPDATE call SET n = n - 1 WHERE seq = 19", 19),
+    ("UPDATE call SET n = n + (1 << 20) WHERE seq = 19", 19),
+    ("UPDATE meta SET retired_calls = 1", 83),
+    ("UPDATE meta SET retired_rows = 1", 83),
+    ("INSERT INTO body (slot, codec, size, bytes) VALUES (10, 0, 1, x'00')", 83),
+    (
+        "DROP INDEX call_key;
+         CREATE INDEX call_key ON call (key_id) WHERE key_id IS NOT NULL AND seq <> 19",
+        83,
+    ),
+    ("DROP INDEX call_status", 83),
 ];
 
 /// Those of calls whose halves came one after the other.
@@ -156,6 +173,11 @@ const CHANGES_TOGETHER: &[(&str, u64)] = &[
     (
         "UPDATE body SET (bytes, size) = (reply, reply_size), (reply, reply_size) = (bytes, size)
          WHERE slot = (SELECT 2 * n FROM call WHERE seq = 19)",
+        19,
+    ),
+    (
+        "INSERT INTO body (slot, codec, size, bytes)
+         SELECT 2 * n + 1, 0, 1, x'00' FROM call WHERE seq = 19",
         19,
     ),
     ("DELETE FROM journal WHERE seq = 30", 29),
@@ -200,11 +222,10 @@ async fn what_was_not_changed_is_whole() {
         let store = place.open();
         let verdict = store.verify(Progress::default()).await.unwrap();
         assert_eq!((verdict.finding, verdict.checked), (None, 83));
-        assert!(
-            verdict.unseen.iter().any(|line| line.contains("entry 83")),
-            "{:?}",
-            verdict.unseen
-        );
+        for part in ["entry 83", "redo.0", "refusals", "last used", "indexes"] {
+            let told = verdict.unseen.iter().any(|line| line.contains(part));
+            assert!(told, "{part}: {:?}", verdict.unseen);
+        }
     }
 }
 
@@ -217,6 +238,71 @@ async fn a_call_that_the_journal_does_not_know_is_found() {
     connection(&place).execute_batch(sql).unwrap();
     let found = finding(&place.open()).await.unwrap();
     assert!(found.what.contains("41 calls"), "{found}");
+}
+
+/// A call that seems to come from before the journal is known to nobody either, settled or not.
+#[tokio::test]
+async fn a_call_from_before_the_journal_is_found() {
+    for settled in [0, 1] {
+        let place = filled(Layout::Apart).await;
+        let sql = "CREATE TEMP TABLE copy AS SELECT * FROM call WHERE seq = 19;
+            UPDATE copy SET n = 1000, id = zeroblob(16), seq = 0, settled = ";
+        let connection = connection(&place);
+        connection.execute_batch(&format!("{sql}{settled}")).unwrap();
+        connection.execute_batch("INSERT INTO call SELECT * FROM copy").unwrap();
+        let found = finding(&place.open()).await.unwrap();
+        assert!(found.what.contains("not known to the journal"), "{found}");
+    }
+}
+
+/// A number that another call had is no change: the next one that is free was given.
+#[tokio::test]
+async fn a_call_stands_at_its_time_or_behind_those_that_do() {
+    let place = filled(Layout::Apart).await;
+    // Entry 84, in the millisecond 50 of all.
+    let sql = "CREATE TEMP TABLE copy AS SELECT * FROM call WHERE seq = 19;
+        UPDATE copy SET n = ((received + 40) << 20) + 84, id = zeroblob(16), seq = 0;
+        INSERT INTO call SELECT * FROM copy";
+    connection(&place).execute_batch(sql).unwrap();
+    let store = place.open();
+    store.open(opened(50).into()).await.unwrap();
+    let found = finding(&store).await.unwrap();
+    assert!(found.what.contains("not known to the journal"), "{found}");
+    connection(&place).execute("DELETE FROM call WHERE seq = 0", []).unwrap();
+    let found = finding(&store).await.unwrap();
+    assert_eq!((found.sequence, found.call), (84, Some(opened(50).id)), "{found}");
+    assert!(found.what.contains("another time"), "{found}");
+}
+
+/// What a call is to tell at its end, and nobody has sealed yet.
+#[tokio::test]
+async fn what_is_still_to_come_is_not_told_before() {
+    for sql in [
+        "UPDATE call SET status = 200 WHERE seq = 84",
+        "UPDATE call SET output_tokens = 7 WHERE seq = 84",
+        "UPDATE call SET settled = 1 WHERE seq = 84",
+        "INSERT INTO body (slot, codec, size, bytes)
+         SELECT 2 * n + 1, 0, 1, x'00' FROM call WHERE seq = 84",
+        "UPDATE body SET reply_codec = 0, reply_size = 1, reply = x'00'
+         WHERE slot = (SELECT 2 * n FROM call WHERE seq = 84)",
+        "UPDATE call SET spent_cost = 7 WHERE seq = 85",
+        "UPDATE call SET settled = 2, spent_requests = 1, spent_tokens = 1, spent_cost = 7
+         WHERE seq = 85",
+    ] {
+        let place = filled(Layout::Apart).await;
+        let store = place.open();
+        // One that runs, and one of which nobody knows yet what it has spent.
+        store.open(opened(100).into()).await.unwrap();
+        assert!(store.call(opened(100).id).await.unwrap().is_some());
+        store.open(opened(101).into()).await.unwrap();
+        let mut end = closed(101);
+        end.spending = None;
+        store.close(end.into()).await.unwrap();
+        assert_eq!(finding(&store).await, None);
+        assert_eq!(connection(&place).execute(sql, []).unwrap(), 1, "{sql}");
+        let found = finding(&store).await.unwrap_or_else(|| panic!("not found: {sql}"));
+        assert!((84..=86).contains(&found.sequence), "{sql}: {found}");
+    }
 }
 
 /// A store that was put back to an earlier state goes on, and the evidence stays.
