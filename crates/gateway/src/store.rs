@@ -174,7 +174,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// once. The minutes are told by their beginnings.
     fn spent_after(&self, time: UnixMillis) -> BoxFuture<'_, Result<Vec<MinuteSpent>, StoreError>>;
 
-    /// Calls that fit a filter, newest first; at least 1 and at most 1,000 of them.
+    /// Calls that fit a filter, newest first; at most 1,000 of them, and fewer than asked for where
+    /// it takes long to find them.
     fn calls(
         &self,
         filter: CallFilter,

@@ -66,7 +66,7 @@ pub struct Cursor(pub CallId);
 pub struct CallPage {
     /// The calls.
     pub calls: Vec<CallRow>,
-    /// What to ask for next; `None` at the end. A page of a search for text can be shorter than
+    /// What to ask for next; `None` at the end. A page that takes long to find can be shorter than
     /// wanted, or empty, and still have a next one.
     pub next: Option<Cursor>,
     /// Of a search for text: how many calls are not searchable yet.

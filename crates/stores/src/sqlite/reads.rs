@@ -1,12 +1,11 @@
 //! What can be asked of the tables.
 //!
-//! Pages are read along an index that is in the order of the page, so that their cost does not
-//! grow with the table. Where one index cannot do it (several statuses, two names of a model),
-//! there is one read for each value, and they are merged.
+//! Pages are read along the indexes that are in the order of the page, so that their cost does not
+//! grow with the table.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use gateway::amounts::Amounts;
@@ -23,38 +22,95 @@ use super::body::Bodies;
 use super::journal::Kind;
 use super::record::{Stored, natural};
 use super::stored::{COLUMNS, StoredCall};
+use along::{Next, Walk};
+
+mod along;
+#[cfg(test)]
+mod tests;
 
 /// Most calls in one page.
 pub(super) const PAGE: usize = 1000;
 /// A minute in milliseconds.
 pub(super) const MINUTE: i64 = 60_000;
+/// How long one page is looked for.
+const TIME: Duration = Duration::from_millis(50);
 /// Later times are all the same to the numbers of calls.
 const LAST_TIME: UnixMillis = (1 << 42) - 1;
 /// The first and the last minute that a ledger can tell of.
 const ALWAYS: Range<i64> = 0..(i64::MAX / MINUTE);
 
-/// Calls that fit a filter, newest first.
+/// Calls that fit a filter, newest first. A page for which it took too long is shorter, and has a
+/// next one.
 pub(super) fn calls(
     connection: &Connection,
     filter: &CallFilter,
     after: Option<Cursor>,
     limit: usize,
 ) -> rusqlite::Result<CallPage> {
+    calls_until(connection, filter, after, limit, Instant::now() + TIME)
+}
+
+fn calls_until(
+    connection: &Connection,
+    filter: &CallFilter,
+    after: Option<Cursor>,
+    limit: usize,
+    until: Instant,
+) -> rusqlite::Result<CallPage> {
     let limit = limit.clamp(1, PAGE);
     let Ok(after) = after_number(connection, after)? else { return Ok(CallPage::default()) };
-    let mut found = Vec::new();
-    for select in selects(connection, filter, after)? {
-        found.extend(select.read(connection, limit + 1)?);
-    }
-    found.sort_by_key(|call| std::cmp::Reverse(call.n));
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let last = found.last().map(|call| Cursor(CallId::from_bytes(call.id)));
+    let mut late = None;
+    let mut found = match Walk::new(connection, filter, after, until)? {
+        None => unfiltered(connection, filter, after, limit + 1)?,
+        Some(mut walk) => {
+            let sql = format!("SELECT {COLUMNS} FROM call WHERE n = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut found = Vec::new();
+            while found.len() <= limit {
+                match walk.next()? {
+                    Next::Fits(n) => found.push(statement.query_row([n], StoredCall::read)?),
+                    Next::Late(n) => {
+                        late = Some(n);
+                        break;
+                    }
+                    Next::End => break,
+                }
+            }
+            found
+        }
+    };
+    let next = if found.len() > limit {
+        found.truncate(limit);
+        found.last().map(|call| call.id)
+    } else {
+        let id = "SELECT id FROM call WHERE n = ?1";
+        late.map(|n| connection.query_row(id, [n], |row| row.get(0))).transpose()?
+    };
     Ok(CallPage {
-        next: last.filter(|_| more),
+        next: next.map(|id| Cursor(CallId::from_bytes(id))),
         calls: found.into_iter().map(StoredCall::into_row).collect(),
         lag: 0,
     })
+}
+
+/// Calls whatever they are, maybe of a span, newest first.
+fn unfiltered(
+    connection: &Connection,
+    filter: &CallFilter,
+    after: Option<i64>,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredCall>> {
+    let mut select = Select::default();
+    if let Some(received) = &filter.received {
+        select.received(received);
+    }
+    if let Some(n) = after {
+        select.and("n < ?", n);
+    }
+    let conditions = &select.conditions;
+    let sql = format!("SELECT {COLUMNS} FROM call{conditions} ORDER BY n DESC LIMIT {limit}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(params_from_iter(&select.values), StoredCall::read)?.collect()
 }
 
 /// The call that a page ended with is gone.
@@ -81,7 +137,7 @@ pub(super) fn numbers(span: &Range<UnixMillis>) -> (i64, i64) {
     (first_number(span.start), end)
 }
 
-/// One read along one index.
+/// The conditions of a read.
 #[derive(Clone, Default)]
 pub(super) struct Select {
     pub(super) conditions: String,
@@ -104,61 +160,6 @@ impl Select {
             self.and("n < ?", to);
         }
     }
-
-    fn read(&self, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<StoredCall>> {
-        let mut sql = format!("SELECT {COLUMNS} FROM call{}", self.conditions);
-        // Writing to a string cannot fail.
-        let _ = write!(sql, " ORDER BY n DESC LIMIT {limit}");
-        let mut statement = connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params_from_iter(&self.values), StoredCall::read)?;
-        rows.collect()
-    }
-}
-
-fn selects(
-    connection: &Connection,
-    filter: &CallFilter,
-    after: Option<i64>,
-) -> rusqlite::Result<Vec<Select>> {
-    let mut base = Select::default();
-    if let Some(key) = &filter.key {
-        base.and("key_id = ?", key.as_str().to_owned());
-    }
-    if let Some(tenant) = &filter.tenant {
-        base.and("tenant = ?", tenant.as_str().to_owned());
-    }
-    if let Some(received) = &filter.received {
-        base.received(received);
-    }
-    if let Some(n) = after {
-        base.and("n < ?", n);
-    }
-    let mut selects = vec![base];
-    if let Some(model) = &filter.model {
-        selects = selects
-            .into_iter()
-            .flat_map(|select| {
-                let (mut asked, mut served) = (select.clone(), select);
-                asked.and("model = ?", model.clone());
-                served.and("model_served = ? AND model_served <> model", model.clone());
-                [asked, served]
-            })
-            .collect();
-    }
-    if let Some(range) = &filter.status {
-        let statuses = statuses(connection, range)?;
-        selects = selects
-            .into_iter()
-            .flat_map(|select| {
-                statuses.iter().map(move |status| {
-                    let mut select = select.clone();
-                    select.and("status = ?", *status);
-                    select
-                })
-            })
-            .collect();
-    }
-    Ok(selects)
 }
 
 /// The statuses in a range that there are, each found with one step down the index.
@@ -291,7 +292,9 @@ pub(super) fn usage(
         select.and("key_id = ?", key.to_owned());
     }
     if let Some(tenant) = filter.tenant.as_ref().map(TenantId::as_str) {
-        select.and("tenant = ?", tenant.to_owned());
+        // A key has fewer calls than its tenant: the sign keeps SQLite off the index of those.
+        let condition = if filter.key.is_some() { "+tenant = ?" } else { "tenant = ?" };
+        select.and(condition, tenant.to_owned());
     }
     let sql = format!(
         "SELECT {by}, coalesce(failure IS NOT NULL OR status >= 400 OR status = 0, 0), \
