@@ -3,6 +3,7 @@
 //! Accounts are never taken away, so a call looks for its own once, and then knows their places.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use foldhash::fast::RandomState;
 use model::Failure;
@@ -81,6 +82,42 @@ struct Share {
 struct Stamps {
     requests: Monotonic,
     tokens: Monotonic,
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug)]
+enum Whose<'a> {
+    Scope(&'a ScopeId),
+    Model(&'a Glob),
+}
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scope(scope) => scope.fmt(f),
+            Self::Model(pattern) => write!(f, "model:{}", pattern.as_str()),
+        }
+    }
+}
+
+/// The limit that keeps a call waiting longest, of those that it does not fit into.
+#[derive(Debug, Default)]
+struct Worst<'a>(Option<(Whose<'a>, Limit)>);
+
+impl<'a> Worst<'a> {
+    fn add(&mut self, whose: Whose<'a>, limit: Limit) {
+        let longest = self.0.as_ref().is_none_or(|(_, worst)| limit.wait() > worst.wait());
+        if longest {
+            self.0 = Some((whose, limit));
+        }
+    }
+
+    fn refuses(&self, policy: &Policy) -> Result<(), Failure> {
+        match &self.0 {
+            Some((whose, limit)) => Err(refuse(&whose.to_string(), limit, policy)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Taken {
@@ -177,40 +214,45 @@ impl Accounts {
     }
 
     /// Checks every limit in the order of the house: rates, concurrency, budgets.
+    ///
+    /// Of several rates and places that a call does not fit into, the one that keeps it waiting longest
+    /// is named, the first of those that do so equally; so it is with budgets. Waiting for another would
+    /// be in vain.
     fn check_at(&mut self, demand: &Demand<'_>, places: &Taken) -> Result<(), Failure> {
         let Demand { terms, scopes, model, want, now, policy, .. } = *demand;
         // A clock that was put back does not part the scopes of a call: it counts in one window of
         // all of them, as it does in the ledger.
         let latest = places.shares.iter().filter_map(|share| self.scopes.get(share.account));
         let wall = latest.map(|account| account.meter.latest()).fold(demand.wall, WallTime::max);
+        let mut worst = Worst::default();
         for (scope, share) in scopes.iter().zip(&places.shares) {
             let Some(account) = self.scopes.get_mut(share.account) else { continue };
             account.meter.roll(wall, &policy.calendar);
             let bounds = &scope.bounds;
             let (requests, tokens) = (bounds.requests_per_minute, bounds.tokens_per_minute);
-            account
-                .windows
-                .check_rates(now, requests, tokens, want)
-                .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
+            for limit in account.windows.check_rates(now, requests, tokens, want) {
+                worst.add(Whose::Scope(&scope.id), limit);
+            }
         }
         let windows = places.model.and_then(|(place, _)| self.models.get_mut(place));
         if let (Some((glob, limits)), Some(windows)) = (model, windows) {
             let (requests, tokens) = (limits.requests_per_minute, limits.tokens_per_minute);
-            windows
-                .check_rates(now, requests, tokens, want)
-                .and_then(|()| windows.check_concurrency(limits.concurrency, terms))
-                .map_err(|limit| refuse(&format!("model:{}", glob.as_str()), &limit, policy))?;
+            let refused = windows.check_rates(now, requests, tokens, want);
+            for limit in refused.chain(windows.check_concurrency(limits.concurrency, terms)) {
+                worst.add(Whose::Model(glob), limit);
+            }
         }
         let accounts = || {
             let shares = scopes.iter().zip(&places.shares);
             shares.filter_map(|(scope, share)| Some((scope, self.scopes.get(share.account)?)))
         };
         for (scope, account) in accounts() {
-            account
-                .windows
-                .check_concurrency(scope.bounds.concurrency, terms)
-                .map_err(|limit| refuse(&scope.id.to_string(), &limit, policy))?;
+            if let Some(limit) = account.windows.check_concurrency(scope.bounds.concurrency, terms)
+            {
+                worst.add(Whose::Scope(&scope.id), limit);
+            }
         }
+        worst.refuses(policy)?;
         if terms == Terms::Successor {
             return Ok(());
         }
@@ -218,13 +260,13 @@ impl Accounts {
             let uses = scope.uses.map(uses_budget);
             let budgets = if terms == Terms::Paid { &scope.bounds.budgets[..] } else { &[] };
             for budgets in [uses.as_slice(), budgets] {
-                account.meter.check(budgets, want).map_err(|exceeded| {
+                if let Err(exceeded) = account.meter.check(budgets, want) {
                     let budget = budgets.get(exceeded.budget).copied();
-                    refuse(&scope.id.to_string(), &Limit::Budget { exceeded, budget }, policy)
-                })?;
+                    worst.add(Whose::Scope(&scope.id), Limit::Budget { exceeded, budget });
+                }
             }
         }
-        Ok(())
+        worst.refuses(policy)
     }
 
     /// Gives back what a call had at once, not what it has spent.
@@ -286,29 +328,25 @@ impl Windows {
         requests: Option<u32>,
         tokens: Option<u64>,
         want: &Amounts,
-    ) -> Result<(), Limit> {
-        if let Some(limit) = requests {
-            self.requests
-                .check(now, u64::from(limit))
-                .map_err(|wait| Limit::Requests { limit, wait: wait.millis(now) })?;
-        }
-        if let Some(limit) = tokens {
-            let wanted = want.tokens;
-            self.tokens.check(now, limit, wanted).map_err(|wait| Limit::Tokens {
-                limit,
-                wanted,
-                wait: wait.millis(now),
-            })?;
-        }
-        Ok(())
+    ) -> impl Iterator<Item = Limit> + use<> {
+        let requests = requests.and_then(|limit| {
+            let full = self.requests.check(now, u64::from(limit)).err()?;
+            Some(Limit::Requests { limit, wait: full.millis(now) })
+        });
+        let wanted = want.tokens;
+        let tokens = tokens.and_then(|limit| {
+            let full = self.tokens.check(now, limit, wanted).err()?;
+            Some(Limit::Tokens { limit, wanted, wait: full.millis(now) })
+        });
+        requests.into_iter().chain(tokens)
     }
 
-    fn check_concurrency(&self, limit: Option<u32>, terms: Terms) -> Result<(), Limit> {
+    fn check_concurrency(&self, limit: Option<u32>, terms: Terms) -> Option<Limit> {
         match limit {
             // The call before it has the place.
-            _ if terms == Terms::Successor => Ok(()),
-            Some(limit) if self.in_flight >= limit => Err(Limit::Concurrency { limit }),
-            _ => Ok(()),
+            _ if terms == Terms::Successor => None,
+            Some(limit) if self.in_flight >= limit => Some(Limit::Concurrency { limit }),
+            _ => None,
         }
     }
 

@@ -22,6 +22,24 @@ pub(super) enum Limit {
     Budget { exceeded: Exceeded, budget: Option<Budget> },
 }
 
+/// How long a call is told to wait for a place, in milliseconds: nobody knows when one is free.
+const PLACE: u64 = 1000;
+
+impl Limit {
+    /// How long a call has to wait, to be compared with limits of its kind: rates and places in
+    /// milliseconds, budgets by when they begin anew. The largest number is for ever.
+    pub(super) fn wait(&self) -> u64 {
+        match self {
+            Self::Requests { wait, .. } | Self::Tokens { wait, .. } => wait.unwrap_or(u64::MAX),
+            Self::Concurrency { .. } => PLACE,
+            Self::Budget { exceeded, .. } => {
+                let at = exceeded.resets_at.and_then(|time| u64::try_from(time.0).ok());
+                at.unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
 /// The failure of a call that a scope refuses.
 pub(super) fn refuse(scope: &str, limit: &Limit, policy: &Policy) -> Failure {
     let rate = |message: String, wait: Option<u64>| {
@@ -50,7 +68,7 @@ pub(super) fn refuse(scope: &str, limit: &Limit, policy: &Policy) -> Failure {
             wait,
         ),
         Limit::Concurrency { limit } => {
-            rate(format!("`{scope}` allows {limit} calls at once."), Some(1000))
+            rate(format!("`{scope}` allows {limit} calls at once."), Some(PLACE))
         }
         Limit::Budget { exceeded, budget } => {
             Failure::new(FailureKind::OverBudget, over_budget(scope, &exceeded, budget, policy))

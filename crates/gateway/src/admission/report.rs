@@ -1,5 +1,7 @@
 //! What is left, for the headers of replies and for reports of usage.
 
+use std::cmp::Reverse;
+
 use super::accounts::Windows;
 use super::{Admission, named, uses_budget};
 use crate::budgets::{Left, Meter, WallTime};
@@ -129,7 +131,11 @@ impl Rates {
 }
 
 fn tightest(slot: &mut Option<RateReport>, other: RateReport) {
-    if slot.is_none_or(|known| other.remaining < known.remaining) {
+    // Of those that leave equally little, the one that takes longest to be there again.
+    let tighter = |known: RateReport| {
+        (other.remaining, Reverse(other.reset)) < (known.remaining, Reverse(known.reset))
+    };
+    if slot.is_none_or(tighter) {
         *slot = Some(other);
     }
 }

@@ -12,6 +12,7 @@ use crate::budgets::WallTime;
 use crate::keyring::ActiveKey;
 use crate::keys::Bounds;
 use crate::policy::ModelLimits;
+use crate::tests::keys::active;
 
 /// Bounds that let nothing through.
 fn shut() -> Bounds {
@@ -191,4 +192,59 @@ proptest! {
             }
         });
     }
+}
+
+/// Whoever waits as long as they are told is admitted, whichever scopes refuse now.
+#[test]
+fn the_wait_is_enough_for_all_scopes() {
+    stopped(async {
+        let mut family = Family::new();
+        family.child.bounds.requests_per_minute = Some(2);
+        family.top.bounds.tokens_per_minute = Some(1_500);
+        family.tenant.bounds.requests_per_minute = Some(4);
+        family.limit_model(ModelLimits { tokens_per_minute: Some(2_000), ..Default::default() });
+        let (admission, key) = (family.admission(), family.key());
+        let other = active(&[family.top.clone()], &family.tenant);
+        // The own requests and the tenant's are there again after 60 s, the tokens above later.
+        let small = Ask { max_output: Some(10), ..ask(&key) };
+        drop(admission.admit(&small));
+        drop(admission.admit(&small));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        drop(admission.admit(&ask(&other)));
+        drop(admission.admit(&Ask { max_output: Some(1_340), ..ask(&other) }));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let refused = admission.admit(&ask(&key)).unwrap_err();
+        assert!(refused.message.contains("`key:bbbb"), "{refused}");
+        let Retry::After(wait) = refused.retry else { panic!("{refused:?}") };
+        // Tokens are counted by the second.
+        assert_eq!(wait, Duration::from_secs(51));
+        tokio::time::advance(Duration::from_millis(50_999)).await;
+        assert!(admission.admit(&ask(&key)).is_err());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(admission.admit(&ask(&key)).is_ok());
+    });
+}
+
+#[test]
+fn of_several_budgets_the_last_to_begin_anew_is_named() {
+    let mut family = Family::new();
+    family.child.bounds.budgets = vec![budget(Unit::Requests, Span::Hour, 1)];
+    family.top.bounds.budgets = vec![budget(Unit::Requests, Span::Day, 1)];
+    family.tenant.bounds.budgets = vec![budget(Unit::Requests, Span::Minute, 1)];
+    let (admission, key) = (family.admission(), family.key());
+    drop(admission.admit(&ask(&key)));
+    let refused = admission.admit(&ask(&key)).unwrap_err();
+    assert!(
+        refused.message.contains("`key:bbbb") && refused.message.contains("a day"),
+        "{refused}"
+    );
+    // Nor does a rate that comes back hide a call that fits into no minute.
+    family.child.bounds.requests_per_minute = Some(1);
+    family.tenant.bounds.tokens_per_minute = Some(99);
+    let key = family.key();
+    let admission = family.admission();
+    drop(admission.admit(&Ask { max_output: Some(1), ..ask(&key) }));
+    let refused = admission.admit(&ask(&key)).unwrap_err();
+    assert_eq!(refused.retry, Retry::Never, "{refused}");
+    assert_eq!(refused.scope.as_deref(), Some("tenant:team"));
 }

@@ -75,3 +75,19 @@ fn usage_names_every_scope_with_what_runs_and_what_is_left() {
     drop(running);
     assert_eq!(admission.usage(&key)[2].budgets[0].spent, 130);
 }
+
+#[test]
+fn of_limits_that_leave_equally_little_the_later_is_told() {
+    stopped(async {
+        let mut family = Family::new();
+        family.child.bounds.requests_per_minute = Some(1);
+        family.tenant.bounds.requests_per_minute = Some(2);
+        let (admission, key) = (family.admission(), family.key());
+        drop(admission.admit(&ask(&key)));
+        tokio::time::advance(std::time::Duration::from_secs(20)).await;
+        let other = crate::tests::keys::active(&[family.top.clone()], &family.tenant);
+        drop(admission.admit(&ask(&other)));
+        let told = admission.rates(Some(&key), "m").requests.unwrap();
+        assert_eq!((told.remaining, told.reset, told.limit), (0, 60_000, 2));
+    });
+}
