@@ -83,6 +83,7 @@ async fn live(
             "let an MCP host start mcptb, or try MCPTB_STDIO=threads",
         )
     })?;
+    outlive_file_limits();
     let signal = CancellationToken::new();
     parts.background.spawn(end_on_signal(signal.clone()));
     parts.calls.spawn({
@@ -173,6 +174,23 @@ pub(crate) fn warn_of_exposure(config: &Config) {
             "this address is reachable over the network without TLS; set --tls-cert and --tls-key, \
              or put a proxy before it"
         );
+    }
+}
+
+/// Sees to it that a file that may not grow any more (`ulimit -f`) is an error for whoever writes, as
+/// a full disk is. The signal that comes with it would end the process. Within a runtime.
+pub(crate) fn outlive_file_limits() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        /// `SIGXFSZ`, of which tokio has no name.
+        const FILE_TOO_LARGE: i32 = 25;
+        // Once somebody has listened to it, a signal never ends the process again.
+        if let Err(error) = signal(SignalKind::from_raw(FILE_TOO_LARGE)) {
+            tracing::warn!(
+                "a limit on the size of files (ulimit -f) would end the process: {error}"
+            );
+        }
     }
 }
 

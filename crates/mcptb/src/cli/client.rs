@@ -221,6 +221,7 @@ fn no_bridge() -> Problem {
 
 /// The files themselves, or the socket of the bridge that holds them.
 async fn local(folder: &Path, make: bool) -> Result<Way, Problem> {
+    crate::bridge::outlive_file_limits();
     let until = Instant::now() + HELD;
     loop {
         if !make && !folder.join(DATABASE).exists() {

@@ -1,8 +1,9 @@
-//! A disk that is full: calls are refused and come back by themselves, and no answer that anybody
-//! got is missing from the record.
+//! No room: calls are refused and come back by themselves, and no answer that anybody got is missing
+//! from the record.
 //!
-//! The disk is a small one of its own in memory. To mount it takes root on Linux; where that is
-//! refused, nothing is tested here and the test says so.
+//! Room ends in two ways. Files may not grow beyond what the account is allowed, which needs no
+//! rights to try. And a disk is full: a small one of its own in memory. To mount it takes root on
+//! Linux; where that is refused, that part is not tested and the test says so.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -15,8 +16,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::audit::{assert_unavailable, wait_readiness};
+#[cfg(target_os = "linux")]
+use crate::support::Desk;
 use crate::support::endpoints::{CALLING, ask_with_key};
 use crate::support::keyring::of_kind;
+#[cfg(target_os = "linux")]
+use crate::support::process::Process;
 use crate::support::{Books, Key, PATIENCE, Reply, Request, Rig};
 
 /// Bytes of the disk.
@@ -48,8 +53,29 @@ impl Disk {
     fn ballast(&self) -> PathBuf {
         self.at.path().join("ballast")
     }
+}
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
+    }
+}
+
+/// What has no room to spare.
+trait Room {
+    /// A bridge that has only that, ready for calls.
+    fn launch(&self, books: &Books) -> Rig;
     /// Takes whatever room is left.
+    fn fill(&self);
+    /// Gives it back.
+    fn free(&self, rig: &Rig);
+}
+
+impl Room for Disk {
+    fn launch(&self, books: &Books) -> Rig {
+        books.launch().ready()
+    }
+
     fn fill(&self) {
         let mut ballast =
             OpenOptions::new().create(true).append(true).open(self.ballast()).unwrap();
@@ -58,15 +84,48 @@ impl Disk {
         }
     }
 
-    /// Gives it back.
-    fn free(&self) {
+    fn free(&self, _: &Rig) {
         std::fs::remove_file(self.ballast()).unwrap();
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
+/// Files that may not grow beyond [`Allowed::BYTES`]. A process that does not see to it is killed
+/// when it tries.
+#[cfg(target_os = "linux")]
+struct Allowed;
+
+#[cfg(target_os = "linux")]
+impl Allowed {
+    /// Bytes of a file.
+    const BYTES: &str = "4194304";
+
+    /// Sets what a process may write. What a limit is can be changed from outside, as long as it is
+    /// not hard.
+    fn set(process: &Process, bytes: &str) {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &process.pid().to_string(), &format!("--fsize={bytes}:unlimited")]);
+        assert!(command.status().expect("util-linux is there").success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Room for Allowed {
+    fn launch(&self, books: &Books) -> Rig {
+        // It opens nothing before a host has attached.
+        let (process, host) = books.launch().spawn();
+        Self::set(&process, Self::BYTES);
+        host.shake_hands();
+        let rig = Rig::listening(process, host);
+        rig.wait_records();
+        rig.host.sampling().answer("ok");
+        rig.host.wait_state("ready");
+        rig
+    }
+
+    fn fill(&self) {}
+
+    fn free(&self, rig: &Rig) {
+        Self::set(&rig.process, "unlimited");
     }
 }
 
@@ -103,7 +162,7 @@ impl Told {
             if reply.status != 200 {
                 return assert_unavailable(endpoint, &reply);
             }
-            assert!(Instant::now() < deadline, "the disk is never full");
+            assert!(Instant::now() < deadline, "there is always room");
         }
     }
 }
@@ -111,9 +170,18 @@ impl Told {
 #[test]
 fn a_full_disk_refuses_calls_and_forgets_none() {
     let Some(disk) = Disk::mount() else { return };
-    let books = Books::within(disk.at.path());
+    refuses_calls_and_forgets_none(&Books::within(disk.at.path()), &disk);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_may_not_grow_refuse_calls_and_forget_none() {
+    refuses_calls_and_forgets_none(&Books::new(), &Allowed);
+}
+
+fn refuses_calls_and_forgets_none(books: &Books, room: &impl Room) {
     let [key, admin] = books.keys([of_kind(KeyKind::Model), of_kind(KeyKind::Admin)]);
-    let rig = books.launch().ready();
+    let rig = room.launch(books);
     rig.host.respond(|sampling| sampling.answer("an answer"));
     let mut told = Told::default();
     told.note(&rig.fetch(&ask_with_key(Endpoint::Chat, "before", false, &key.token)));
@@ -121,19 +189,19 @@ fn a_full_disk_refuses_calls_and_forgets_none() {
 
     for endpoint in CALLING {
         for streamed in [false, true] {
-            disk.fill();
+            room.fill();
             told.call_until_refused(&rig, endpoint, streamed, &key);
         }
     }
     // What is no call is answered, and readiness tells what is wrong.
-    disk.fill();
+    room.fill();
     assert_eq!(rig.fetch(&Request::get("/healthz")).status, 200);
     let look = Request::get("/v1/usage").header("x-api-key", &key.token);
     assert_eq!(rig.fetch(&look).status, 200, "the key is no stranger's");
     let deadline = Instant::now() + PATIENCE;
     loop {
         // The last room may do for one more small change.
-        disk.fill();
+        room.fill();
         let made = Request::post("/admin/v1/keys").json(&json!({"notes": "n".repeat(4000)}));
         let reply = rig.fetch(&made.header("x-api-key", &admin.token));
         if reply.status != 201 {
@@ -142,13 +210,13 @@ fn a_full_disk_refuses_calls_and_forgets_none() {
             assert!(reply.header("retry-after").is_some());
             break;
         }
-        assert!(Instant::now() < deadline, "the disk is never full");
+        assert!(Instant::now() < deadline, "there is always room");
     }
     let reply = wait_readiness(&rig, 503, &key);
     assert!(reply.header("retry-after").is_some());
     assert!(reply.json()["reason"].as_str().unwrap().contains("record"), "{}", reply.json());
 
-    disk.free();
+    room.free(&rig);
     wait_readiness(&rig, 200, &key);
     for endpoint in CALLING {
         for streamed in [false, true] {
@@ -171,4 +239,22 @@ fn a_full_disk_refuses_calls_and_forgets_none() {
     }
     let answered = record.rows().filter(|row| row.status == Some(200)).count();
     assert_eq!(answered, told.answered.len());
+}
+
+/// The command line opens the files itself where no bridge runs.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_that_may_not_write_says_so() {
+    let desk = Desk::new();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -f 0; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_mcptb")]);
+    shell
+        .args(["keys", "create", "--out"])
+        .arg(desk.room.path().join("token"))
+        .env_clear()
+        .env("MCPTB_DATA_DIR", desk.folder());
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("File too large"), "{said}");
 }
