@@ -33,6 +33,8 @@ mod control_socket;
 mod count_tokens;
 mod crash;
 mod cut_answers;
+mod damaged;
+mod data_folder;
 mod ends;
 mod ends_in_time;
 mod full_disk;

@@ -153,3 +153,21 @@ fn details_of_readiness_are_for_this_machine() {
     assert_eq!((reply.status, reply.json()), (200, json!({"status": "ready"})));
     assert_eq!(reply.json()["hosts"], Value::Null);
 }
+
+#[test]
+fn what_is_recorded_is_shown() {
+    let config = tempfile::tempdir().unwrap();
+    let path = config.path().join("mcptb.toml");
+    std::fs::write(&path, "[audit]\nbodies = false\n").unwrap();
+    let launch = Launch::new();
+    for (rig, mode) in [
+        (launch.clone().ready(), "full"),
+        (launch.clone().arg("--config", path.to_str().unwrap()).ready(), "metadata"),
+        (launch.env("MCPTB_AUDIT", "off").without_records().ready(), "off"),
+    ] {
+        let (status, body) = rig.readiness();
+        assert_eq!((status, &body["audit"]["mode"]), (200, &json!(mode)), "{body}");
+        // Nothing is opened where nothing is kept.
+        assert_eq!(body["audit"]["bytes"] == json!(0), mode == "off", "{body}");
+    }
+}
