@@ -35,7 +35,7 @@ mod pieces;
 mod search;
 mod words;
 
-pub(super) use indexer::Indexer;
+pub(super) use indexer::{Indexer, standing};
 pub(super) use search::search;
 pub(super) use words::read_wanted;
 
@@ -81,12 +81,13 @@ enum Wake {
 }
 
 impl Backlog {
-    /// All of a journal up to an entry. How many calls that are is not known yet: no more than entries.
-    pub(super) fn new(tip: i64) -> Self {
+    /// What lies between the place of the index and the end of the journal, with so many ends of
+    /// calls.
+    fn new(tip: i64, place: i64, lag: i64) -> Self {
         let inner = Inner {
             tip,
-            place: 0,
-            lag: tip,
+            place,
+            lag,
             generation: 0,
             opening: true,
             news: true,
@@ -101,7 +102,7 @@ impl Backlog {
     }
 
     /// Ends of calls that the index does not know yet. After retention took calls that it did not
-    /// know, or at a start, it can be too many for a while.
+    /// know, or at a start with very many, it can be too many for a while.
     pub(super) fn lag(&self) -> u64 {
         let inner = self.inner();
         u64::try_from(inner.lag.min(inner.tip - inner.place)).unwrap_or(0)
@@ -150,12 +151,13 @@ impl Backlog {
         self.opened.notify_all();
     }
 
-    /// The index is another one, or is there now.
-    fn renewed(&self, place: i64, lag: i64) {
+    /// The index is another one, or is there now, and lacks so many ends where there were so many
+    /// before. Since they were counted, more may have been reported.
+    fn renewed(&self, place: i64, before: i64, lag: i64) {
         let mut inner = self.inner();
         inner.generation += 1;
         inner.place = place;
-        inner.lag = lag;
+        inner.lag += lag - before;
         inner.doubted = false;
         inner.opening = false;
         inner.settle();
@@ -163,9 +165,10 @@ impl Backlog {
         self.opened.notify_all();
     }
 
-    /// The last entry of the journal that was reported.
-    fn tip(&self) -> i64 {
-        self.inner().tip
+    /// The last entry of the journal that was reported, and what the index lacks up to it.
+    fn reported(&self) -> (i64, i64) {
+        let inner = self.inner();
+        (inner.tip, inner.lag)
     }
 
     /// Ends of calls between the index and a row were counted; since, more may have been reported.

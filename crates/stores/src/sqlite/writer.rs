@@ -33,7 +33,7 @@ use super::recover;
 use super::redo::{self, Applied, Redo};
 use super::retire::{self, Bounds, Life};
 use super::schema::{self, SchemaError};
-use super::text::Backlog;
+use super::text::{self, Backlog};
 use super::write::{Record, Write};
 
 /// Most writes in one transaction.
@@ -148,7 +148,7 @@ impl Writer {
         let health = Health::default();
         health.vitals().retired = retire::taken(&open.connection).map_err(|error| down(&error))?;
         let newest = retire::newest(&open.connection).map_err(|error| down(&error))?;
-        let backlog = Arc::new(Backlog::new(before));
+        let backlog = Arc::new(text::standing(&files, &open.connection, before));
         Ok(Self {
             files,
             durability,

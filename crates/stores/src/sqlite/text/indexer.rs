@@ -203,13 +203,36 @@ impl Indexer {
             Index::remove(&self.files).map_err(Fault::Index)?;
             index = Index::open(&self.files, self.bounds).map_err(Fault::Index)?;
         }
-        let (place, tip) = (index.place().seq, self.backlog.tip());
+        let (place, (tip, before)) = (index.place().seq, self.backlog.reported());
         let most = tip - place;
-        self.backlog.renewed(place, most);
-        let lag = count(record, place, tip).map_err(Fault::Record)?;
-        self.backlog.counted(tip, most, lag);
+        let count = || count(record, place, tip).map_err(Fault::Record);
+        if most <= COUNTED {
+            self.backlog.renewed(place, before, count()?);
+        } else {
+            // Whoever searches waits until the index is there, and not for a long count.
+            self.backlog.renewed(place, before, most);
+            self.backlog.counted(tip, most, count()?);
+        }
         Ok(index)
     }
+}
+
+/// How far the index is when a store is opened, before anybody can ask. Where too much is missing
+/// to be counted at once, it is no more than entries of the journal.
+pub(in super::super) fn standing(files: &Files, record: &Connection, tip: i64) -> Backlog {
+    let place = || {
+        let index = connect(&files.text(), Durability::Normal, Role::Reader)?;
+        let place = index.query_row("SELECT seq, mac FROM place", [], |row| {
+            Ok(Tip { seq: row.get(0)?, mac: row.get(1)? })
+        })?;
+        Ok::<_, Error>(place.is_in(record)?.then_some(place.seq))
+    };
+    // One that is missing or of no use is made anew, from the beginning.
+    let there = files.text().exists();
+    let place = there.then(place).and_then(Result::ok).flatten().unwrap_or_default();
+    let most = tip - place;
+    let lag = if most <= COUNTED { count(record, place, tip).unwrap_or(most) } else { most };
+    Backlog::new(tip, place, lag)
 }
 
 /// Whether an index is beyond use. What is no fault of the world around it is one of its own.

@@ -121,6 +121,27 @@ async fn an_index_that_is_ahead_is_made_anew() {
     assert_eq!(numbers(&store, &text("lost"), 4).await, [0; 0]);
 }
 
+/// What it lacks is counted before anybody can ask, and in calls.
+#[tokio::test]
+async fn what_it_lacks_is_known_from_the_beginning() {
+    let place = filled().await;
+    let store = place.open();
+    assert_eq!(store.state().text_lag, 0, "all of it was there");
+    store.shut_down().await;
+    drop(store);
+    remove(&place);
+    let store = place.open();
+    let mut lag = store.state().text_lag;
+    assert!(lag <= 9, "each call once: {lag}");
+    while lag > 0 {
+        tokio::task::yield_now().await;
+        let now = store.state().text_lag;
+        assert!(now <= lag, "{now} after {lag}");
+        lag = now;
+    }
+    assert_whole(&store, 9).await;
+}
+
 /// Retention may take more than one step of what the index lacks.
 #[tokio::test]
 async fn an_index_that_retention_has_overtaken_goes_on() {
