@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
-use crate::support::Reply;
+use crate::support::{Profile, Reply};
 
 mod keys;
 mod rows;
@@ -21,14 +21,16 @@ use table::{Cell, Kind, Why, cell, looks};
 fn what(row: &Row, kind: Kind, reply: &Reply) -> String {
     let body = String::from_utf8_lossy(&reply.body);
     let body: String = body.chars().take(400).collect();
-    let Row { method, pattern, sort, tongue } = row;
-    format!("{method} {pattern} ({sort:?}, {tongue:?}), {kind:?}: {} {body}", reply.status)
+    let Row { method, pattern, sort, tongue, streamed } = row;
+    let how = if *streamed { "streamed" } else { "whole" };
+    format!("{method} {pattern} ({sort:?}, {tongue:?}, {how}), {kind:?}: {} {body}", reply.status)
 }
 
 #[test]
 fn every_route_and_every_refusal() {
     let house = House::new();
-    let open = house.books.launch().arg("--config", &house.config()).ready();
+    let launch = || house.books.launch().arg("--config", &house.config());
+    let open = launch().arg("--concurrency", "1").arg("--queue", "1").ready();
     let (keep, held) = channel();
     open.host.respond(move |sampling| match sampling.asked().as_str() {
         WAIT => keep.send(sampling.clone()).unwrap(),
@@ -46,9 +48,15 @@ fn every_route_and_every_refusal() {
         assert!(reply.status < 429, "{}", what(row, Kind::NoCredential, &reply));
         good.insert(at, reply.status);
     }
+    let mut open = open;
     for kind in Kind::ALL {
+        if kind == Kind::NotReady {
+            open.end();
+            open = launch().profile(Profile::NoSampling).attach();
+            open.wait_records();
+        }
         let rig = if kind == Kind::StoreDown { &shut } else { &open };
-        let waiting = (kind == Kind::Concurrency).then(|| house.keep_waiting(&open, &held));
+        let waiting = house.keep_waiting(&open, kind, &held);
         for (at, row) in rows.iter().enumerate() {
             let case = match cell(row, kind) {
                 Cell::Nothing(_) => continue,
@@ -59,7 +67,7 @@ fn every_route_and_every_refusal() {
             check(row, kind, case, &reply, scope.as_deref(), good[&at]);
         }
         if let Some(waiting) = waiting {
-            waiting.end();
+            waiting.end(&held);
         }
     }
     shut.host.assert_not_asked();
@@ -104,7 +112,7 @@ fn check_refused(row: &Row, why: Why, reply: &Reply, scope: Option<&str>, what: 
     let challenge = reply.header("www-authenticate");
     assert_eq!(challenge.is_some(), why == Why::Unauthenticated, "{what}");
     match why {
-        Why::Later | Why::Unavailable => assert_wait(reply, what),
+        Why::Later | Why::Unavailable | Why::Full => assert_wait(reply, what),
         _ => {
             assert_eq!(reply.header("retry-after"), None, "{what}");
             // Whoever administers has a client that does not come again by itself.
@@ -134,7 +142,8 @@ fn check_told(row: &Row, why: Why, reply: &Reply, scope: Option<&str>, what: &st
     assert_eq!(refusal["status"], status, "{what}");
     assert_eq!(refusal["scope"].as_str(), scope, "{what}");
     let wait = refusal["retry_after"].as_u64();
-    assert_eq!(wait.is_some_and(|wait| wait >= 1), why == Why::Later, "{what}");
+    let later = matches!(why, Why::Later | Why::Unavailable);
+    assert_eq!(wait.is_some_and(|wait| wait >= 1), later, "{what}");
 }
 
 /// That the reply says when to come again, and does not say not to.

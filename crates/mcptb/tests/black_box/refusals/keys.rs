@@ -11,6 +11,7 @@ use gateway::keys::token::{Entropy, InstallSecret, mint, remint};
 use gateway::keys::{Endpoint, KeyKind};
 use gateway::store::Actor;
 use model::Secret;
+use serde_json::Value;
 
 use super::rows::{Row, Sort};
 use super::table::Kind;
@@ -21,6 +22,8 @@ use crate::support::{Books, Call, Key, PATIENCE, Request, Rig, Sampling};
 /// Bytes that a narrow key may send, and more than any door takes from it.
 const NARROW: u64 = 64;
 const LARGE: usize = 2_000_000;
+/// Enough for one call at a time: each asks for 100.
+const TOKENS: u64 = 150;
 /// What the host holds back.
 pub(super) const WAIT: &str = "wait";
 
@@ -34,6 +37,8 @@ pub(super) struct House {
     chat: Key,
     /// Opens messages only.
     messages: Key,
+    /// A child of the key of [`Kind::ParentRate`].
+    child: Key,
     /// The others, by how they are refused and whether they administer.
     refused: HashMap<(Kind, bool), Key>,
 }
@@ -42,13 +47,19 @@ pub(super) struct House {
 pub(super) struct Waiting {
     call: Call,
     sampling: Sampling,
+    /// What waits behind it.
+    queued: Option<Call>,
 }
 
 impl Waiting {
     /// Gives the place back.
-    pub(super) fn end(mut self) {
+    pub(super) fn end(mut self, held: &Receiver<Sampling>) {
         self.sampling.answer("ok");
         assert_eq!(self.call.finish().status, 200);
+        if let Some(mut queued) = self.queued {
+            held.recv_timeout(PATIENCE).expect("a sampling request").answer("ok");
+            assert_eq!(queued.finish().status, 200);
+        }
     }
 }
 
@@ -68,6 +79,10 @@ fn opening(endpoint: Endpoint) -> NewKey {
     within(BoundsFields { endpoints: Some(vec![endpoint]), ..BoundsFields::default() })
 }
 
+fn per_minute(requests: u32) -> BoundsFields {
+    BoundsFields { requests_per_minute: Some(Some(requests)), ..BoundsFields::default() }
+}
+
 fn narrow(bytes: u64) -> NewKey {
     within(BoundsFields { max_body: Some(Some(bytes)), ..BoundsFields::default() })
 }
@@ -81,6 +96,7 @@ impl House {
     pub(super) fn new() -> Self {
         let books = Books::new();
         books.tenant("poor", budget(Unit::Cost, 1));
+        books.tenant("slow", per_minute(1));
         let soon = SystemTime::now() + Duration::from_secs(1);
         let soon = soon.duration_since(UNIX_EPOCH).unwrap().as_millis();
         let ends =
@@ -89,7 +105,7 @@ impl House {
         let away = BoundsFields { networks, ..BoundsFields::default() };
         let away = KeyFields { bounds: away, ..KeyFields::default() };
         let bounds = BoundsFields::default;
-        let tenant = Some("poor".parse().unwrap());
+        let (tenant, slow) = (Some("poor".parse().unwrap()), Some("slow".parse().unwrap()));
         let models = Some(vec!["gpt-*".parse().unwrap()]);
         let refused = [
             (Kind::Expired, false, with(ends.clone())),
@@ -101,10 +117,13 @@ impl House {
             (Kind::Model, false, within(BoundsFields { models, ..bounds() })),
             (Kind::LargeBody, false, narrow(NARROW)),
             (Kind::EndlessBody, false, narrow(NARROW)),
+            (Kind::Rate, false, within(per_minute(1))),
+            (Kind::ParentRate, false, within(per_minute(1))),
+            (Kind::TenantRate, false, NewKey { tenant: slow, ..within(bounds()) }),
             (
-                Kind::Rate,
+                Kind::TokenRate,
                 false,
-                within(BoundsFields { requests_per_minute: Some(Some(1)), ..bounds() }),
+                within(BoundsFields { tokens_per_minute: Some(Some(TOKENS)), ..bounds() }),
             ),
             (
                 Kind::Concurrency,
@@ -125,6 +144,8 @@ impl House {
             opening(Endpoint::Chat),
             opening(Endpoint::Messages),
         ]);
+        let parent = Some(refused[&(Kind::ParentRate, false)].id);
+        let [child] = books.keys([NewKey { parent, ..within(bounds()) }]);
         books.administer(async |office| {
             for administers in [false, true] {
                 let id = refused[&(Kind::Revoked, administers)].id;
@@ -132,9 +153,10 @@ impl House {
             }
         });
         let room = tempfile::tempdir().unwrap();
-        let prices = "[prices.\"*\"]\ninput = 1\noutput = 1\n";
-        fs::write(room.path().join("mcptb.toml"), prices).unwrap();
-        Self { books, room, admin, good, chat, messages, refused }
+        let settings = "[prices.\"*\"]\ninput = 1\noutput = 1\n\
+                        [models.\"scarce\"]\nrequests_per_minute = 1\n";
+        fs::write(room.path().join("mcptb.toml"), settings).unwrap();
+        Self { books, room, admin, good, chat, messages, child, refused }
     }
 
     /// The file that says what models cost.
@@ -159,15 +181,29 @@ impl House {
         request.header("x-api-key", &key.token)
     }
 
-    /// Takes the only place of a key. The host holds back what says `wait`.
-    pub(super) fn keep_waiting(&self, rig: &Rig, held: &Receiver<Sampling>) -> Waiting {
-        let call = rig.send(&ask_with_key(
-            Endpoint::Chat,
-            WAIT,
-            false,
-            &self.refused[&(Kind::Concurrency, false)].token,
-        ));
-        Waiting { call, sampling: held.recv_timeout(PATIENCE).expect("a sampling request") }
+    /// Takes the only place of a key, or all that it has of a minute, or the only place of the host.
+    /// It holds back what says `wait`.
+    pub(super) fn keep_waiting(
+        &self,
+        rig: &Rig,
+        kind: Kind,
+        held: &Receiver<Sampling>,
+    ) -> Option<Waiting> {
+        let key = match kind {
+            Kind::Concurrency | Kind::TokenRate => &self.refused[&(kind, false)],
+            Kind::QueueFull => &self.good,
+            _ => return None,
+        };
+        let ask = || rig.send(&ask_with_key(Endpoint::Chat, WAIT, false, &key.token));
+        let call = ask();
+        let sampling = held.recv_timeout(PATIENCE).expect("a sampling request");
+        let queued = (kind == Kind::QueueFull).then(|| {
+            let queued = ask();
+            let waits = |status: &Value| status["hosts"][0]["waiting"] == 1;
+            rig.host.wait_status("one that waits", waits);
+            queued
+        });
+        Some(Waiting { call, sampling, queued })
     }
 
     /// The request that a cell is about, and the scope that is expected to refuse it.
@@ -206,14 +242,42 @@ impl House {
                 };
                 (request.header("x-api-key", &key.token), scope)
             }
-            Kind::Network | Kind::Model | Kind::Concurrency | Kind::TokenBudget => by(key()),
+            Kind::Network
+            | Kind::Model
+            | Kind::Concurrency
+            | Kind::TokenRate
+            | Kind::TokenBudget => by(key()),
+            Kind::ParentRate => {
+                rig.fetch(&row.spending(&key().token));
+                (shown(&self.child.token), Some(format!("key:{}", key().id)))
+            }
+            Kind::TenantRate => {
+                rig.fetch(&row.spending(&key().token));
+                (shown(&key().token), Some("tenant:slow".to_owned()))
+            }
+            Kind::ModelRate => {
+                let ask = self.good(row, row.request_of("scarce"));
+                // What is answered takes the one that there is.
+                if matches!(row.sort, Sort::Call(_)) {
+                    rig.fetch(&ask);
+                }
+                (ask, Some("model:scarce".to_owned()))
+            }
+            Kind::ForeignHost => {
+                (self.good(row, row.request()).header("host", "elsewhere.example"), None)
+            }
+            Kind::ForeignOrigin => {
+                let origin = "https://elsewhere.example";
+                (self.good(row, row.request()).header("origin", origin), None)
+            }
+            Kind::Malformed => (self.good(row, row.malformed()), None),
             Kind::Rate | Kind::RequestBudget | Kind::Uses => {
                 // Where it is spent already, this is refused, and that is as good.
                 rig.fetch(&row.spending(&key().token));
                 by(key())
             }
             Kind::CostBudget => (shown(&key().token), Some("tenant:poor".to_owned())),
-            Kind::StoreDown => nobody(&right.token),
+            Kind::QueueFull | Kind::NotReady | Kind::StoreDown => nobody(&right.token),
             Kind::WrongMethod => (self.good(row, row.other_method()), None),
             Kind::UnknownPath => (self.good(row, row.other_path()), None),
         }

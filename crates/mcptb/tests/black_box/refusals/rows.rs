@@ -48,6 +48,8 @@ pub(super) struct Row {
     pub(super) pattern: String,
     pub(super) sort: Sort,
     pub(super) tongue: Tongue,
+    /// Whether the answer is to be streamed.
+    pub(super) streamed: bool,
 }
 
 /// The public routes, without their prefix.
@@ -144,14 +146,21 @@ pub(super) fn rows(rig: &Rig, admin: &str) -> Vec<Row> {
                 _ => vec![sort],
             };
             for sort in sorts {
-                for tongue in tongues(path, sort) {
-                    rows.push(Row { method, pattern: pattern.clone(), sort, tongue });
+                // Streams are refused as others are.
+                let ways =
+                    if matches!(sort, Sort::Call(_)) { &[false, true][..] } else { &[false] };
+                for (tongue, streamed) in tongues(path, sort)
+                    .into_iter()
+                    .flat_map(|tongue| ways.iter().map(move |way| (tongue, *way)))
+                {
+                    rows.push(Row { method, pattern: pattern.clone(), sort, tongue, streamed });
                 }
             }
         }
     }
     for (method, path, sort) in ADMINISTERING {
-        rows.push(Row { method, pattern: path.to_owned(), sort, tongue: Tongue::OpenAi });
+        let (pattern, tongue) = (path.to_owned(), Tongue::OpenAi);
+        rows.push(Row { method, pattern, sort, tongue, streamed: false });
     }
     rows
 }
@@ -176,6 +185,22 @@ impl Row {
     /// A request that is answered, if the caller may.
     pub(super) fn request(&self) -> Request {
         self.dressed(Request::new(self.method, &self.path()), Some(&self.body()))
+    }
+
+    /// The same for a model, where one is asked.
+    pub(super) fn request_of(&self, model: &str) -> Request {
+        let mut body = self.body();
+        match (&mut body, self.sort) {
+            (Some(body), Sort::Question) => body["request"]["model"] = json!(model),
+            (Some(body), Sort::Call(_) | Sort::DryRun(_)) => body["model"] = json!(model),
+            _ => {}
+        }
+        self.dressed(Request::new(self.method, &self.path()), Some(&body))
+    }
+
+    /// A body that breaks off.
+    pub(super) fn malformed(&self) -> Request {
+        self.dressed(Request::new(self.method, &self.path()).text("{\"model\": "), None)
     }
 
     /// The same with a method that the path does not take.
@@ -229,7 +254,9 @@ impl Row {
 
     fn body(&self) -> Option<Value> {
         match self.sort {
-            Sort::Call(endpoint) | Sort::DryRun(endpoint) => Some(body(endpoint, "?", false)),
+            Sort::Call(endpoint) | Sort::DryRun(endpoint) => {
+                Some(body(endpoint, "?", self.streamed))
+            }
             Sort::Count(Endpoint::Responses) => Some(body(Endpoint::Responses, "?", false)),
             Sort::Count(_) => Some(body(Endpoint::Messages, "?", false)),
             Sort::Question => {

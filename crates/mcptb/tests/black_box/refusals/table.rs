@@ -33,6 +33,24 @@ pub(super) enum Kind {
     /// That of the key's tenant.
     CostBudget,
     Uses,
+    /// What a call may cost is more than what the minute has left.
+    TokenRate,
+    /// That of the key above.
+    ParentRate,
+    /// That of the key's tenant.
+    TenantRate,
+    /// That of the model, whoever calls it.
+    ModelRate,
+    /// A name of this server that is none.
+    ForeignHost,
+    /// A page of somebody else.
+    ForeignOrigin,
+    /// A body that breaks off.
+    Malformed,
+    /// As many calls wait as may.
+    QueueFull,
+    /// The host cannot answer.
+    NotReady,
     /// The keys and the record cannot be opened.
     StoreDown,
     WrongMethod,
@@ -40,7 +58,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::NoCredential,
         Self::Damaged,
         Self::Unknown,
@@ -59,9 +77,19 @@ impl Kind {
         Self::TokenBudget,
         Self::CostBudget,
         Self::Uses,
+        Self::TokenRate,
+        Self::ParentRate,
+        Self::TenantRate,
+        Self::ModelRate,
+        Self::ForeignHost,
+        Self::ForeignOrigin,
+        Self::Malformed,
+        Self::QueueFull,
         Self::StoreDown,
         Self::WrongMethod,
         Self::UnknownPath,
+        // The last: the bridge with a host that answers has to end for it.
+        Self::NotReady,
     ];
 }
 
@@ -101,6 +129,12 @@ pub(super) enum Why {
     Unavailable,
     /// 503 of a probe, whose body is no error.
     NotReady,
+    /// 503, or 529 where that is the custom, come again.
+    Full,
+    /// 400.
+    Malformed,
+    /// 400, where administering has a code for it.
+    BadField,
     /// 405.
     Method,
     /// 404.
@@ -126,6 +160,11 @@ pub(super) fn looks(why: Why, tongue: Tongue) -> (u16, &'static str, Option<&'st
         Why::Unavailable | Why::NotReady => {
             (503, "server_error", "no_upstream", "overloaded_error")
         }
+        Why::Full if tongue == Tongue::Anthropic => (529, "", "", "overloaded_error"),
+        Why::Full => (503, "server_error", "overloaded", ""),
+        // No field is to blame.
+        Why::Malformed => return (400, INVALID, None),
+        Why::BadField => (400, INVALID, "invalid_value", INVALID),
         Why::Method => (405, INVALID, "method_not_allowed", INVALID),
         Why::Path => (404, INVALID, "unknown_url", "not_found_error"),
     };
@@ -146,7 +185,10 @@ const NO_BUDGETS: &str = "an admin key makes no calls, so nothing of it is count
 pub(super) fn cell(row: &Row, kind: Kind) -> Cell {
     use Cell::{Nothing, Open, Refused, Told};
     let sort = row.sort;
-    let probe = matches!(sort, Sort::Alive | Sort::Ready);
+    let at_the_door = |why| match sort {
+        Sort::Alive | Sort::Ready => Open(PROBE),
+        _ => Refused(why),
+    };
     // What holds for a call, is told of one, and does not hold for anything else.
     let of_calls = |why, otherwise| match sort {
         Sort::Call(_) => Refused(why),
@@ -161,27 +203,11 @@ pub(super) fn cell(row: &Row, kind: Kind) -> Cell {
         | Kind::Unknown
         | Kind::WrongSecret
         | Kind::Expired
-        | Kind::Revoked => {
-            if probe {
-                Open(PROBE)
-            } else {
-                Refused(Why::Unauthenticated)
-            }
-        }
-        Kind::OtherSort => {
-            if probe {
-                Open(PROBE)
-            } else {
-                Refused(Why::WrongDoor)
-            }
-        }
-        Kind::Network => {
-            if probe {
-                Open(PROBE)
-            } else {
-                Refused(Why::Forbidden)
-            }
-        }
+        | Kind::Revoked => at_the_door(Why::Unauthenticated),
+        Kind::OtherSort => at_the_door(Why::WrongDoor),
+        // A page of somebody else learns nothing at all.
+        Kind::ForeignHost | Kind::ForeignOrigin => Refused(Why::WrongDoor),
+        Kind::Network => at_the_door(Why::Forbidden),
         Kind::Endpoint => match sort {
             Sort::Count(_) | Sort::Kept => Refused(Why::Forbidden),
             Sort::Admin => Nothing("an admin key has no endpoints"),
@@ -192,25 +218,26 @@ pub(super) fn cell(row: &Row, kind: Kind) -> Cell {
             Sort::Admin => Nothing("an admin key has no models"),
             _ => of_calls(Why::Forbidden, NO_MODEL),
         },
-        Kind::LargeBody => match sort {
-            // What is kept is asked for at the door of its endpoint, which looks at the length.
-            Sort::Call(_) | Sort::DryRun(_) | Sort::Question | Sort::Count(_) | Sort::Kept => {
-                Refused(Why::TooLarge)
-            }
-            Sort::Admin | Sort::Children if row.takes_body() => Refused(Why::TooLargeForAll),
-            _ => Nothing(NO_BODY),
-        },
-        Kind::EndlessBody => match sort {
-            Sort::Call(_) | Sort::DryRun(_) | Sort::Question | Sort::Count(_) => {
-                Refused(Why::TooLarge)
-            }
-            Sort::Admin | Sort::Children if row.takes_body() => Refused(Why::TooLargeForAll),
-            _ => Nothing(NO_BODY),
-        },
-        Kind::Rate | Kind::Concurrency => of_calls(Why::Later, NO_CALL),
+        Kind::LargeBody | Kind::EndlessBody | Kind::Malformed => of_bodies(row, kind),
+        Kind::Rate
+        | Kind::Concurrency
+        | Kind::TokenRate
+        | Kind::ParentRate
+        | Kind::TenantRate
+        | Kind::ModelRate => of_calls(Why::Later, NO_CALL),
         Kind::RequestBudget | Kind::TokenBudget | Kind::CostBudget | Kind::Uses => {
             of_calls(Why::Never, NO_CALL)
         }
+        Kind::QueueFull => match sort {
+            Sort::Call(_) => Refused(Why::Full),
+            _ => Open("it does not wait for a host"),
+        },
+        Kind::NotReady => match sort {
+            Sort::Call(_) => Refused(Why::Unavailable),
+            Sort::DryRun(_) | Sort::Question => Told(Why::Unavailable),
+            Sort::Ready => Refused(Why::NotReady),
+            _ => Open("it asks no host"),
+        },
         Kind::StoreDown => match sort {
             Sort::Alive => Open("the process is up"),
             Sort::Ready => Refused(Why::NotReady),
@@ -218,5 +245,22 @@ pub(super) fn cell(row: &Row, kind: Kind) -> Cell {
         },
         Kind::WrongMethod => Refused(Why::Method),
         Kind::UnknownPath => Refused(Why::Path),
+    }
+}
+
+/// The same of a kind that is about the body.
+fn of_bodies(row: &Row, kind: Kind) -> Cell {
+    let (by_scope, by_door) = match kind {
+        Kind::Malformed => (Why::Malformed, Why::BadField),
+        _ => (Why::TooLarge, Why::TooLargeForAll),
+    };
+    match row.sort {
+        Sort::Call(_) | Sort::DryRun(_) | Sort::Question | Sort::Count(_) => {
+            Cell::Refused(by_scope)
+        }
+        // What is kept is asked for at the door of its endpoint, which looks at the length.
+        Sort::Kept if kind == Kind::LargeBody => Cell::Refused(by_scope),
+        Sort::Admin | Sort::Children if row.takes_body() => Cell::Refused(by_door),
+        _ => Cell::Nothing(NO_BODY),
     }
 }
