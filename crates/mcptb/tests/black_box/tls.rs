@@ -9,34 +9,37 @@ use tempfile::NamedTempFile;
 
 use crate::support::{Door, Launch, Target};
 
-struct Certificate {
-    cert: NamedTempFile,
-    key: NamedTempFile,
-    der: CertificateDer<'static>,
+pub(crate) struct Certificate {
+    pub(crate) cert: NamedTempFile,
+    pub(crate) key: NamedTempFile,
+    pub(crate) der: CertificateDer<'static>,
+    /// The private key, as it stands in its file.
+    pub(crate) secret: Vec<u8>,
 }
 
-fn file(text: &str) -> NamedTempFile {
+pub(crate) fn file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file
 }
 
-fn certificate() -> Certificate {
+pub(crate) fn certificate() -> Certificate {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     Certificate {
         cert: file(&made.cert.pem()),
         key: file(&made.signing_key.serialize_pem()),
         der: made.cert.der().clone(),
+        secret: made.signing_key.serialize_der(),
     }
 }
 
-fn launch(certificate: &Certificate) -> Launch {
+pub(crate) fn launch(certificate: &Certificate) -> Launch {
     Launch::new()
         .arg("--tls-cert", certificate.cert.path().to_str().unwrap())
         .arg("--tls-key", certificate.key.path().to_str().unwrap())
 }
 
-fn trusting(der: &CertificateDer<'static>) -> Arc<ClientConfig> {
+pub(crate) fn trusting(der: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(der.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -119,6 +119,14 @@ impl Books {
         made.try_into().unwrap()
     }
 
+    /// Takes note of a child that a holder has made while a bridge ran.
+    pub(crate) fn child(&self, id: KeyId, parent: &Key) {
+        let mut lines = self.lines.borrow_mut();
+        let line = [ScopeId::Key(id)].into_iter().chain(lines[&parent.id].iter().cloned());
+        let line = line.collect();
+        lines.insert(id, line);
+    }
+
     /// Makes one key with these bounds.
     pub(crate) fn key(&self, bounds: BoundsFields) -> Key {
         let [key] = self.keys([bounded(bounds)]);
