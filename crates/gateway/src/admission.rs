@@ -51,7 +51,7 @@ pub struct Ask<'a> {
     pub model: &'a str,
     /// Our estimate of the tokens in the request.
     pub input_tokens: u64,
-    /// The bound of the reply that the caller asks for.
+    /// The bound of each reply that the caller asks for.
     pub max_output: Option<u64>,
     /// Replies.
     pub choices: u64,
@@ -153,8 +153,8 @@ impl Admission {
     ///
     /// # Errors
     ///
-    /// `Forbidden` for a model that is not in the key's scope, `RateLimited` for windows and
-    /// concurrency, `OverBudget` for budgets.
+    /// `Forbidden` for a model that is not in the key's scope, and for more replies than it allows
+    /// tokens, `RateLimited` for windows and concurrency, `OverBudget` for budgets.
     pub fn admit(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Arc<Bill>, Failure> {
         let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
         self.admit_on(terms, ask)
@@ -171,6 +171,7 @@ impl Admission {
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         check_model(ask)?;
+        check_choices(ask)?;
         let sampling = match terms {
             Terms::Successor => Tokens::default(),
             Terms::Paid | Terms::Free => sampling_tokens(ask, scopes, &policy),
@@ -198,7 +199,7 @@ impl Admission {
         let policy = self.policy();
         let scopes = ask.key.map_or(&[][..], |key| &key.scopes);
         let reserved = reserved_amounts(ask, sampling_tokens(ask, scopes, &policy), &policy);
-        let outcome = check_model(ask).and_then(|()| {
+        let outcome = check_model(ask).and_then(|()| check_choices(ask)).and_then(|()| {
             let terms = if is_sandbox(ask) { Terms::Free } else { Terms::Paid };
             let (model, want, policy) = (policy.model(ask.model), &reserved, &*policy);
             let mut accounts = self.lock();
@@ -238,11 +239,11 @@ impl Admission {
     }
 }
 
-/// Lowers what a request asks for to what its key allows, by name.
+/// Lowers what a request asks for to what its key allows, by name: so many tokens for all replies of a
+/// call together.
 pub(crate) fn bound_output(key: &ActiveKey, request: &mut CompletionRequest) {
-    let Some(bound) = key.scopes.iter().filter_map(|scope| scope.bounds.max_output).min() else {
-        return;
-    };
+    let choices = u64::from(request.params.choices.unwrap_or(1).max(1));
+    let Some(bound) = least_output(&key.scopes).map(|(bound, _)| bound / choices) else { return };
     if request.params.max_tokens.is_some_and(|asked| asked > bound) {
         request.losses.insert(Loss::MaxTokensClamped);
     }
@@ -262,6 +263,22 @@ fn check_model(ask: &Ask<'_>) -> Result<(), Failure> {
     }
 }
 
+/// The least output that a call is allowed, and by whom.
+fn least_output(scopes: &[Scope]) -> Option<(u64, &Scope)> {
+    let bounds = scopes.iter().filter_map(|scope| Some((scope.bounds.max_output?, scope)));
+    bounds.min_by_key(|(bound, _)| *bound)
+}
+
+/// Each reply must have a token at least.
+fn check_choices(ask: &Ask<'_>) -> Result<(), Failure> {
+    match ask.key.and_then(|key| least_output(&key.scopes)) {
+        Some((bound, scope)) if ask.choices > bound => {
+            Err(refusal::choices(&scope.id, bound, ask.choices))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn is_sandbox(ask: &Ask<'_>) -> bool {
     ask.key.is_some_and(|key| key.key.kind == KeyKind::Sandbox)
 }
@@ -274,8 +291,7 @@ const fn uses_budget(limit: u64) -> Budget {
 /// the operator wants it. Then what hosts do with a small bound is not believed either: they may
 /// not even look at it.
 fn sampling_tokens(ask: &Ask<'_>, scopes: &[Scope], policy: &Policy) -> Tokens {
-    let bound = scopes.iter().filter_map(|scope| scope.bounds.max_output).min();
-    let bound = bound.unwrap_or(u64::MAX);
+    let bound = least_output(scopes).map_or(u64::MAX, |(bound, _)| bound / ask.choices.max(1));
     let output = match ask.max_output {
         // Nobody is asked.
         Some(0) => 0,

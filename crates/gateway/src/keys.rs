@@ -109,7 +109,7 @@ pub struct Bounds {
     pub endpoints: Vec<Endpoint>,
     /// Addresses of callers.
     pub networks: Vec<IpNet>,
-    /// Most tokens that one reply may ask for.
+    /// Most tokens that one call may ask for, all its replies together.
     pub max_output: Option<u64>,
     /// Largest request body in bytes.
     pub max_body: Option<u64>,

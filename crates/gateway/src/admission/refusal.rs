@@ -126,3 +126,12 @@ pub(super) fn model(scope: &ScopeId, name: &str, allowed: &[Glob]) -> Failure {
         format!("`{scope}` does not allow the model `{name}`, only {}.", allowed.join(", "));
     Failure::new(FailureKind::Forbidden, message).with_param("model").with_scope(scope.to_string())
 }
+
+/// The failure of a call for more replies than its key allows tokens for all of them.
+pub(super) fn choices(scope: &ScopeId, bound: u64, choices: u64) -> Failure {
+    let message = format!(
+        "`{scope}` allows {bound} tokens of output for one call, and this one asks for {choices} \
+         replies."
+    );
+    Failure::new(FailureKind::Forbidden, message).with_param("n").with_scope(scope.to_string())
+}

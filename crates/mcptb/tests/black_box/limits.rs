@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::endpoints::{CALLING, answer, ask, ask_with_key, body, error, path};
 use crate::support::keyring::{bounded, budget, of_kind};
-use crate::support::{Books, Head, Key, Launch, Reply, Request, Rig};
+use crate::support::{Books, Door, Head, Key, Launch, Reply, Request, Rig};
 
 /// Callers at once for one last unit.
 const CROWD: usize = 200;
@@ -343,6 +343,29 @@ fn what_a_key_may_not_is_forbidden_and_what_has_ended_is_unknown() {
         assert!(reply.json()["error"]["message"].as_str().unwrap().contains("revoked"));
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
+    rig.host.assert_not_asked();
+}
+
+#[test]
+fn all_replies_of_a_call_share_what_it_may_write() {
+    let books = Books::new();
+    let seven = BoundsFields { max_output: Some(Some(7)), ..BoundsFields::default() };
+    let key = books.key(seven);
+    let rig = books.launch().ready();
+    let ask = |replies: u64| {
+        let mut body = body(Endpoint::Chat, "?", false);
+        body["n"] = json!(replies);
+        Request::post(path(Endpoint::Chat)).json(&body).header("x-api-key", &key.token)
+    };
+    let mut three = rig.send(&ask(3));
+    for sampling in [(); 3].map(|()| rig.host.sampling()) {
+        assert_eq!(sampling.params["maxTokens"], json!(2));
+        sampling.answer("few");
+    }
+    assert_eq!(three.finish().status, 200);
+    let eight = rig.fetch(&ask(8));
+    assert_eq!((eight.status, &eight.json()["error"]["param"]), (403, &json!("n")));
+    assert!(Door::Chat.error(&eight).contains(&format!("`{}`", scope(&key))));
     rig.host.assert_not_asked();
 }
 

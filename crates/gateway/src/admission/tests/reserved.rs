@@ -30,7 +30,9 @@ fn the_input_and_the_least_of_what_is_asked_allowed_and_expected() {
     assert_eq!(tokens(&family, 7, Some(100), 1), 57);
     family.tenant.bounds.max_output = Some(20);
     family.child.bounds.max_output = Some(30);
-    assert_eq!(tokens(&family, 7, Some(100), 2), 2 * 27);
+    assert_eq!(tokens(&family, 7, Some(100), 1), 27);
+    // All replies of a call share what it may write.
+    assert_eq!(tokens(&family, 7, Some(100), 3), 3 * (7 + 6));
 }
 
 #[test]
@@ -184,6 +186,31 @@ fn what_is_asked_is_lowered_to_what_is_allowed_and_said_so() {
         bound_output(&key, &mut request);
         assert_eq!(request.params.max_tokens, Some(asked.unwrap_or(50).min(50)));
         assert_eq!(request.losses.contains(model::Loss::MaxTokensClamped), clamped);
+    }
+}
+
+#[test]
+fn the_output_of_a_call_is_that_of_all_its_replies() {
+    let mut family = Family::new();
+    family.child.bounds.max_output = Some(50);
+    family.top.bounds.max_output = Some(10);
+    let key = family.key();
+    for (asked, choices, each) in [(None, 8, 1), (Some(2), 4, 2), (Some(3), 4, 2), (Some(9), 1, 9)]
+    {
+        let mut request = model::CompletionRequest::default();
+        (request.params.max_tokens, request.params.choices) = (asked, Some(choices));
+        bound_output(&key, &mut request);
+        assert_eq!(request.params.max_tokens, Some(each), "{asked:?} for {choices}");
+        let clamped = asked.is_some_and(|asked| asked > each);
+        assert_eq!(request.losses.contains(model::Loss::MaxTokensClamped), clamped);
+    }
+    let admission = family.admission();
+    admission.admit(&Ask { choices: 10, max_output: Some(1), ..ask(&key) }).unwrap();
+    let ask = Ask { choices: 11, max_output: Some(1), ..ask(&key) };
+    for refused in [admission.admit(&ask).unwrap_err(), admission.explain(&ask).1.unwrap_err()] {
+        assert_eq!(refused.kind, model::FailureKind::Forbidden);
+        assert_eq!(refused.scope.as_deref(), Some("key:bbbbbbbbbbbb"));
+        assert!(refused.message.contains("`key:bbbbbbbbbbbb` allows 10 tokens"), "{refused}");
     }
 }
 
