@@ -130,20 +130,38 @@ impl Admission {
         let policy = self.policy();
         let now = WallTime(self.clock.now());
         for span in Span::ALL {
-            let window = policy.calendar.window(span, now);
-            let spent = store.spent(window.start.0..window.end.0).await?;
-            let mut accounts = self.lock();
-            for (scope, amounts) in spent {
-                if let Some(account) = accounts.account(&scope, now, &policy) {
-                    account.meter.load(span, amounts);
-                }
-            }
+            self.load_span(store, span, now, &policy).await?;
         }
         let ahead = store.spent_after(now.0).await?;
         let mut accounts = self.lock();
         for (minute, scope, amounts) in ahead {
             if let Some(account) = accounts.account(&scope, now, &policy) {
                 account.meter.foresee(WallTime(minute), amounts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from a store what was spent in all, and so what is left of the uses of keys: enough where
+    /// nobody is admitted.
+    pub async fn load_totals(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let now = WallTime(self.clock.now());
+        self.load_span(store, Span::Total, now, &self.policy()).await
+    }
+
+    async fn load_span(
+        &self,
+        store: &dyn Store,
+        span: Span,
+        now: WallTime,
+        policy: &Policy,
+    ) -> Result<(), StoreError> {
+        let window = policy.calendar.window(span, now);
+        let spent = store.spent(window.start.0..window.end.0).await?;
+        let mut accounts = self.lock();
+        for (scope, amounts) in spent {
+            if let Some(account) = accounts.account(&scope, now, policy) {
+                account.meter.load(span, amounts);
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use gateway::admin::{Admin, AdminError};
+use gateway::admission::Admission;
 use gateway::keys::{Endpoint, KeyId};
 use gateway::store::{Actor, StoreError};
 use gateway::{Audit, Refusal};
@@ -63,6 +64,8 @@ const ELSEWHERE: &str = "/admin/v1/{*path}";
 pub struct AdminDoors {
     /// What administers.
     pub admin: Admin,
+    /// What counts the uses of keys.
+    pub admission: Arc<Admission>,
     /// Who may come in.
     pub access: AdminAccess,
     /// Which paths there are.
@@ -150,6 +153,7 @@ struct Rooms {
 /// A request of somebody who may make it.
 struct Asked<'a> {
     admin: &'a Admin,
+    admission: &'a Admission,
     bridge: &'static str,
     by: Actor,
     /// What stands for `{id}` in the path.
@@ -291,6 +295,7 @@ impl Rooms {
         *bytes_in = arrived.as_ref().map_or(0, |arrived| arrived.bytes.len());
         let asked = Asked {
             admin: &self.doors.admin,
+            admission: &self.doors.admission,
             bridge: self.doors.bridge,
             by,
             id: id_in(path, head.uri.path()),

@@ -92,6 +92,7 @@ impl Parts {
             || AdminAccess::Keys { rules: rules.clone(), audit: Arc::clone(&records.audit) };
         let doors = |access, paths| AdminDoors {
             admin: records.admin.clone(),
+            admission: Arc::clone(&records.admission),
             access,
             paths,
             bridge: BRIDGE,

@@ -76,6 +76,15 @@ impl Admission {
         rates
     }
 
+    /// How many uses of a key are left, where they are bounded.
+    pub fn uses_left(&self, key: &ActiveKey) -> Option<u64> {
+        let budget = uses_budget(key.key.uses?);
+        let (policy, wall) = (self.policy(), WallTime(self.clock.now()));
+        let mut accounts = self.lock();
+        let account = accounts.account(&ScopeId::Key(key.key.id), wall, &policy)?;
+        account.meter.left(&[budget]).next().map(|report| report.left)
+    }
+
     /// What is left in every scope of a key.
     pub fn usage(&self, key: &ActiveKey) -> Vec<ScopeReport> {
         let policy = self.policy();

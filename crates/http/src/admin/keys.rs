@@ -88,6 +88,8 @@ pub(super) struct KeyOut<'a> {
     last_used: Option<Instant>,
     earlier_secret_until: Option<Instant>,
     uses: Option<u64>,
+    /// How many of them are left.
+    uses_left: Option<u64>,
     can_mint: bool,
     priority: u8,
     audit: Word<AuditPolicy>,
@@ -95,8 +97,8 @@ pub(super) struct KeyOut<'a> {
 }
 
 impl<'a> KeyOut<'a> {
-    pub(super) fn new(active: &'a ActiveKey, now: UnixMillis) -> Self {
-        let key = &active.key;
+    pub(super) fn new(active: &'a ActiveKey, asked: &Asked<'_>) -> Self {
+        let (key, now) = (&active.key, asked.admin.now());
         Self {
             id: key.id.as_str(),
             kind: Word(key.kind),
@@ -115,6 +117,7 @@ impl<'a> KeyOut<'a> {
                 .filter(|until| now < *until)
                 .map(Instant),
             uses: key.uses,
+            uses_left: asked.admission.uses_left(active),
             can_mint: key.can_mint,
             priority: active.priority,
             audit: Word(active.audit),
@@ -154,20 +157,19 @@ pub(super) fn issued(
     status: StatusCode,
     issued: &Issued,
 ) -> Result<Answer, Refused> {
-    let key = KeyOut::new(&issued.key, asked.admin.now());
+    let key = KeyOut::new(&issued.key, asked);
     Answer::new(status, &IssuedOut { key, token: issued.token.expose() })
 }
 
 pub(super) fn shown(asked: &Asked<'_>, key: &ActiveKey) -> Result<Answer, Refused> {
-    Answer::ok(&KeyOut::new(key, asked.admin.now()))
+    Answer::ok(&KeyOut::new(key, asked))
 }
 
 /// A page of keys that fit a filter.
 pub(super) fn listed(asked: &Asked<'_>, filter: &KeyFilter) -> Result<Answer, Refused> {
     let after = asked.query.get("cursor", read_cursor)?;
-    let (page, now) =
-        (asked.admin.key_list(filter, after, asked.query.limit()?), asked.admin.now());
-    let data = page.items.iter().map(|key| KeyOut::new(key, now)).collect();
+    let page = asked.admin.key_list(filter, after, asked.query.limit()?);
+    let data = page.items.iter().map(|key| KeyOut::new(key, asked)).collect();
     let next = page.next.map(|next| format!("{}.{}", next.created, next.id));
     Answer::ok(&PageOut { data, next })
 }

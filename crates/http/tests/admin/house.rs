@@ -8,10 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use gateway::admin::{Admin, NewKey};
+use gateway::admission::Admission;
 use gateway::fakes::{CountedRandomness, MemoryStore, SetClock};
 use gateway::keyring::Keyring;
 use gateway::keys::KeyId;
 use gateway::keys::token::InstallSecret;
+use gateway::policy::Policy;
 use gateway::store::{Actor, Loaded, RefusalFilter, Store};
 use gateway::{
     Audit, AuditScope, BoxFuture, CallLog, EventSink, Finished, Gateway, GatewayLimits,
@@ -145,8 +147,11 @@ impl House {
         );
         let audit = Arc::new(audit);
         let rules = AdminAccess::Keys { rules: live.clone(), audit: Arc::clone(&audit) };
+        let counts = Arc::clone(&clock) as Arc<dyn gateway::clock::WallClock>;
+        let admission = Arc::new(Admission::new(Policy::default(), counts));
         let doors = |access, paths| AdminDoors {
             admin: admin.clone(),
+            admission: Arc::clone(&admission),
             access,
             paths,
             bridge: "mcptb/0.0.0",

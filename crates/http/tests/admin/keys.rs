@@ -31,6 +31,7 @@ async fn the_life_of_a_key() {
         ("created", json!("2027-01-15T08:00:00.000Z")),
         ("expires", json!("2027-01-22T08:00:00.000Z")),
         ("last_used", Value::Null),
+        ("uses_left", Value::Null),
         ("priority", json!(100)),
         ("audit", json!("full")),
     ];

@@ -291,12 +291,14 @@ fn list(args: &ListArgs, matches: &ArgMatches) -> Result<(), Problem> {
     }
     let left = |head| (head, Flush::Left);
     let mut table = Table::new(
-        &["ID", "KIND", "TENANT", "NAME", "STATE", "CREATED", "EXPIRES", "LAST USED"].map(left),
+        &["ID", "KIND", "TENANT", "NAME", "STATE", "USES LEFT", "CREATED", "EXPIRES", "LAST USED"]
+            .map(left),
     );
     for key in &keys {
         let key = pages::value(key);
-        let mut cells: Vec<String> =
-            ["id", "kind", "tenant", "name", "state"].map(|name| show::field(&key, name)).into();
+        let mut cells: Vec<String> = ["id", "kind", "tenant", "name", "state", "uses_left"]
+            .map(|name| show::field(&key, name))
+            .into();
         cells.extend(["created", "expires", "last_used"].map(|name| show::time(&key, name)));
         table.row(&cells);
     }

@@ -242,3 +242,27 @@ fn a_damaged_record_is_found() {
     assert_eq!(verdict["intact"], false, "{verdict}");
     assert!(verdict["finding"]["sequence"].is_u64(), "{verdict}");
 }
+
+#[test]
+fn what_is_left_of_the_uses_of_a_key_is_shown() {
+    let desk = Desk::new();
+    let key = desk.key(&["--uses", "3"]);
+    let left = || {
+        let table = desk.text(&["keys", "list"]);
+        let (head, row) = table.trim_end().split_once('\n').unwrap();
+        // The columns stand where their heads do.
+        let place = head.find("USES LEFT").unwrap();
+        let shown = row[place..].split_whitespace().next().unwrap().to_owned();
+        (desk.json(&["keys", "show", &key.id])["uses_left"].clone(), shown)
+    };
+    assert_eq!(left(), (json!(3), "3".to_owned()));
+    let rig = desk.launch().ready();
+    let mut call = rig.send(&key.on(Door::Chat.ask("hi")));
+    let sampling = rig.host.sampling();
+    assert_eq!(left(), (json!(2), "2".to_owned()), "one runs");
+    sampling.answer("ok");
+    assert_eq!(call.finish().status, 200);
+    assert_eq!(left(), (json!(2), "2".to_owned()));
+    rig.end();
+    assert_eq!(left(), (json!(2), "2".to_owned()), "from the files alone");
+}

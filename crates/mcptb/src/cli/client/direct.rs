@@ -9,8 +9,10 @@ use std::time::SystemTime;
 use axum::Router;
 use bytes::Bytes;
 use gateway::admin::Admin;
+use gateway::admission::Admission;
 use gateway::clock::SystemClock;
 use gateway::keyring::Keyring;
+use gateway::policy::Policy;
 use gateway::store::Store;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -73,6 +75,9 @@ impl Direct {
         };
         let loaded = store.load().await.map_err(|error| unusable(&error.to_string()))?;
         let keyring = Arc::new(Keyring::new(store.install_secret().clone(), loaded));
+        // For what has been used of keys; nobody is admitted here.
+        let admission = Arc::new(Admission::new(Policy::default(), Arc::new(SystemClock)));
+        admission.load_totals(&store).await.map_err(|error| unusable(&error.to_string()))?;
         let admin = Admin::new(
             Arc::new(store),
             keyring,
@@ -81,7 +86,7 @@ impl Direct {
             TaskTracker::new(),
         );
         let (access, paths) = (AdminAccess::Machine, AdminPaths::Admin);
-        let router = admin_router(AdminDoors { admin, access, paths, bridge: BRIDGE });
+        let router = admin_router(AdminDoors { admin, admission, access, paths, bridge: BRIDGE });
         Ok(Found::Open(Self { router, folder: folder.to_owned() }))
     }
 
