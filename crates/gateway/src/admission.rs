@@ -31,7 +31,7 @@ mod tests;
 use accounts::{Accounts, Demand, Taken};
 pub(crate) use bill::Settled;
 pub use bill::{Bill, Outstanding};
-pub use report::{BudgetReport, RateReport, Rates, ScopeReport};
+pub use report::{BudgetReport, ModelReport, RateReport, Rates, ScopeReport};
 
 /// Decides over all calls of this process.
 #[derive(Debug)]

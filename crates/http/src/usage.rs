@@ -6,7 +6,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use gateway::admission::{Admission, BudgetReport, RateReport, ScopeReport};
+use gateway::admission::{Admission, BudgetReport, ModelReport, RateReport, ScopeReport};
 use gateway::amounts::Unit;
 use gateway::budgets::{Calendar, WallTime};
 use gateway::keyring::ActiveKey;
@@ -27,6 +27,8 @@ struct Usage<'a> {
     key: Option<Key<'a>>,
     /// The key, its parents upwards, its tenant.
     scopes: Vec<Account>,
+    /// The limits of models, which all callers share.
+    models: Vec<Shared>,
     /// In which the windows of budgets begin and end.
     time_zone: Option<&'a str>,
     message: Option<&'static str>,
@@ -56,6 +58,15 @@ struct Account {
     tokens_per_minute: Option<Rate>,
     concurrency: Option<Concurrency>,
     budgets: Vec<Budget>,
+}
+
+#[derive(Serialize)]
+struct Shared {
+    /// A pattern of names.
+    model: String,
+    requests_per_minute: Option<Rate>,
+    tokens_per_minute: Option<Rate>,
+    concurrency: Option<Concurrency>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +144,9 @@ fn report(admission: Option<&Admission>, key: Option<&ActiveKey>) -> Vec<u8> {
             .enumerate()
             .map(|(place, report)| Account::of(report, place == 0, now, calendar))
             .collect(),
+        models: admission
+            .map(|admission| admission.models(key).iter().map(Shared::of).collect())
+            .unwrap_or_default(),
         time_zone: policy.as_ref().map(|policy| policy.calendar.zone()),
     };
     // A struct of strings and numbers always serialises.
@@ -185,6 +199,21 @@ impl Account {
                 left: limit.saturating_sub(running),
             }),
             budgets: report.budgets.iter().map(|left| Budget::of(left, own, calendar)).collect(),
+        }
+    }
+}
+
+impl Shared {
+    /// Others use it too, so that only what is left is the caller's business.
+    fn of(report: &ModelReport) -> Self {
+        let left = |rate: RateReport| Rate { limit: None, left: rate.remaining, resets_at: None };
+        let (running, most) = report.in_flight;
+        Self {
+            model: report.pattern.as_str().to_owned(),
+            requests_per_minute: report.requests.map(left),
+            tokens_per_minute: report.tokens.map(left),
+            concurrency: most
+                .map(|most| Concurrency { limit: None, left: most.saturating_sub(running) }),
         }
     }
 }

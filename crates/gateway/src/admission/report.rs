@@ -6,8 +6,9 @@ use super::accounts::Windows;
 use super::{Admission, named, uses_budget};
 use crate::budgets::{Left, Meter, WallTime};
 use crate::keyring::{ActiveKey, Scope};
-use crate::keys::{KeyKind, ScopeId};
+use crate::keys::{Glob, KeyKind, ScopeId};
 use crate::limits::Monotonic;
+use crate::policy::ModelLimits;
 
 /// How a limit of a minute stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,19 @@ pub struct ScopeReport {
     pub budgets: Vec<BudgetReport>,
 }
 
+/// What is left of the limits of models that fall under a pattern, which all callers share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelReport {
+    /// The pattern.
+    pub pattern: Glob,
+    /// Requests in 60 seconds.
+    pub requests: Option<RateReport>,
+    /// Tokens in 60 seconds.
+    pub tokens: Option<RateReport>,
+    /// Calls at once: how many run, of how many.
+    pub in_flight: (u32, Option<u32>),
+}
+
 impl Admission {
     /// The limits that leave the least to a key, or to whoever asks for a model.
     pub fn rates(&self, key: Option<&ActiveKey>, model: &str) -> Rates {
@@ -83,6 +97,29 @@ impl Admission {
         let mut accounts = self.lock();
         let account = accounts.account(&ScopeId::Key(key.key.id), wall, &policy)?;
         account.meter.left(&[budget]).next().map(|report| report.left)
+    }
+
+    /// What is left of the limits of models, without those of models that a key may not use.
+    pub fn models(&self, key: Option<&ActiveKey>) -> Vec<ModelReport> {
+        let (policy, now) = (self.policy(), self.monotonic());
+        let mut accounts = self.lock();
+        let barred = |pattern: &Glob| {
+            let of_one = !pattern.as_str().contains(['*', '?']);
+            of_one && key.is_some_and(|key| key.bars_model(pattern.as_str()).is_some())
+        };
+        let rules = policy.models.iter().filter(|(pattern, _)| !barred(pattern));
+        let report = |(pattern, limits): &(Glob, ModelLimits)| {
+            let windows = accounts.model(pattern)?;
+            let mut rates = Rates::default();
+            rates.add(windows, now, limits.requests_per_minute, limits.tokens_per_minute);
+            Some(ModelReport {
+                pattern: pattern.clone(),
+                requests: rates.requests,
+                tokens: rates.tokens,
+                in_flight: (windows.in_flight, limits.concurrency),
+            })
+        };
+        rules.filter_map(report).collect()
     }
 
     /// What is left in every scope of a key.

@@ -3,7 +3,7 @@
 use gateway::amounts::{Budget, Span, Unit};
 use gateway::budgets::Calendar;
 use gateway::keys::{Bounds, KeyKind, VirtualKey};
-use gateway::policy::{Policy, Price};
+use gateway::policy::{ModelLimits, Policy, Price};
 use serde_json::{Value, json};
 
 use crate::house::{House, NOON, Plan, SLOW, key};
@@ -144,6 +144,7 @@ async fn a_key_sees_its_own_accounts_and_what_is_left_above() {
                         [{"unit": "tokens", "span": "total", "left": 99_984, "resets_at": null}],
                 },
             ],
+            "models": [],
             "time_zone": "Europe/Berlin",
             "message": null,
         })
@@ -173,6 +174,46 @@ async fn a_call_that_runs_is_held() {
     assert_eq!((&own["budgets"][1]["held"], &own["budgets"][1]["spent"]), (&json!(1), &json!(0)));
     assert_eq!(reply.json["scopes"][1]["concurrency"], json!({"left": 30}));
     assert_ne!(own["budgets"][0]["held"], "0.00");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_models_is_told_too() {
+    let limits = |requests, tokens, concurrency| ModelLimits {
+        requests_per_minute: requests,
+        tokens_per_minute: tokens,
+        concurrency,
+    };
+    let models = [
+        (SLOW, limits(Some(5), None, Some(2))),
+        ("small*", limits(None, Some(1000), None)),
+        ("other", limits(Some(1), None, None)),
+    ];
+    let models = models.map(|(name, limits)| (name.parse().unwrap(), limits)).into();
+    let names = [SLOW, "small"].map(|name| name.parse().unwrap()).into();
+    let (narrow, token) = key(KeyKind::Model, 1, Bounds { models: names, ..Bounds::default() });
+    let policy = Policy { models, ..policy() };
+    let house = House::new(Plan { keys: vec![narrow], policy, ..Plan::default() });
+    let slow = chat(SLOW);
+    let call = house.post("/v1/chat/completions", Some(&token), &slow);
+    let ask = async {
+        while house.host.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        house.get("/v1/usage", Some(&token)).await.json
+    };
+    let told = tokio::select! {
+        reply = call => panic!("{reply:?}"),
+        told = ask => told,
+    };
+    assert_eq!(
+        told["models"],
+        json!([
+            {"model": SLOW, "requests_per_minute": {"left": 4}, "tokens_per_minute": null,
+                "concurrency": {"left": 1}},
+            {"model": "small*", "requests_per_minute": null, "tokens_per_minute": {"left": 1000},
+                "concurrency": null},
+        ])
+    );
 }
 
 #[tokio::test]
