@@ -154,7 +154,7 @@ pub(super) fn run(command: KeysCommand, matches: &ArgMatches) -> Result<ExitCode
             shown(&args.reach, matches, &ask)?;
         }
         KeysCommand::Rotate(args) => {
-            let place = args.token.place(args.reach.json)?;
+            let place = args.token.place()?;
             let client = Client::open(&args.reach, matches, false)?;
             let body = json!({"overlap": args.overlap});
             let ask = Ask::post(format!("{}/rotate", one(&args.id)), &body);
@@ -185,7 +185,7 @@ pub(super) fn shown(reach: &Reach, matches: &ArgMatches, ask: &Ask) -> Result<()
 }
 
 fn create(args: CreateArgs, matches: &ArgMatches) -> Result<(), Problem> {
-    let place = args.token.place(args.reach.json)?;
+    let place = args.token.place()?;
     let mut body = Map::new();
     let kind = match (args.admin, args.sandbox) {
         (true, _) => Some("admin"),
@@ -230,7 +230,6 @@ fn issue(client: &Client, ask: &Ask, place: TokenPlace, reach: &Reach) -> Result
     let key = pages::value(&raw);
     let (said, shell, file) = match place {
         TokenPlace::Screen => (Some(token.expose().clone()), "TOKEN".to_owned(), None),
-        TokenPlace::Nowhere => (None, String::new(), None),
         TokenPlace::File(mut file) => {
             let path = file.path().to_owned();
             file.write(format!("{}\n", token.expose()).as_bytes())?;

@@ -8,15 +8,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Problem, note};
+use super::Problem;
 
 /// Where a token will go. Decided before there is one, so that none is made in vain.
 #[derive(Debug)]
 pub(super) enum TokenPlace {
     Screen,
     File(NewFile),
-    /// For scripts that want the key without its token.
-    Nowhere,
 }
 
 /// Where somebody wants a token.
@@ -28,17 +26,14 @@ pub(super) struct TokenOut {
 }
 
 impl TokenOut {
-    /// Decides, and makes the file.
-    pub(super) fn place(&self, as_json: bool) -> Result<TokenPlace, Problem> {
+    /// Decides, and makes the file. Where there is no place there must be no token: nobody could
+    /// use the key, and it would be alive.
+    pub(super) fn place(&self) -> Result<TokenPlace, Problem> {
         if let Some(path) = &self.out {
             return NewFile::make(path).map(TokenPlace::File);
         }
         if io::stdout().is_terminal() {
             return Ok(TokenPlace::Screen);
-        }
-        if as_json {
-            note("mcptb: the token is left out, since stdout is no terminal; --out FILE keeps it");
-            return Ok(TokenPlace::Nowhere);
         }
         Err(Problem::new(
             "the token is shown on a terminal only, and stdout is none",
