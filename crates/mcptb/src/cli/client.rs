@@ -180,12 +180,12 @@ impl Client {
             Way::Socket(path) => exchange::local(path, ask).await?,
             Way::Remote(remote) => remote.ask(ask).await?,
         };
-        accept(reply)
+        accept(reply, &ask.path)
     }
 }
 
-/// What was asked for, or why it is not there.
-fn accept(Reply { status, body }: Reply) -> Result<String, Problem> {
+/// What was asked for at a path, or why it is not there.
+fn accept(Reply { status, body }: Reply, path: &str) -> Result<String, Problem> {
     if status.is_success() {
         return String::from_utf8(body).map_err(|_| no_bridge());
     }
@@ -197,7 +197,12 @@ fn accept(Reply { status, body }: Reply) -> Result<String, Problem> {
         (StatusCode::UNAUTHORIZED, _) => {
             "show an admin key of that bridge, with --key-file or MCPTB_ADMIN_KEY"
         }
-        (StatusCode::NOT_FOUND, "not_found") => "see what there is: mcptb keys list",
+        (StatusCode::NOT_FOUND, "not_found") => match path.split('/').nth(3) {
+            Some("keys") => "see what there is: mcptb keys list",
+            Some("tenants") => "see what there is: mcptb tenants list",
+            Some("calls") => "see what there is: mcptb audit list; old calls are taken away",
+            _ => "see docs/keys.md, or add --help",
+        },
         (StatusCode::NOT_FOUND, _) => {
             "the admin API is there once that bridge has an admin key (mcptb keys create \
              --admin, on its machine), and maybe at an address of its own (--admin-addr)"

@@ -182,6 +182,14 @@ fn keys_and_tenants_live_and_end() {
     }
     assert_eq!(desk.json(&["tenants", "edit", "team", "--clear", "rpm"])["id"], "team");
     assert_eq!(desk.json(&["tenants", "revoke", "team"])["state"], "revoked");
+    for (args, hint) in [
+        (["keys", "show", &child.id], "mcptb keys list"),
+        (["tenants", "show", "nobody"], "mcptb tenants list"),
+        (["audit", "show", "x"], "mcptb audit list"),
+    ] {
+        let said = desk.fails(1, &args);
+        assert!(said.contains(&format!("hint: see what there is: {hint}")), "{said}");
+    }
     assert_eq!(desk.json(&["tenants", "delete", "team"])["deleted"], true);
     assert_eq!(desk.json(&["tenants", "list"])["data"], json!([]));
     assert_eq!(desk.json(&["audit", "verify"])["intact"], true);
