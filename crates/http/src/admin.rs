@@ -34,6 +34,7 @@ mod calls;
 mod children;
 mod enter;
 mod keys;
+mod open;
 mod openapi;
 mod query;
 mod refusals;
@@ -44,6 +45,7 @@ mod tenants;
 mod usage;
 mod wire;
 
+pub use open::OpenDoors;
 use query::Query;
 use refused::Refused;
 use routes::{Door, Operation, ROUTES, Route};
@@ -72,6 +74,8 @@ pub struct AdminDoors {
     pub paths: AdminPaths,
     /// The value of `X-MCP-Bridge`: `mcptb/<version>`.
     pub bridge: &'static str,
+    /// Where doors are open.
+    pub open: OpenDoors,
 }
 
 /// Who may administer.
@@ -155,6 +159,7 @@ struct Asked<'a> {
     admin: &'a Admin,
     admission: &'a Admission,
     bridge: &'static str,
+    open: &'a OpenDoors,
     by: Actor,
     /// What stands for `{id}` in the path.
     id: &'a str,
@@ -297,6 +302,7 @@ impl Rooms {
             admin: &self.doors.admin,
             admission: &self.doors.admission,
             bridge: self.doors.bridge,
+            open: &self.doors.open,
             by,
             id: id_in(path, head.uri.path()),
             query,

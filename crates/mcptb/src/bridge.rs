@@ -104,7 +104,9 @@ async fn live(
                 calls.spawn(control::serve(records, control, calls.clone(), stop.clone()));
                 if let Some((address, router)) = admin {
                     let doors = (router, tls.clone(), serve);
-                    calls.spawn(listen::serve_admin(address, doors, calls.clone(), stop.clone()));
+                    let open = http.open_doors();
+                    let (tasks, stop) = (calls.clone(), stop.clone());
+                    calls.spawn(listen::serve_admin(address, open, doors, tasks, stop));
                 }
                 http.serve(listener, tls, router, serve, calls, stop).await;
             }

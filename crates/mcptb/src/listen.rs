@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use http_doors::admin::OpenDoors;
 use http_doors::listener::{self, ServeLimits};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -26,6 +27,8 @@ pub(crate) struct HttpSide {
     secure: bool,
     state: Mutex<State>,
     lines: Arc<LineQueue>,
+    /// What administrators are told of it.
+    open: OpenDoors,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +39,13 @@ struct State {
 
 impl HttpSide {
     pub(crate) fn new(wanted: SocketAddr, secure: bool, lines: Arc<LineQueue>) -> Arc<Self> {
-        Arc::new(Self { wanted, secure, state: Mutex::default(), lines })
+        let open = OpenDoors::default();
+        Arc::new(Self { wanted, secure, state: Mutex::default(), lines, open })
+    }
+
+    /// Where doors are open, as administrators are told.
+    pub(crate) fn open_doors(&self) -> OpenDoors {
+        self.open.clone()
     }
 
     /// Binds, retrying every second while that fails. `None` when stopped before.
@@ -50,6 +59,7 @@ impl HttpSide {
                 Ok(listener) => {
                     let bound = listener.local_addr().unwrap_or(self.wanted);
                     *self.lock() = State { bound: Some(bound), problem: None };
+                    self.open.set_public(self.url());
                     tracing::info!(url = self.url(), "listening");
                     return Some(listener);
                 }
@@ -89,6 +99,7 @@ impl HttpSide {
     ) {
         listener::serve(listener, tls, router, limits, tasks, stop).await;
         self.lock().bound = None;
+        self.open.set_public(None);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -102,6 +113,7 @@ type Doors = (Router, Option<Arc<ServerConfig>>, ServeLimits);
 /// Binds the admin API's own address, retrying every second, and serves it until `stop`.
 pub(crate) async fn serve_admin(
     address: SocketAddr,
+    open: OpenDoors,
     (router, tls, limits): Doors,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -111,6 +123,7 @@ pub(crate) async fn serve_admin(
         match listener::bind(address) {
             Ok(listener) => {
                 let address = listener.local_addr().unwrap_or(address);
+                open.set_admin(Some(url(address, tls.is_some())));
                 tracing::info!(%address, "listening for administrators");
                 return listener::serve(listener, tls, router, limits, tasks, stop).await;
             }
@@ -127,11 +140,14 @@ pub(crate) async fn serve_admin(
     }
 }
 
+fn url(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
 impl BridgeView for HttpSide {
     fn url(&self) -> Option<String> {
-        let bound = self.lock().bound?;
-        let scheme = if self.secure { "https" } else { "http" };
-        Some(format!("{scheme}://{bound}"))
+        self.lock().bound.map(|bound| url(bound, self.secure))
     }
 
     fn problem(&self) -> Option<String> {

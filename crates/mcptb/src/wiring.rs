@@ -96,7 +96,11 @@ impl Parts {
             access,
             paths,
             bridge: BRIDGE,
+            open: http.open_doors(),
         };
+        if config.admin_address.is_some() {
+            http.open_doors().set_admin(None);
+        }
         let apart = config
             .admin_address
             .map(|address| (address, admin_router(doors(by_keys(), AdminPaths::Admin))));

@@ -11,6 +11,10 @@ use super::{Answer, Asked};
 #[derive(Serialize)]
 struct StatusOut<'a> {
     bridge: &'a str,
+    /// Where callers come in; null while the doors are shut.
+    url: Option<String>,
+    /// Where administrators come in.
+    admin_url: Option<String>,
     now: Instant,
     keys: KeysOut,
     tenants: usize,
@@ -70,6 +74,8 @@ pub(super) fn status(asked: &Asked<'_>) -> Result<Answer, Refused> {
     let StoreState { fault, queued, bytes, text_lag, retired_calls } = asked.admin.store_state();
     Answer::ok(&StatusOut {
         bridge: asked.bridge,
+        url: asked.open.public(),
+        admin_url: asked.open.admin(),
         now: Instant(now),
         keys: KeysOut {
             total: snapshot.keys().count(),

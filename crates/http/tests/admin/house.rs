@@ -22,7 +22,7 @@ use gateway::{
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use http_doors::access::{AccessRules, KeyDoor};
-use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, admin_router};
+use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, OpenDoors, admin_router};
 use http_doors::body::BodyLimits;
 use http_doors::listener::Peer;
 use http_doors::{DoorRules, DoorSettings, LiveRules, router_with};
@@ -155,6 +155,7 @@ impl House {
             access,
             paths,
             bridge: "mcptb/0.0.0",
+            open: OpenDoors::default(),
         };
         let gateway = gateway(tasks, Arc::clone(&audit));
         let public = router_with(gateway, settings(live), Some(doors(rules, AdminPaths::All)));

@@ -256,7 +256,7 @@ fn issue(client: &Client, ask: &Ask, place: TokenPlace, reach: &Reach) -> Result
         (None, Some(path)) => print(&format!("Its token is in {}.\n", path.display())),
         (None, None) => {}
     }
-    let url = reach.url.as_deref().unwrap_or("http://127.0.0.1:8000").trim_end_matches('/');
+    let Some(url) = address(client, reach, kind == "admin") else { return Ok(()) };
     if kind == "admin" {
         let named = file.as_ref().map_or_else(|| "FILE".into(), |path| path.to_string_lossy());
         print(&format!("Use it: mcptb keys list --url {url} --key-file {named}\n"));
@@ -264,6 +264,19 @@ fn issue(client: &Client, ask: &Ask, place: TokenPlace, reach: &Reach) -> Result
         print(&format!("Use it: curl {url}/v1/models -H \"Authorization: Bearer {shell}\"\n"));
     }
     Ok(())
+}
+
+/// Where a key can be used, as seen from here; `None` where no bridge runs, or that is not known.
+fn address(client: &Client, reach: &Reach, of_admins: bool) -> Option<String> {
+    let status: Json = client.read(&Ask::get("/admin/v1/status")).ok()?;
+    let [public, admin] = ["url", "admin_url"].map(|name| status.get(name).and_then(Json::as_str));
+    if let Some(url) = &reach.url {
+        // A listener of administrators answers nobody else.
+        return (of_admins || public == admin).then(|| url.trim_end_matches('/').to_owned());
+    }
+    // Whoever listens everywhere is found here.
+    let found = if of_admins { admin } else { public }?;
+    Some(found.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
 }
 
 fn list(args: &ListArgs, matches: &ArgMatches) -> Result<(), Problem> {

@@ -70,17 +70,31 @@ fn a_terminal_shows_the_token_once() {
         return;
     }
     let desk = Desk::new();
-    let command = format!("{} keys create --sandbox", env!("CARGO_BIN_EXE_mcptb"));
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
-        .env("MCPTB_DATA_DIR", desk.folder())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let create = |kind: &str| {
+        let command = format!("{} keys create {kind}", env!("CARGO_BIN_EXE_mcptb"));
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .env("MCPTB_DATA_DIR", desk.folder())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    };
+    let said = create("--sandbox");
     assert_eq!(said.matches("mcptb_test_").count(), 1, "{said}");
-    assert!(said.contains("curl"), "it says how to use it: {said}");
+    assert!(!said.contains("Use it"), "nobody knows where: {said}");
+    let launch = desk.launch().arg("--host", "0.0.0.0");
+    let rig = launch.arg("--admin-addr", "127.0.0.1:0").env("MCPTB_LOG", "info").ready();
+    let port = rig.target.address.port();
+    let said = create("--sandbox");
+    assert!(said.contains(&format!("curl http://127.0.0.1:{port}/v1/models")), "{said}");
+    let line = rig.process.stderr.wait("its address", |line| line.contains("administrators"));
+    let apart = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap();
+    let said = create("--admin");
+    let wanted = format!("--url http://{} --key-file", apart.trim_matches('"'));
+    assert!(said.contains(&wanted), "{wanted}: {said}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use gateway::policy::Policy;
 use gateway::store::Store;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, admin_router};
+use http_doors::admin::{AdminAccess, AdminDoors, AdminPaths, OpenDoors, admin_router};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use stores::{Durability, OpenError, OpenOptions, Sqlite};
@@ -86,7 +86,10 @@ impl Direct {
             TaskTracker::new(),
         );
         let (access, paths) = (AdminAccess::Machine, AdminPaths::Admin);
-        let router = admin_router(AdminDoors { admin, admission, access, paths, bridge: BRIDGE });
+        // No door is open to anybody else.
+        let open = OpenDoors::default();
+        let doors = AdminDoors { admin, admission, access, paths, bridge: BRIDGE, open };
+        let router = admin_router(doors);
         Ok(Found::Open(Self { router, folder: folder.to_owned() }))
     }
 
