@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::refused::Refused;
-use super::routes::{Door, ROUTES, Route};
+use super::routes::{Door, ROUTES, Route, Takes};
 
 /// What stands in bodies. Tests hold every reply to it.
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -42,6 +42,16 @@ pub(super) fn document() -> Result<Answer, Refused> {
     Answer::new(StatusCode::OK, &document)
 }
 
+fn schema(takes: Takes) -> Value {
+    match takes {
+        Takes::Text => json!({ "type": "string" }),
+        Takes::Whole(least, most, usual) => {
+            json!({ "type": "integer", "minimum": least, "maximum": most, "default": usual })
+        }
+        Takes::Word(words) => json!({ "type": "string", "enum": words }),
+    }
+}
+
 fn operation(route: &Route) -> Value {
     let mut parameters: Vec<Value> = route
         .query
@@ -51,7 +61,7 @@ fn operation(route: &Route) -> Value {
                 "name": known.name,
                 "in": "query",
                 "description": known.about,
-                "schema": { "type": "string" },
+                "schema": schema(known.takes),
             })
         })
         .collect();

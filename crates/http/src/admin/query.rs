@@ -6,9 +6,9 @@ use super::routes::Route;
 use crate::query::parameter;
 
 /// Entries of a page, unless the request says how many.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 /// The most that it may say.
-const LONGEST_PAGE: usize = 1000;
+pub(super) const LONGEST_PAGE: usize = 1000;
 
 /// The parameters of a request.
 pub(super) struct Query(Vec<(&'static str, String)>);

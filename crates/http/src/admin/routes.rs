@@ -1,5 +1,7 @@
 //! The one table of routes: what is served, and what the OpenAPI document says.
 
+use super::query::{LONGEST_PAGE, PAGE};
+
 /// Which credential opens a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
@@ -70,6 +72,17 @@ impl Verb {
 pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
+    pub(super) takes: Takes,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Takes {
+    Text,
+    /// A whole number from the first to the second; else the third.
+    Whole(u64, u64, u64),
+    /// One of these.
+    Word(&'static [&'static str]),
 }
 
 /// One method of one path.
@@ -86,57 +99,73 @@ pub(super) struct Route {
     pub(super) reply: &'static str,
 }
 
-const LIMIT: Parameter =
-    Parameter { name: "limit", about: "Entries of a page, 1 to 1000; else 100" };
-const CURSOR: Parameter = Parameter { name: "cursor", about: "The `next` of the page before" };
-const STATE: Parameter = Parameter { name: "state", about: "`active` or `ended`" };
-const TENANT: Parameter = Parameter { name: "tenant", about: "The name of a tenant" };
-const KEY: Parameter = Parameter { name: "key", about: "The id of a key" };
-const FROM: Parameter = Parameter { name: "from", about: "The first instant, RFC 3339 or a date" };
-const TO: Parameter = Parameter { name: "to", about: "The instant after the last one" };
-const PAGE: &[Parameter] = &[LIMIT, CURSOR];
+const fn text(name: &'static str, about: &'static str) -> Parameter {
+    Parameter { name, about, takes: Takes::Text }
+}
+
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "Entries of a page",
+    takes: Takes::Whole(1, LONGEST_PAGE as u64, PAGE as u64),
+};
+const CURSOR: Parameter = text("cursor", "The `next` of the page before");
+const STATE: Parameter = Parameter {
+    name: "state",
+    about: "Whether they still work",
+    takes: Takes::Word(&["active", "ended"]),
+};
+const TENANT: Parameter = text("tenant", "The name of a tenant");
+const KEY: Parameter = text("key", "The id of a key");
+const FROM: Parameter = text("from", "The first instant, RFC 3339 or a date");
+const TO: Parameter = text("to", "The instant after the last one");
+const PAGES: &[Parameter] = &[LIMIT, CURSOR];
 const CHILDREN: &[Parameter] = &[STATE, LIMIT, CURSOR];
 const KEYS: &[Parameter] = &[
     TENANT,
-    Parameter { name: "kind", about: "`model`, `sandbox` or `admin`" },
+    Parameter {
+        name: "kind",
+        about: "What they are for",
+        takes: Takes::Word(&["model", "sandbox", "admin"]),
+    },
     STATE,
-    Parameter { name: "parent", about: "Keys below this one, at whatever distance" },
+    text("parent", "Keys below this one, at whatever distance"),
     LIMIT,
     CURSOR,
 ];
 const CALLS: &[Parameter] = &[
     KEY,
     TENANT,
-    Parameter { name: "model", about: "The model asked for or served" },
-    Parameter { name: "status", about: "A status like `429`, `4xx` or `400-499`" },
+    text("model", "The model asked for or served"),
+    text("status", "A status like `429`, `4xx` or `400-499`"),
     FROM,
     TO,
-    Parameter { name: "text", about: "Words that all stand in the request or the reply" },
+    text("text", "Words that all stand in the request or the reply"),
     LIMIT,
     CURSOR,
 ];
 const ENDS: &[Parameter] = &[
-    Parameter {
-        name: "after",
-        about: "The `place` of the page before; else the end of the record",
-    },
+    text("after", "The `place` of the page before; else the end of the record"),
     KEY,
     TENANT,
-    Parameter { name: "model", about: "The model asked for or served" },
-    Parameter { name: "status", about: "A status like `429`, `4xx` or `400-499`" },
+    text("model", "The model asked for or served"),
+    text("status", "A status like `429`, `4xx` or `400-499`"),
     LIMIT,
 ];
 const USAGE: &[Parameter] = &[
-    Parameter { name: "by", about: "`key`, `tenant`, `model` or `day`; else `key`" },
+    Parameter {
+        name: "by",
+        about: "What one sum is of; else `key`",
+        takes: Takes::Word(&["key", "tenant", "model", "day"]),
+    },
     FROM,
     TO,
     KEY,
     TENANT,
 ];
 const REFUSALS: &[Parameter] = &[
-    Parameter { name: "reason", about: "The kind of failure, such as `unauthenticated`" },
+    text("reason", "The kind of failure, such as `unauthenticated`"),
     KEY,
-    Parameter { name: "network", about: "A network or an address that the callers may be in" },
+    text("network", "A network or an address that the callers may be in"),
     FROM,
     TO,
     LIMIT,
@@ -200,7 +229,7 @@ pub(super) static ROUTES: [Route; 26] = [
         "Ends a key and its children, with their running calls, for good.",
     ),
     route(Verb::Get, TENANTS_PATH, Operation::TenantList, "TenantPage", "Lists tenants by name.")
-        .asking(PAGE),
+        .asking(PAGES),
     route(Verb::Post, TENANTS_PATH, Operation::TenantCreate, "Tenant", "Makes a tenant.")
         .taking("TenantNew"),
     route(Verb::Get, TENANT_PATH, Operation::TenantShow, "Tenant", "Shows a tenant."),

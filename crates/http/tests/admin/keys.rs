@@ -220,6 +220,49 @@ async fn the_document_is_whole() {
     assert_eq!((names.len(), all), (26, 26));
 }
 
+/// What the document says of a parameter is what a route takes, and no more.
+#[tokio::test]
+async fn parameters_are_what_the_document_says() {
+    let house = House::new().await;
+    let document = house.socket("GET", "/admin/v1/openapi.json", None).await.json;
+    let mut seen = [0, 0];
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let parameters = methods["get"]["parameters"].as_array().into_iter().flatten();
+        for parameter in parameters.filter(|one| one["in"] == "query") {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            let (good, bad) = if let Some(words) = schema["enum"].as_array() {
+                seen[0] += 1;
+                let words = words.iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+                (words, vec!["other".to_owned(), String::new()])
+            } else if schema["type"] == "integer" {
+                seen[1] += 1;
+                let [least, most] =
+                    ["minimum", "maximum"].map(|name| schema[name].as_u64().unwrap());
+                let good = vec![least.to_string(), most.to_string(), schema["default"].to_string()];
+                (good, vec![(least - 1).to_string(), (most + 1).to_string(), "many".to_owned()])
+            } else {
+                assert!(
+                    !["limit", "state", "kind", "by"].contains(&name),
+                    "{path} {name}: {schema}"
+                );
+                continue;
+            };
+            // What holders of keys are served stands elsewhere, in the same words.
+            if !path.starts_with("/admin/") {
+                continue;
+            }
+            for (values, wanted) in [(good, 200), (bad, 400)] {
+                for value in values {
+                    let asked = format!("{path}?{name}={value}");
+                    let status = house.socket("GET", &asked, None).await.status;
+                    assert_eq!(status.as_u16(), wanted, "{asked}");
+                }
+            }
+        }
+    }
+    assert_eq!(seen, [4, 6], "words, and numbers");
+}
+
 /// The names in "unknown field `?`, expected one of `a`, `b`", sorted.
 fn fields(message: &str) -> Vec<String> {
     let mut names: Vec<String> = message.split('`').skip(3).step_by(2).map(str::to_owned).collect();
