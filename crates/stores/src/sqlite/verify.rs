@@ -4,6 +4,7 @@
 //! turn and the log can be moved meanwhile.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use super::canon::{self, Sum};
 use super::files::Files;
 use super::journal::{Entry, Kind, Sealer, Tip};
 use super::readers::Readers;
-use super::record::Stored;
+use super::reads::MINUTE;
+use super::record::{MOST, Stored, natural};
 use super::retire::RetiredNote;
 use super::stored::{COLUMNS, Settled, StoredCall};
 use super::wire::ChangeNote;
@@ -90,7 +92,8 @@ struct Walk {
     /// Calls that came in before the journal begins, and that it knows nevertheless.
     older: HashSet<[u8; 16]>,
     /// What the calls say that each scope spent.
-    sums: HashMap<String, Stored>,
+    sums: HashMap<String, Spent>,
+    weights: RandomState,
     /// What the journal says of each key and tenant last.
     now: HashMap<String, (i64, Option<String>)>,
 }
@@ -127,6 +130,33 @@ impl Line {
     /// What is wrong with one of its entries, the first of which is 0.
     fn entry(&self, kind: Kind, at: i64, what: &str) -> Finding {
         Finding { sequence: number(self.seq - kind.entries() + 1 + at), ..self.wrong(what) }
+    }
+}
+
+/// What a scope spent, and when, in a few numbers: there may be more minutes than calls in memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    amounts: Stored,
+    /// The amounts of each minute by a weight that the minute has in this check only, so that nobody
+    /// can move them and keep the sum.
+    weighed: [u64; 3],
+}
+
+impl Spent {
+    fn add(&mut self, amounts: Stored, weight: u64) {
+        self.amounts.add(amounts);
+        let Stored { requests, tokens, cost } = amounts;
+        for (sum, amount) in self.weighed.iter_mut().zip([requests, tokens, cost]) {
+            *sum = sum.wrapping_add(weight.wrapping_mul(natural(amount)));
+        }
+    }
+
+    /// Whether the same was spent in the same minutes. What is more than can be counted is not told
+    /// apart by minutes.
+    fn is(&self, other: &Self) -> bool {
+        let Stored { requests, tokens, cost } = self.amounts;
+        let counted = [requests, tokens, cost].into_iter().all(|amount| amount < MOST);
+        self.amounts == other.amounts && (!counted || self.weighed == other.weighed)
     }
 }
 
@@ -261,6 +291,7 @@ impl Walk {
             late: 0,
             older: HashSet::new(),
             sums: HashMap::new(),
+            weights: RandomState::new(),
             now: HashMap::new(),
         };
         Ok((walk, number(end - base.seq)))
@@ -371,8 +402,9 @@ impl Walk {
             _ => kind == Kind::Settled,
         };
         if let Some(spent) = call.spent().filter(|_| settles) {
+            let weight = self.weights.hash_one(spent.admitted.div_euclid(MINUTE));
             for scope in spent.scopes.split_whitespace() {
-                self.sums.entry(scope.to_owned()).or_default().add(spent.amounts);
+                self.sums.entry(scope.to_owned()).or_default().add(spent.amounts, weight);
             }
         }
         let halves: &[Half] = match kind {

@@ -1,6 +1,7 @@
 //! What can be checked only after the whole journal.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
 use gateway::store::Finding;
 use model::CallId;
@@ -10,7 +11,7 @@ use super::super::journal::Tip;
 use super::super::record::Stored;
 use super::super::retire::RetiredNote;
 use super::super::schema;
-use super::{Walk, finding, number};
+use super::{Spent, Walk, finding, number};
 
 /// A call that tells of its end before that, or of spending that is not settled.
 const EARLY: &str = "SELECT id, seq FROM call WHERE settled = 0 AND coalesce(spent_scopes, \
@@ -137,22 +138,28 @@ impl Walk {
 
     /// Whether the ledger holds what the calls say.
     fn ledger(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-        for sql in [
-            "SELECT scope, requests, tokens, cost FROM ledger_total",
-            "SELECT scope, sum(requests), sum(tokens), sum(cost) FROM ledger GROUP BY scope",
-        ] {
-            let found: HashMap<String, Stored> = connection
-                .prepare(sql)?
-                .query_map([], |row| {
-                    let (requests, tokens, cost) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                    Ok((row.get(0)?, Stored { requests, tokens, cost }))
-                })?
-                .collect::<Result<_, _>>()?;
-            let wrong = self.sums.keys().chain(found.keys()).find(|scope| {
-                let of = |sums: &HashMap<String, Stored>| sums.get(*scope).copied();
-                of(&self.sums) != of(&found)
-            });
-            if let Some(scope) = wrong {
+        let total = "SELECT 0, scope, requests, tokens, cost FROM ledger_total";
+        let minutes = "SELECT minute, scope, requests, tokens, cost FROM ledger";
+        for (sql, in_minutes) in [(total, false), (minutes, true)] {
+            let mut found: HashMap<String, Spent> = HashMap::new();
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let weight = self.weights.hash_one(row.get::<_, i64>(0)?);
+                let scope = row.get_ref(1)?.as_str()?;
+                let sum = match found.get_mut(scope) {
+                    Some(sum) => sum,
+                    None => found.entry(scope.to_owned()).or_default(),
+                };
+                let (requests, tokens, cost) = (row.get(2)?, row.get(3)?, row.get(4)?);
+                sum.add(Stored { requests, tokens, cost }, weight);
+            }
+            let same = |scope: &str| match (self.sums.get(scope), found.get(scope)) {
+                (Some(sum), Some(found)) if in_minutes => sum.is(found),
+                (Some(sum), Some(found)) => sum.amounts == found.amounts,
+                _ => false,
+            };
+            if let Some(scope) = self.sums.keys().chain(found.keys()).find(|scope| !same(scope)) {
                 let what = format!("the ledger of {scope} is not the sum of its calls");
                 return Ok(Some(finding(self.tip.seq, what)));
             }

@@ -108,6 +108,12 @@ const CHANGES: &[(&str, u64)] = &[
     ("INSERT INTO tenant VALUES ('b', '{}')", 83),
     ("UPDATE ledger SET tokens = tokens - 1", 83),
     ("DELETE FROM ledger", 83),
+    ("UPDATE ledger SET minute = minute - 1", 83),
+    (
+        "INSERT INTO ledger SELECT minute + 1, scope, 1, 1, 1 FROM ledger;
+         INSERT INTO ledger SELECT minute - 1, scope, -1, -1, -1 FROM ledger WHERE requests > 1",
+        83,
+    ),
     ("UPDATE ledger_total SET cost = 0", 83),
     ("INSERT INTO ledger_total VALUES ('key:aaaaaaaaaaaa', 1, 1, 1)", 83),
     (
