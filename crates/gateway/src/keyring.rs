@@ -6,12 +6,11 @@
 //! turned away for good: whether a key exists is not known then.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::keys::token::{InstallSecret, Shown, TokenError};
 use crate::keys::{
@@ -20,10 +19,13 @@ use crate::keys::{
 use crate::store::{Change, Loaded};
 
 mod ending;
+mod life;
 #[cfg(test)]
 mod tests;
 
 use ending::Ending;
+pub use life::Ended;
+use life::Life;
 
 /// The deepest line of ancestors. Every call is accounted for along all of it.
 pub const MAX_DEPTH: usize = 8;
@@ -70,7 +72,7 @@ pub struct ActiveKey {
     /// Whether the key, an ancestor or the tenant was revoked or deleted.
     pub revoked: bool,
     /// Cancelled when the key is revoked, with whatever it depends on; not by the clock.
-    pub ended: CancellationToken,
+    pub ended: Ended,
     life: Arc<Life>,
     /// The key that should stand at the top of its line, and is gone.
     missing: Option<KeyId>,
@@ -94,21 +96,6 @@ impl ActiveTenant {
 struct Link<'a> {
     key: &'a VirtualKey,
     bounds: &'a Arc<Bounds>,
-}
-
-/// What all snapshots of a key share.
-#[derive(Debug)]
-struct Life {
-    used: AtomicI64,
-    /// When the key ends by time, as it is now: calls that run are told when that is changed.
-    ends: watch::Sender<UnixMillis>,
-}
-
-impl Life {
-    fn new(used: UnixMillis) -> Arc<Self> {
-        let ends = watch::Sender::new(UnixMillis::MAX);
-        Arc::new(Self { used: AtomicI64::new(used), ends })
-    }
 }
 
 /// One of the levels whose bounds a key must keep.
@@ -299,7 +286,7 @@ impl Snapshot {
         let mut keys = HashMap::with_capacity(by_id.len());
         for (bounds, key) in by_id.values() {
             let life = lives.remove(&key.id).unwrap_or_else(|| Life::new(0));
-            let (link, ended) = (Link { key, bounds }, CancellationToken::new());
+            let (link, ended) = (Link { key, bounds }, Ended::default());
             let active = ActiveKey::new(link, above, &tenants, life, ended);
             keys.insert(key.id, Arc::new(active));
         }
@@ -379,7 +366,7 @@ impl ActiveKey {
         above: impl Fn(KeyId) -> Option<Link<'a>>,
         tenants: &HashMap<TenantId, ActiveTenant>,
         life: Arc<Life>,
-        ended: CancellationToken,
+        ended: Ended,
     ) -> Self {
         let key = own.key;
         let mut scopes = Vec::new();
@@ -447,8 +434,7 @@ impl ActiveKey {
 
     /// Tells calls that run when the key ends now.
     fn tell(&self) {
-        let changes = |ends: &mut UnixMillis| std::mem::replace(ends, self.expires) != self.expires;
-        self.life.ends.send_if_modified(changes);
+        self.life.set_end(self.expires);
     }
 
     /// The key at the top of its line: itself, where nothing stands above it.
@@ -462,14 +448,14 @@ impl ActiveKey {
 
     /// When it ends by time, as it is now and not as it was in this snapshot.
     pub(crate) fn ends(&self) -> watch::Receiver<UnixMillis> {
-        self.life.ends.subscribe()
+        self.life.changes()
     }
 
     /// Whether it can be used at a time, and if not, why.
     pub fn alive(&self, now: UnixMillis) -> Result<(), Denied> {
         if self.revoked || self.ended.is_cancelled() {
             Err(Denied::Revoked)
-        } else if now >= *self.life.ends.borrow() {
+        } else if now >= self.life.ends() {
             Err(Denied::Expired)
         } else {
             Ok(())
