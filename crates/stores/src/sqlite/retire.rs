@@ -24,6 +24,8 @@ use super::write::note_digest;
 pub const LEAST_BYTES: u64 = 16 << 20;
 /// A minute in milliseconds.
 const MINUTE: i64 = 60_000;
+/// Takes away counts of refusals.
+const FORGET: &str = "DELETE FROM refusal_count WHERE minute < ?1";
 /// How far the time of day may run ahead of the steady clock since the start, in milliseconds.
 const AHEAD: i64 = 3_600_000;
 /// The log may take a quarter of that, and no more than it needs to run well.
@@ -198,6 +200,11 @@ pub(super) fn step(
     most: usize,
     older: Option<UnixMillis>,
 ) -> rusqlite::Result<Step> {
+    if let Some(older) = older {
+        // Where nobody calls, nothing else takes the counts of refusals along.
+        let minute = older.saturating_sub(MINUTE);
+        connection.prepare_cached(FORGET)?.execute([minute])?;
+    }
     let base: i64 = connection.query_row("SELECT base_seq FROM meta", [], |row| row.get(0))?;
     let sql = "SELECT seq, at, call, mac, kind FROM journal WHERE seq > ?1 ORDER BY seq";
     let mut lines = connection.prepare_cached(sql)?;
@@ -231,7 +238,7 @@ pub(super) fn step(
     connection.prepare_cached("DELETE FROM journal WHERE seq <= ?1")?.execute([last.seq])?;
     // Counts of refusals go with the calls of their time.
     let minute = young.saturating_sub(MINUTE);
-    connection.prepare_cached("DELETE FROM refusal_count WHERE minute < ?1")?.execute([minute])?;
+    connection.prepare_cached(FORGET)?.execute([minute])?;
     let sql = "UPDATE meta SET base_seq = ?1, base_mac = ?2, retired_calls = retired_calls + ?3, \
         retired_rows = retired_rows + ?4 RETURNING retired_calls, retired_rows";
     let number = |count| i64::try_from(count).unwrap_or(i64::MAX);

@@ -30,6 +30,31 @@ async fn open_until(options: OpenOptions, retired: u64) -> Arc<dyn Store> {
     store
 }
 
+/// Also where strangers knock and nobody calls.
+#[tokio::test]
+async fn counts_of_refusals_go_by_age_alone() {
+    let place = Directory::new();
+    let options = OpenOptions { clock: || START, ..by_age(&place) };
+    let store = open_until(options.clone(), 0).await;
+    store.change(Change::KeyCreated(key(1).into()), Actor::Machine).await.unwrap();
+    let refused = |minute: i64| RefusalCount {
+        minute: START + minute * 60_000,
+        reason: "unauthenticated",
+        network: "10.0.0.0/24".parse().unwrap(),
+        key: None,
+        count: 1,
+    };
+    store.count_refusals((-5..=0).map(refused).collect());
+    store.shut_down().await;
+    drop(store);
+    let store = open_until(options, 0).await;
+    store.shut_down().await;
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    let sql = "SELECT count(*) FROM refusal_count";
+    let left: i64 = foreign.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 2, "those of the last minute and of the one before");
+}
+
 #[tokio::test]
 async fn calls_go_by_age() {
     let place = Directory::new();
