@@ -170,13 +170,6 @@ impl Sqlite {
         &self.install
     }
 
-    /// Calls that have ended and cannot be searched yet; for a moment some count twice.
-    fn text_lag(&self) -> u64 {
-        // In this order: what goes from the one to the other must not be missed.
-        let ends = self.queue.ends();
-        ends + self.backlog.lag()
-    }
-
     /// Writes what waits for company.
     fn gather(&self, write: Write) -> Written {
         let (reply, written) = Written::gathering(Arc::clone(&self.queue) as Arc<dyn Flush>);
@@ -195,6 +188,13 @@ impl Sqlite {
         self.queue.flush();
         written
     }
+}
+
+/// Calls that have ended and cannot be searched yet; for a moment some count twice.
+fn text_lag(queue: &Queue, backlog: &Backlog) -> u64 {
+    // In this order: what goes from the one to the other must not be missed.
+    let ends = queue.ends();
+    ends + backlog.lag()
 }
 
 /// The threads of a store, which end together.
@@ -357,10 +357,11 @@ impl Store for Sqlite {
             Ok(wanted) => wanted,
             Err(what) => return Box::pin(async move { Err(StoreError::Unsupported(what)) }),
         };
-        // It is read before the index: what that lacks is never less.
-        let lag = self.text_lag();
         let (files, backlog) = (Arc::clone(&self.files), Arc::clone(&self.backlog));
+        let (queue, behind) = (Arc::clone(&self.queue), Arc::clone(&self.backlog));
         self.readers.search(LOOK_UP, files, backlog, move |record, index| {
+            // It is read before the index: what that lacks is never less.
+            let lag = text_lag(&queue, &behind);
             let page = text::search(record, index, &filter, &wanted, after, limit)?;
             Ok(page.map(|page| CallPage { lag, ..page }))
         })
@@ -406,7 +407,7 @@ impl Store for Sqlite {
             fault: vitals.fault,
             queued: self.queue.len() + vitals.kept,
             bytes: self.files.bytes(),
-            text_lag: self.text_lag(),
+            text_lag: text_lag(&self.queue, &self.backlog),
             retired_calls: vitals.retired,
         }
     }

@@ -194,6 +194,9 @@ impl Reader {
             Err(error) => Err(error),
             Ok(index) => {
                 let found = self.read(deadline, |record| work(record, &index))?;
+                if !backlog.is_still(generation) {
+                    return Err(unavailable("their index is made anew"));
+                }
                 if found.is_ok() {
                     self.index = Some((generation, index));
                 }

@@ -62,7 +62,7 @@ struct Inner {
     lag: i64,
     /// Which index it is; 0 for none yet. Connections to an earlier one are of no use.
     generation: u64,
-    /// Whether it is opened for the first time.
+    /// Whether it is opened for the first time, or anew.
     opening: bool,
     news: bool,
     doubted: bool,
@@ -117,6 +117,19 @@ impl Backlog {
             .unwrap_or_else(PoisonError::into_inner)
             .0
             .generation
+    }
+
+    /// Whether it is still the same: what was found in one that was thrown away meanwhile may be less
+    /// than it was said to know.
+    pub(super) fn is_still(&self, generation: u64) -> bool {
+        self.inner().generation == generation
+    }
+
+    /// The index is opened, and maybe made anew. Whoever asks waits for that.
+    fn opens(&self) {
+        let mut inner = self.inner();
+        inner.generation += 1;
+        inner.opening = true;
     }
 
     /// A try to open the index is over.

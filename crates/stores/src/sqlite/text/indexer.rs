@@ -195,6 +195,7 @@ impl Indexer {
     }
 
     fn open_index(&self, record: &Connection) -> Result<Index, Fault> {
+        self.backlog.opens();
         let mut index = Index::open(&self.files, self.bounds).map_err(Fault::Index)?;
         // The record may have been put back to an earlier state, or have lost its last rows.
         if !index.place().is_in(record).map_err(Fault::Record)? {
