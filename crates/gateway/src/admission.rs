@@ -134,6 +134,8 @@ impl Admission {
         }
         let ahead = store.spent_after(now.0).await?;
         let mut accounts = self.lock();
+        // An earlier try may have come so far.
+        accounts.all().for_each(|account| account.meter.forget_foreseen());
         for (minute, scope, amounts) in ahead {
             if let Some(account) = accounts.account(&scope, now, &policy) {
                 account.meter.foresee(WallTime(minute), amounts);

@@ -88,9 +88,9 @@ impl End {
         self.usage = Usage { estimated: self.usage.estimated, ..Usage::default() };
     }
 
-    /// The model that answered.
+    /// The model that answered, where its upstream has named it.
     pub(crate) fn model(&self) -> Option<&str> {
-        self.model.as_ref().map(ModelName::as_str)
+        self.model.as_ref().map(ModelName::as_str).filter(|name| !name.is_empty())
     }
 
     /// The TX half of the record.

@@ -35,7 +35,10 @@ pub(crate) fn run(layers: &Layers) -> Result<ExitCode, Problem> {
     // for every line of the host.
     let life = runtime.spawn(live(layers.clone(), loaded, tls, Arc::clone(&lines), log, level));
     let outcome = runtime.block_on(life).unwrap_or_else(|error| {
-        Err(Problem::new(format!("the bridge failed: {error}"), "please report this"))
+        // What a panic says may hold what a caller has sent; where it was is told already.
+        let what =
+            if error.is_panic() { "the bridge has panicked" } else { "the bridge broke off" };
+        Err(Problem::new(what.to_owned(), "please report this"))
     });
     ending::flush(&lines);
     // A thread may still be reading stdin; nobody waits for it.

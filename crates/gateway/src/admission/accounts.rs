@@ -145,6 +145,11 @@ impl Accounts {
         self.scopes.get_mut(place)
     }
 
+    /// Those of all keys and tenants.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Account> {
+        self.scopes.iter_mut()
+    }
+
     /// The windows of the models that fall under a pattern.
     pub(super) fn model(&mut self, pattern: &Glob) -> Option<&mut Windows> {
         let place = self.place_of_model(pattern);

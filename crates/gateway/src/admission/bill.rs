@@ -241,7 +241,8 @@ impl Outstanding {
     /// tokens.
     pub fn answered(mut self, model: Option<&str>, output: u64) {
         let tokens = Tokens { output, ..self.bill.per_sampling };
-        self.cost = Some(Served { model: model.map(Into::into), tokens });
+        let model = model.filter(|name| !name.is_empty()).map(Into::into);
+        self.cost = Some(Served { model, tokens });
     }
 
     /// The host has said that it stopped, or failed: only what it had read is charged.

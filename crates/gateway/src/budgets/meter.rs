@@ -245,6 +245,11 @@ impl Meter {
         self.ahead.push((minute, spent));
     }
 
+    /// Forgets all that was foreseen, before it is read once more.
+    pub fn forget_foreseen(&mut self) {
+        self.ahead.clear();
+    }
+
     /// Says whether a call that may cost `want` fits into every budget.
     ///
     /// It fits if what is spent, held and wanted is at most the limit. Of several budgets that it

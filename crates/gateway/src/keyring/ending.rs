@@ -39,6 +39,15 @@ impl Ending {
     pub(super) fn over(&mut self, change: &Change) -> Change {
         let mut change = change.clone();
         match &mut change {
+            // A change that was made after the revocation has put it on record.
+            Change::KeyCreated(key) | Change::KeyChanged(key) if key.revoked.is_some() => {
+                self.0.remove(&ScopeId::Key(key.id));
+            }
+            Change::TenantCreated(tenant) | Change::TenantChanged(tenant)
+                if tenant.revoked.is_some() =>
+            {
+                self.0.remove(&ScopeId::Tenant(tenant.id.clone()));
+            }
             Change::KeyCreated(key) | Change::KeyChanged(key) => self.of_key(key),
             Change::TenantCreated(tenant) | Change::TenantChanged(tenant) => self.of_tenant(tenant),
             Change::KeyDeleted(id) => drop(self.0.remove(&ScopeId::Key(*id))),

@@ -303,15 +303,15 @@ fn list(args: &ListArgs, matches: &ArgMatches) -> Result<(), Problem> {
     }
     let left = |head| (head, Flush::Left);
     let mut table = Table::new(
-        &["ID", "KIND", "TENANT", "NAME", "STATE", "USES LEFT", "CREATED", "EXPIRES", "LAST USED"]
+        &["ID", "KIND", "TENANT", "NAME", "STATE", "CREATED", "EXPIRES", "LAST USED", "USES LEFT"]
             .map(left),
     );
     for key in &keys {
         let key = pages::value(key);
-        let mut cells: Vec<String> = ["id", "kind", "tenant", "name", "state", "uses_left"]
-            .map(|name| show::field(&key, name))
-            .into();
+        let mut cells: Vec<String> =
+            ["id", "kind", "tenant", "name", "state"].map(|name| show::field(&key, name)).into();
         cells.extend(["created", "expires", "last_used"].map(|name| show::time(&key, name)));
+        cells.push(show::field(&key, "uses_left"));
         table.row(&cells);
     }
     print(&table.text());

@@ -211,3 +211,33 @@ async fn who_revokes_their_own_key_still_has_it_written() {
     own.await.unwrap().unwrap();
     assert_eq!(house.last_written(), (mine, Some(NOW)));
 }
+
+/// What an edit has put on record cannot be taken back: the next start would know it all the same.
+#[tokio::test]
+async fn a_revocation_that_an_edit_has_put_on_record_holds() {
+    let house = House::new();
+    let team = NewTenant { id: "team".parse().unwrap(), fields: TenantFields::default() };
+    house.admin.tenant_create(team, Actor::Machine).await.unwrap();
+    let (of_team, other) = (house.key_of("team").await, house.create(NewKey::default()).await);
+    house.store.hold();
+    let mut all = vec![house.revoke(ScopeId::Key(other.key.key.id))];
+    house.settle().await;
+    let admin = house.admin.clone();
+    all.push(house.tasks.spawn(async move {
+        let fields = TenantFields { weight: Some(3), ..TenantFields::default() };
+        admin.tenant_edit("team".parse().unwrap(), fields, Actor::Machine).await.map(drop)
+    }));
+    house.settle().await;
+    all.push(house.revoke(ScopeId::Tenant("team".parse().unwrap())));
+    house.settle().await;
+    for _ in 0..2 {
+        house.write_one().await;
+    }
+    assert_eq!(house.store.held(), 0, "nothing is left to write, and so nothing can fail");
+    for one in all {
+        assert_eq!(one.await.unwrap(), Ok(()));
+    }
+    assert_eq!(house.show(&of_team), Err(Denied::Revoked));
+    let Change::TenantChanged(written) = house.store.changes().pop().unwrap().0 else { panic!() };
+    assert_eq!((written.weight, written.revoked), (3, Some(NOW)));
+}
