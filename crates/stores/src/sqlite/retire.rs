@@ -217,8 +217,9 @@ pub(super) fn step(
     let mut used: HashMap<String, i64> = HashMap::new();
     while let Some(line) = lines.next()? {
         let (seq, at): (i64, i64) = (line.get(0)?, line.get(1)?);
-        // It goes on where somebody else has taken out more than a step: room is needed all the same.
-        if older.is_some_and(|older| at >= older) || last.is_some() && seq > upto {
+        // It goes on where somebody else has taken out more than a step, and over entries of many
+        // steps: room is needed all the same.
+        if older.is_some_and(|older| at >= older) || gains && seq > upto {
             break;
         }
         if let Some(id) = line.get::<_, Option<[u8; 16]>>(2)? {

@@ -196,8 +196,9 @@ impl Writer {
         // One transaction must not take more than the log has room for.
         let most = self.bounds.log().map_or(BATCH_BYTES, |log| BATCH_BYTES.min(log / 4));
         let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let count = BATCH.min(most / ROW);
         loop {
-            let Some(batch) = self.queue.take(BATCH, most, self.patience()) else { break };
+            let Some(batch) = self.queue.take(count, most, self.patience()) else { break };
             let count = batch.len();
             self.write(batch);
             // Also after a fault: what it takes away may be what is in the way.
@@ -283,20 +284,20 @@ impl Writer {
     }
 
     /// Takes away what is oldest until there is room for a batch, or nothing more to take; says
-    /// whether there was too little, so that the bound is what was in the way.
+    /// whether there was anything.
     fn make_room(&mut self, batch: &[Waiting]) -> Result<bool, Error> {
         let Some(mut open) = self.open.take() else { return Ok(false) };
         let bytes: usize = batch.iter().map(|waiting| waiting.weight + ROW).sum();
-        let bytes = u64::try_from(bytes + bytes / 4 + MARGIN).unwrap_or(u64::MAX);
-        let mut bounded = false;
-        while self.bounds.room(&open.connection)?.is_some_and(|room| room < bytes) {
-            bounded = true;
-            if !self.retire(&mut open, STEP, None)? {
-                break;
-            }
+        // Half a page is empty where a body takes more than half of it.
+        let bytes = u64::try_from(2 * bytes + MARGIN).unwrap_or(u64::MAX);
+        let mut made = false;
+        while self.bounds.room(&open.connection)?.is_some_and(|room| room < bytes)
+            && self.retire(&mut open, STEP, None)?
+        {
+            made = true;
         }
         self.open = Some(open);
-        Ok(bounded)
+        Ok(made)
     }
 
     /// Lets the log begin anew when much of what it may take is in use; from there on everybody
@@ -329,7 +330,6 @@ impl Writer {
         }
         let mut batch = self.kept.take();
         batch.extend(fresh);
-        batch.iter_mut().for_each(Waiting::withhold_unawaited);
         if let Some(largest) = self.bounds.largest() {
             let largest = usize::try_from(largest).unwrap_or(usize::MAX);
             batch.retain_mut(|waiting| waiting.weight <= largest || waiting.make_small());
@@ -340,13 +340,18 @@ impl Writer {
     }
 
     fn write_batch(&mut self, mut batch: Vec<Waiting>) {
+        batch.iter_mut().for_each(Waiting::withhold_unawaited);
         let mut written = self.commit(&batch);
-        let mut bounded = false;
         if written.as_ref().is_err_and(is_full) {
             match self.make_room(&batch) {
-                Ok(true) => (bounded, written) = (true, self.commit(&batch)),
+                Ok(true) => {
+                    // That may have taken long.
+                    batch.iter_mut().for_each(Waiting::withhold_unawaited);
+                    written = self.commit(&batch);
+                }
                 Ok(false) => {}
-                Err(error) => written = Err(error),
+                // Whatever it is, it is no fault of what was to be written.
+                Err(error) => return self.failed(batch, &error),
             }
         }
         match written {
@@ -357,7 +362,7 @@ impl Writer {
                 }
             }
             // What is written first may be taken away for what comes behind.
-            Err(error) if bounded && is_full(&error) && batch.len() > 1 => {
+            Err(error) if self.bounds.bytes.is_some() && is_full(&error) && batch.len() > 1 => {
                 let behind = batch.split_off(batch.len() / 2);
                 self.write_batch(batch);
                 if self.kept.is_empty() {

@@ -208,7 +208,8 @@ impl Indexer {
         let most = tip - place;
         let count = || count(record, place, tip).map_err(Fault::Record);
         if most <= COUNTED {
-            self.backlog.renewed(place, before, count()?);
+            // Also where it cannot be counted: this is another index now.
+            self.backlog.renewed(place, before, count().unwrap_or(most));
         } else {
             // Whoever searches waits until the index is there, and not for a long count.
             self.backlog.renewed(place, before, most);

@@ -48,10 +48,15 @@ impl Walk {
         if let Some(found) = self.keys_and_tenants(connection)? {
             return Ok(Some(found));
         }
-        if let Some(found) = self.unknown_calls(connection)? {
+        // Both in one pass: the table may be long.
+        let sql = "SELECT count(*) FILTER (WHERE seq > ?1), \
+            count(*) FILTER (WHERE settled NOT IN (0, 1)) FROM call";
+        let (calls, late) =
+            connection.query_row(sql, [self.base.seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if let Some(found) = self.unknown_calls(connection, calls)? {
             return Ok(Some(found));
         }
-        if let Some(found) = self.unknown_spending(connection)? {
+        if let Some(found) = self.unknown_spending(connection, late)? {
             return Ok(Some(found));
         }
         if self.base.seq > 0 { Ok(None) } else { self.ledger(connection) }
@@ -93,10 +98,13 @@ impl Walk {
         Ok(gone.map(|(name, (seq, _))| finding(*seq, format!("{name} was taken away"))))
     }
 
-    fn unknown_calls(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
+    /// Whether there are calls that the journal does not know; so many are behind its beginning.
+    fn unknown_calls(
+        &self,
+        connection: &Connection,
+        calls: i64,
+    ) -> rusqlite::Result<Option<Finding>> {
         let end = self.tip.seq;
-        let sql = "SELECT count(*) FROM call WHERE seq > ?1";
-        let calls: i64 = connection.query_row(sql, [self.base.seq], |row| row.get(0))?;
         if number(calls) != self.opened {
             let what = format!("there are {calls} calls, the journal knows {}", self.opened);
             return Ok(Some(finding(end, what)));
@@ -117,10 +125,12 @@ impl Walk {
     }
 
     /// Whether a call tells of an end or of spending that is still to come: what it says then is in
-    /// no digest.
-    fn unknown_spending(&self, connection: &Connection) -> rusqlite::Result<Option<Finding>> {
-        let sql = "SELECT count(*) FROM call WHERE settled NOT IN (0, 1)";
-        let late: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    /// no digest. So many were settled late.
+    fn unknown_spending(
+        &self,
+        connection: &Connection,
+        late: i64,
+    ) -> rusqlite::Result<Option<Finding>> {
         if number(late) != self.late {
             let what = format!(
                 "{late} calls were settled after their end, the journal knows {}",

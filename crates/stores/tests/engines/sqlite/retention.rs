@@ -30,6 +30,40 @@ async fn open_until(options: OpenOptions, retired: u64) -> Arc<dyn Store> {
     store
 }
 
+/// A quiet time leaves one entry of retention itself after the other. They are not in the way of what
+/// is old behind them.
+#[tokio::test]
+async fn it_goes_on_over_many_entries_of_its_own() {
+    const LATER: i64 = START + 1_000_000;
+    let place = Directory::new();
+    let store = open_until(place.options(), 0).await;
+    store.shut_down().await;
+    drop(store);
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         INSERT INTO journal SELECT i, 5, {START}, NULL, '', zeroblob(32), zeroblob(32) FROM n"
+    );
+    foreign.execute_batch(&fill).unwrap();
+    drop(foreign);
+    let store = open_until(place.options(), 0).await;
+    record_many(&store, 10).await;
+    store.shut_down().await;
+    drop(store);
+    let later = || OpenOptions { clock: || LATER, ..place.options() };
+    let store = open_until(later(), 0).await;
+    store.change(Change::KeyCreated(key(1).into()), Actor::Machine).await.unwrap();
+    store.shut_down().await;
+    drop(store);
+    let store =
+        open_until(OpenOptions { max_age: Some(Duration::from_secs(1)), ..later() }, 0).await;
+    let begun = Instant::now();
+    while store.state().retired_calls < 10 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
+        store.load().await.unwrap();
+    }
+}
+
 /// Also where strangers knock and nobody calls.
 #[tokio::test]
 async fn counts_of_refusals_go_by_age_alone() {
