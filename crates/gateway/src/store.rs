@@ -155,6 +155,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Counts refusals that get no row of their own.
     fn count_refusals(&self, counts: Vec<RefusalCount>);
 
+    /// Notes when keys were used last, for what leaves no call. Nobody waits for it; what is later
+    /// already stays.
+    fn note_used(&self, used: Vec<(KeyId, UnixMillis)>);
+
     /// Changes keys or tenants. Whoever did it is named in the journal. Making what is there is a
     /// [`StoreError::Conflict`]; changing or deleting what is not is a [`StoreError::Missing`].
     /// Whether keys, parents and tenants fit together is for the caller to see to.

@@ -4,9 +4,10 @@
 //! Nothing is opened before: a throw-away sibling of a probing host must leave no trace. While the
 //! store cannot be opened the bridge answers 503 and tries again.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dialects::prompted_tools::NonceSecret;
@@ -16,6 +17,7 @@ use gateway::budgets::Calendar;
 use gateway::clock::SystemClock;
 use gateway::keyring::Keyring;
 use gateway::keys::token::InstallSecret;
+use gateway::keys::{KeyId, UnixMillis};
 use gateway::policy::{ModelLimits, Policy, Price};
 use gateway::store::{Loaded, Store};
 use gateway::{Audit, AuditScope, Redactor};
@@ -35,7 +37,7 @@ mod tests;
 
 /// How often the store is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often refusals that were counted are written down.
+/// How often it is written down what was counted of refusals, and which keys were used.
 const COUNTS: Duration = Duration::from_secs(15);
 /// The database's file in the data folder.
 pub(crate) const DATABASE: &str = "audit.db";
@@ -61,6 +63,8 @@ pub(crate) struct Records {
     options: Option<OpenOptions>,
     /// Whether the store is opened although nobody has made a key.
     wanted: bool,
+    /// When keys were used last, as far as the store knows.
+    noted: Mutex<HashMap<KeyId, UnixMillis>>,
 }
 
 impl Records {
@@ -108,6 +112,7 @@ impl Records {
             nonce: Arc::clone(&config.host.nonce),
             options: config.data_dir.is_some().then_some(options),
             wanted: scope != AuditScope::Keys,
+            noted: Mutex::default(),
         }))
     }
 
@@ -148,7 +153,10 @@ impl Records {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(COUNTS) => self.audit.flush_refusals(false),
+                () = tokio::time::sleep(COUNTS) => {
+                    self.audit.flush_refusals(false);
+                    self.note_used();
+                }
             }
         }
     }
@@ -207,10 +215,25 @@ impl Records {
         let nonce = NonceSecret::new(install.derive("prompted tools"));
         self.nonce.store(Arc::new(nonce));
         // The keys first: a key that is made meanwhile finds the secret that belongs to this store.
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) =
+            loaded.last_used.iter().copied().collect();
         self.keyring.load(install, loaded);
         self.store.open_with(Arc::new(store));
         self.open.cancel();
         Ok(true)
+    }
+
+    /// Writes down which keys were used since that was done last: not all that they do leaves a call.
+    fn note_used(&self) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.keyring.snapshot();
+        let used = snapshot.keys().filter_map(|key| Some((key.key.id, key.last_used()?)));
+        let fresh: Vec<_> = used.filter(|(id, at)| noted.get(id) != Some(at)).collect();
+        noted.retain(|id, _| snapshot.key(*id).is_some());
+        if !fresh.is_empty() {
+            noted.extend(fresh.iter().copied());
+            self.store.note_used(fresh);
+        }
     }
 
     /// Commits what is left, unless that takes too long. After the last call.
@@ -220,6 +243,7 @@ impl Records {
             self.changes.close();
             self.changes.wait().await;
             self.audit.flush_refusals(true);
+            self.note_used();
             self.store.shut_down().await;
         };
         if tokio::time::timeout_at(until, last).await.is_err() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use gateway::BoxFuture;
 use gateway::amounts::Amounts;
-use gateway::keys::{ScopeId, UnixMillis};
+use gateway::keys::{KeyId, ScopeId, UnixMillis};
 use gateway::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, FullCall, Loaded, MinuteSpent,
     Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
@@ -89,6 +89,12 @@ impl Store for Late {
     fn count_refusals(&self, counts: Vec<RefusalCount>) {
         if let Ok(store) = self.get() {
             store.count_refusals(counts);
+        }
+    }
+
+    fn note_used(&self, used: Vec<(KeyId, UnixMillis)>) {
+        if let Ok(store) = self.get() {
+            store.note_used(used);
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use gateway::BoxFuture;
 use gateway::amounts::Amounts;
 use gateway::keys::token::InstallSecret;
-use gateway::keys::{ScopeId, UnixMillis};
+use gateway::keys::{KeyId, ScopeId, UnixMillis};
 use gateway::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, Flush, FullCall, Loaded,
     MinuteSpent, Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage,
@@ -46,6 +46,7 @@ mod retire;
 mod schema;
 mod stored;
 mod text;
+mod used;
 mod verify;
 mod wire;
 mod write;
@@ -308,6 +309,12 @@ impl Store for Sqlite {
         for count in &counts {
             self.queue.count(count);
         }
+    }
+
+    fn note_used(&self, used: Vec<(KeyId, UnixMillis)>) {
+        // Where there is no room for it now, it is noted when the key is used again.
+        drop(self.queue.push(Write::Used(used), None));
+        self.queue.flush();
     }
 
     fn change(&self, change: Change, actor: Actor) -> Written {

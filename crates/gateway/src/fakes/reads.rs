@@ -17,6 +17,10 @@ const DAY: UnixMillis = 86_400_000;
 impl Kept {
     pub(super) fn last_used(&self) -> Vec<(KeyId, UnixMillis)> {
         let mut used = HashMap::new();
+        for (key, noted) in self.used.iter().filter(|(key, _)| self.keys.contains_key(key)) {
+            let at = used.entry(*key).or_insert(*noted);
+            *at = (*noted).max(*at);
+        }
         for call in self.calls.values() {
             if let Some(key) = call.opened.key {
                 let at = used.entry(key).or_insert(call.opened.received);

@@ -30,6 +30,7 @@ pub(super) struct Kept {
     /// Calls in the order of their ends.
     ends: Vec<CallId>,
     pub(super) refusals: Vec<RefusalCount>,
+    pub(super) used: Vec<(KeyId, UnixMillis)>,
     pub(super) changes: Vec<(Change, Actor)>,
     /// Entries of its journal.
     pub(super) rows: u64,
@@ -156,6 +157,13 @@ impl Store for MemoryStore {
     fn count_refusals(&self, counts: Vec<RefusalCount>) {
         drop(self.write(|kept| {
             kept.refusals.extend(counts);
+            Ok(())
+        }));
+    }
+
+    fn note_used(&self, used: Vec<(KeyId, UnixMillis)>) {
+        drop(self.write(|kept| {
+            kept.used.extend(used);
             Ok(())
         }));
     }

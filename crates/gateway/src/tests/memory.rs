@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::BoxFuture;
 use crate::amounts::Amounts;
-use crate::keys::{ScopeId, UnixMillis};
+use crate::keys::{KeyId, ScopeId, UnixMillis};
 use crate::store::{
     Actor, CallFilter, CallPage, Change, Closed, Cursor, EndedPage, FullCall, Loaded, MinuteSpent,
     Opened, Progress, RefusalCount, RefusalFilter, RefusalGroup, RefusalPage, Spending, Store,
@@ -194,6 +194,10 @@ impl Store for Memory {
 
     fn count_refusals(&self, counts: Vec<RefusalCount>) {
         self.lock().writes.push(Write::Counted(counts));
+    }
+
+    fn note_used(&self, _: Vec<(KeyId, UnixMillis)>) {
+        unreachable!("a call notes when its key was used")
     }
 
     fn change(&self, _: Change, _: Actor) -> Written {

@@ -292,3 +292,22 @@ fn what_is_left_of_the_uses_of_a_key_is_shown() {
     rig.end();
     assert_eq!(left(), (json!(2), "2".to_owned()), "from the files alone");
 }
+
+/// What an administrator does leaves no call.
+#[test]
+fn the_last_use_of_an_admin_key_outlives_the_bridge() {
+    let desk = Desk::new();
+    let admin = desk.key(&["--admin"]);
+    let last = || desk.json(&["keys", "show", &admin.id])["last_used"].clone();
+    assert_eq!(last(), json!(null));
+    let rig = desk.launch().ready();
+    let look = Request::get("/admin/v1/keys").header("x-api-key", &admin.token);
+    assert_eq!(rig.fetch(&look).status, 200);
+    let used = last();
+    assert!(used.is_string(), "{used}");
+    rig.end();
+    assert_eq!(last(), used, "from the files");
+    let rig = desk.launch().ready();
+    assert_eq!(last(), used, "from the next bridge");
+    rig.end();
+}

@@ -18,6 +18,7 @@ use super::body::slot;
 use super::canon::Sum;
 use super::journal::{Fresh, Kind, Tip};
 use super::redo;
+use super::used;
 use super::write::note_digest;
 
 /// The least that files can be bounded to: 16 MiB. A smaller bound is taken for this one.
@@ -232,10 +233,7 @@ pub(super) fn step(
     // To take away no more than the entry of the last step, and to write another, gains nothing.
     let Some(last) = last.filter(|_| gains) else { return Ok(Step::default()) };
     let entries = last.seq - base;
-    for (key, received) in used {
-        let sql = "UPDATE vkey SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1";
-        connection.prepare_cached(sql)?.execute(params![key, received])?;
-    }
+    used::note(connection, used.iter().map(|(key, received)| (key.as_str(), *received)))?;
     connection.prepare_cached("DELETE FROM journal WHERE seq <= ?1")?.execute([last.seq])?;
     // Counts of refusals go with the calls of their time.
     let minute = young.saturating_sub(MINUTE);

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use gateway::keys::{KeyId, UnixMillis};
 use gateway::store::{Actor, Change, Closed, Loaded, Opened, RefusalCount, Spending, StoreError};
 use model::{CallId, FailureKind};
 use tokio::sync::oneshot;
@@ -35,6 +36,7 @@ pub(super) enum Write {
     Settle(Box<Settle>),
     Refuse(Box<(Open, Close)>),
     Counts(Vec<RefusalCount>),
+    Used(Vec<(KeyId, UnixMillis)>),
     Change(Box<Altered>),
     Load(oneshot::Sender<Result<Loaded, StoreError>>),
     Logged(Logged),
@@ -276,6 +278,7 @@ impl Write {
             Self::Settle(_) | Self::Change(_) | Self::Load(_) => ROW,
             Self::Logged(logged) => logged.fields.len(),
             Self::Counts(counts) => counts.len() * 100,
+            Self::Used(used) => used.len() * 40,
         }
     }
 
@@ -287,7 +290,7 @@ impl Write {
             Self::Settle(settle) => Some(Record::Settle(settle.settling())),
             Self::Refuse(both) => Some(Record::Refuse(both.0.opening(), both.1.closing())),
             Self::Logged(Logged { kind, fields, digest }) => kind.read(fields, digest),
-            Self::Counts(_) | Self::Change(_) | Self::Load(_) => None,
+            Self::Counts(_) | Self::Used(_) | Self::Change(_) | Self::Load(_) => None,
         }
     }
 
@@ -295,6 +298,7 @@ impl Write {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Counts(_) => "a count of refusals".to_owned(),
+            Self::Used(_) => "when keys were used".to_owned(),
             Self::Change(_) => "a change of keys or tenants".to_owned(),
             Self::Load(_) => "the end of calls that were cut off".to_owned(),
             of_a_call => of_a_call.record().map_or_else(|| "a record".to_owned(), |it| it.name()),

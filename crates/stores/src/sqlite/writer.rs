@@ -34,6 +34,7 @@ use super::redo::{self, Applied, Redo};
 use super::retire::{self, Bounds, Life};
 use super::schema::{self, SchemaError};
 use super::text::{self, Backlog};
+use super::used;
 use super::write::{Record, Write};
 
 /// Most writes in one transaction.
@@ -462,6 +463,10 @@ impl Writer {
             }
             let answer = match &waiting.write {
                 Write::Counts(counts) => Ok(transaction.count(counts)?),
+                Write::Used(used) => {
+                    let used = used.iter().map(|(key, at)| (key.as_str(), *at));
+                    Ok(used::note(connection, used)?)
+                }
                 Write::Change(altered) => transaction.change(altered)?,
                 Write::Load(_) => {
                     let interrupted =

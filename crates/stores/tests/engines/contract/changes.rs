@@ -61,11 +61,20 @@ pub(crate) async fn what_is_there_cannot_be_made_and_what_is_not_cannot_be_chang
 
 pub(crate) async fn the_last_use_of_a_key_is_known(place: &impl Place) {
     let store = place.open();
-    for number in [1, 2] {
+    for number in [1, 2, 3] {
         store.change(Change::KeyCreated(key(number).into()), Actor::Machine).await.unwrap();
     }
     store.open(opened(5).into()).await.unwrap();
     store.open(Opened { received: START, ..opened(3) }.into()).await.unwrap();
     let store = reopen(place, store).await;
     assert_eq!(store.load().await.unwrap().last_used, [(key_id(1), START + 5)]);
+    // Not every use is a call. What is earlier than what is known changes nothing.
+    store.note_used(vec![(key_id(2), START + 7), (key_id(1), START + 4), (key_id(9), START)]);
+    store.note_used(vec![(key_id(2), START + 6)]);
+    let store = reopen(place, store).await;
+    let used = [(key_id(1), START + 5), (key_id(2), START + 7)];
+    assert_eq!(store.load().await.unwrap().last_used, used);
+    store.open(opened(8).into()).await.unwrap();
+    let used = [(key_id(1), START + 8), (key_id(2), START + 7)];
+    assert_eq!(store.load().await.unwrap().last_used, used);
 }
