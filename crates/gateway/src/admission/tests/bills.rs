@@ -244,6 +244,8 @@ fn a_late_answer_is_paid_at_the_price_of_the_model_that_gave_it() {
     };
     assert_eq!(spent(None, &[Some("cheap")]), 60);
     assert_eq!(spent(None, &[Some("dear")]), 60_000);
+    // A host that does not name its model could have asked the dearest.
+    assert_eq!(spent(None, &[Some("")]), 60_000);
     assert_eq!(spent(None, &[Some("dear"), Some("cheap"), Some("cheap")]), 60_000 + 120);
     assert_eq!(spent(Some("cheap"), &[Some("dear")]), 30 + 60_000);
     // Of one that nobody hears of more is known only where another of the call has answered.

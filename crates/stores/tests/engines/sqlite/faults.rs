@@ -76,15 +76,21 @@ async fn a_lock_of_another_program_is_waited_out() {
     store.open(opened(2).into()).await.unwrap();
 }
 
-/// Nobody waits for the record of a refusal, so nobody would hear that it was lost.
-#[tokio::test]
-async fn refusals_during_a_fault_are_counted() {
-    let place = Directory::new();
+/// A store with one call, whose database another program then locks.
+async fn locked(place: &Directory) -> (Arc<dyn Store>, Connection) {
     let store = place.open();
     store.open(opened(1).into()).await.unwrap();
     assert_eq!(all(&store).await.len(), 1);
     let foreign = Connection::open(place.file("audit.db")).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (store, foreign)
+}
+
+/// Nobody waits for the record of a refusal, so nobody would hear that it was lost.
+#[tokio::test]
+async fn refusals_during_a_fault_are_counted() {
+    let place = Directory::new();
+    let (store, foreign) = locked(&place).await;
     let refuse = |number| {
         let end = Closed {
             status: 403,
@@ -112,11 +118,7 @@ async fn refusals_during_a_fault_are_counted() {
 #[tokio::test]
 async fn a_lock_of_another_program_takes_nothing_that_was_answered() {
     let place = Directory::new();
-    let store = place.open();
-    store.open(opened(1).into()).await.unwrap();
-    assert_eq!(all(&store).await.len(), 1);
-    let foreign = Connection::open(place.file("audit.db")).unwrap();
-    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (store, foreign) = locked(&place).await;
     let (why, answered) = until_refused(&store).await;
     assert!(why.contains("locked"), "{why}");
     // Ends still find room.

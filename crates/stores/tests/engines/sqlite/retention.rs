@@ -30,6 +30,32 @@ async fn open_until(options: OpenOptions, retired: u64) -> Arc<dyn Store> {
     store
 }
 
+/// Waits until so many calls are taken away, but not for ever.
+async fn until_retired(store: &Arc<dyn Store>, calls: u64) {
+    let begun = Instant::now();
+    while store.state().retired_calls < calls {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
+        store.load().await.unwrap();
+    }
+}
+
+/// A stranger that was refused in a minute.
+fn refused(minute: i64) -> RefusalCount {
+    RefusalCount {
+        minute: START + minute * 60_000,
+        reason: "unauthenticated",
+        network: "10.0.0.0/24".parse().unwrap(),
+        key: None,
+        count: 1,
+    }
+}
+
+/// Counts of refusals that are there.
+fn counts(place: &Directory) -> i64 {
+    let foreign = Connection::open(place.file("audit.db")).unwrap();
+    foreign.query_row("SELECT count(*) FROM refusal_count", [], |row| row.get(0)).unwrap()
+}
+
 /// A quiet time leaves one entry of retention itself after the other. They are not in the way of what
 /// is old behind them.
 #[tokio::test]
@@ -57,11 +83,7 @@ async fn it_goes_on_over_many_entries_of_its_own() {
     drop(store);
     let store =
         open_until(OpenOptions { max_age: Some(Duration::from_secs(1)), ..later() }, 0).await;
-    let begun = Instant::now();
-    while store.state().retired_calls < 10 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
-        store.load().await.unwrap();
-    }
+    until_retired(&store, 10).await;
 }
 
 /// Also where strangers knock and nobody calls.
@@ -71,22 +93,12 @@ async fn counts_of_refusals_go_by_age_alone() {
     let options = OpenOptions { clock: || START, ..by_age(&place) };
     let store = open_until(options.clone(), 0).await;
     store.change(Change::KeyCreated(key(1).into()), Actor::Machine).await.unwrap();
-    let refused = |minute: i64| RefusalCount {
-        minute: START + minute * 60_000,
-        reason: "unauthenticated",
-        network: "10.0.0.0/24".parse().unwrap(),
-        key: None,
-        count: 1,
-    };
     store.count_refusals((-5..=0).map(refused).collect());
     store.shut_down().await;
     drop(store);
     let store = open_until(options, 0).await;
     store.shut_down().await;
-    let foreign = Connection::open(place.file("audit.db")).unwrap();
-    let sql = "SELECT count(*) FROM refusal_count";
-    let left: i64 = foreign.query_row(sql, [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 2, "those of the last minute and of the one before");
+    assert_eq!(counts(&place), 2, "those of the last minute and of the one before");
 }
 
 #[tokio::test]
@@ -107,22 +119,10 @@ async fn calls_go_by_age() {
         }
     }
     let spent = store.spent(ALWAYS).await.unwrap();
-    let refused = |minute: i64| RefusalCount {
-        minute: START + minute * 60_000,
-        reason: "unauthenticated",
-        network: "10.0.0.0/24".parse().unwrap(),
-        key: None,
-        count: 1,
-    };
     store.count_refusals((-5..=0).map(refused).collect());
     store.shut_down().await;
     drop(store);
-    let counts = || {
-        let foreign = Connection::open(place.file("audit.db")).unwrap();
-        let sql = "SELECT count(*) FROM refusal_count";
-        foreign.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
-    };
-    assert_eq!(counts(), 6);
+    assert_eq!(counts(&place), 6);
 
     // A new start looks at once, and finds what was cut off settled.
     NOW.store(START + 2050, Ordering::Relaxed);
@@ -135,7 +135,7 @@ async fn calls_go_by_age() {
     assert_eq!(verdict.finding, None);
     assert_eq!(verdict.retired, 1 + 2 * 10 - 1, "the change, and the halves of ten calls but one");
     assert!(verdict.unseen.iter().any(|line| line.contains("retention")), "{:?}", verdict.unseen);
-    assert_eq!(counts(), 1, "that of the last minute stays");
+    assert_eq!(counts(&place), 1, "that of the last minute stays");
     let more = store.spent(ALWAYS).await.unwrap();
     assert_eq!(more[0].1.requests, spent[0].1.requests + 2);
     // The record itself has come so far.
@@ -185,11 +185,7 @@ async fn it_goes_on_behind_what_was_taken_out_of_the_journal() {
     foreign.execute_batch("DELETE FROM journal WHERE seq <= 1100").unwrap();
     let store =
         open_until(OpenOptions { max_age: Some(Duration::from_secs(1)), ..later() }, 0).await;
-    let begun = Instant::now();
-    while store.state().retired_calls == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.state());
-        store.load().await.unwrap();
-    }
+    until_retired(&store, 1).await;
 }
 
 #[tokio::test]
